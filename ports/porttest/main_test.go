@@ -1,0 +1,5 @@
+package porttest
+
+import "testing"
+
+func TestMain(m *testing.M) { CheckLeaks(m) }
