@@ -1,0 +1,80 @@
+// Package fastpath loads weft's eBPF programs and keeps them attached.
+//
+// For now it holds one, the guard, which keeps the host's stack from seeing
+// what a port receives. Programs live in bpf/; "make generate" compiles them,
+// and the objects are committed, so that a build needs no clang.
+package fastpath
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+//go:generate go tool bpf2go -tags linux -target bpfel,bpfeb guard bpf/guard.c -- -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu
+
+// Guard is a loaded guard program. It may be attached to any number of
+// interfaces of the calling thread's namespace.
+type Guard struct {
+	objs guardObjects
+}
+
+// LoadGuard loads the program. It fails without CAP_BPF or CAP_SYS_ADMIN and
+// where the kernel has no eBPF; the error says which.
+func LoadGuard() (*Guard, error) {
+	g := &Guard{}
+	if err := loadGuardObjects(&g.objs, nil); err != nil {
+		return nil, fmt.Errorf("load guard: %w", err)
+	}
+	return g, nil
+}
+
+// Close unloads the program. Attachments by tcx keep their own reference.
+func (g *Guard) Close() error { return g.objs.Close() }
+
+// Attach puts the guard on the receive side of interface index and returns
+// what takes it off again. A tcx attachment (Linux 6.6) also goes with the
+// process; the older clsact filter stays behind a killed one, and the next
+// Attach replaces it.
+func (g *Guard) Attach(index int) (detach func() error, err error) {
+	l, err := link.AttachTCX(link.TCXOptions{
+		Interface: index,
+		Program:   g.objs.WeftGuard,
+		Attach:    ebpf.AttachTCXIngress,
+	})
+	if err == nil {
+		return l.Close, nil
+	}
+	if !errors.Is(err, ebpf.ErrNotSupported) {
+		return nil, fmt.Errorf("attach guard: %w", err)
+	}
+	return g.attachClsact(index)
+}
+
+// filterPriority sets weft's filter apart from other programs' on the same
+// interface. The lowest priority runs last.
+const filterPriority = 0xc000
+
+func (g *Guard) attachClsact(index int) (func() error, error) {
+	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+	}}
+	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
+		return nil, fmt.Errorf("attach guard: add clsact: %w", err)
+	}
+	filter := &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{
+			LinkIndex: index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1,
+			Protocol: unix.ETH_P_ALL, Priority: filterPriority,
+		},
+		Fd: g.objs.WeftGuard.FD(), Name: "weft_guard", DirectAction: true,
+	}
+	if err := netlink.FilterReplace(filter); err != nil {
+		return nil, fmt.Errorf("attach guard: add filter: %w", err)
+	}
+	return func() error { return netlink.FilterDel(filter) }, nil
+}
