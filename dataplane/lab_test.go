@@ -1,0 +1,140 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/fdb"
+	"github.com/weft/weft/ports/memport"
+)
+
+// lab is a switch with one network, and stations on ports in memory.
+type lab struct {
+	t   *testing.T
+	sw  *Switch
+	net *Network
+}
+
+var testConfig = NetworkConfig{MTU: 1500, FDB: fdb.Config{Limit: 1024, Ageing: 300 * time.Second}}
+
+func newLab(t *testing.T) *lab {
+	sw := New()
+	t.Cleanup(sw.Close)
+	l := &lab{t: t, sw: sw}
+	l.net = l.network("lan", testConfig)
+	return l
+}
+
+func (l *lab) network(name string, cfg NetworkConfig) *Network {
+	n, err := l.sw.AddNetwork(name, cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return n
+}
+
+// station is a host on a port.
+type station struct {
+	t    *testing.T
+	mac  frame.MAC
+	io   *memport.Port
+	port *Port
+}
+
+func (l *lab) station(n *Network, name string, caps frame.Caps) *station {
+	p, err := n.AddPort(name)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	s := &station{t: l.t, mac: mac(name), io: memport.New(caps), port: p}
+	p.Attach(s.io, n.Config().MTU, func(err error) { l.t.Errorf("port %s failed: %v", name, err) })
+	return s
+}
+
+// mac derives an address from a name.
+func mac(name string) frame.MAC {
+	m := frame.MAC{2}
+	copy(m[1:], name)
+	return m
+}
+
+var broadcast = frame.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// ethernet builds a frame with an experimental EtherType (IEEE 802: 88b5).
+func ethernet(dst, src frame.MAC, payload string) []byte {
+	b := append(append(append([]byte(nil), dst[:]...), src[:]...), 0x88, 0xb5)
+	return append(b, payload...)
+}
+
+// tagged inserts an 802.1Q tag.
+func tagged(b []byte, vid uint16) []byte {
+	tag := binary.BigEndian.AppendUint16([]byte{0x81, 0x00}, vid)
+	return append(append(append([]byte(nil), b[:12]...), tag...), b[12:]...)
+}
+
+func (s *station) send(b []byte) { s.sendOffload(b, frame.Offload{}) }
+
+func (s *station) sendOffload(b []byte, o frame.Offload) {
+	s.t.Helper()
+	if !s.io.Inject(memport.Frame{Bytes: b, Offload: o}) {
+		s.t.Fatal("station cannot send: queue full")
+	}
+}
+
+// next returns the next frame that reaches the station.
+func (s *station) next() memport.Frame {
+	s.t.Helper()
+	got := make(chan memport.Frame, 1)
+	go func() {
+		f, _ := s.io.Next()
+		got <- f
+	}()
+	select {
+	case f := <-got:
+		return f
+	case <-time.After(20 * time.Second):
+		s.t.Fatalf("%s: no frame came", s.mac)
+	}
+	panic("unreachable")
+}
+
+// expect fails unless exactly b comes next.
+func (s *station) expect(b []byte) {
+	s.t.Helper()
+	if f := s.next(); string(f.Bytes) != string(b) {
+		s.t.Fatalf("%s received\n% x, want\n% x", s.mac, f.Bytes, b)
+	}
+}
+
+// silent fails if a frame is waiting. Call it when a later frame of the same
+// sender has arrived elsewhere: a worker handles bursts in order.
+func (s *station) silent() {
+	s.t.Helper()
+	if f, ok := s.io.Poll(); ok {
+		s.t.Fatalf("%s received an unexpected frame: % x", s.mac, f.Bytes)
+	}
+}
+
+// drops waits until the port has counted n frames under v.
+func (s *station) drops(v Verdict, n uint64) {
+	s.t.Helper()
+	eventually(s.t, func() bool { return s.port.Stats().Drops[v] == n }, func() {
+		s.t.Errorf("port %s: drops %v, want %d %s", s.port.Name(), s.port.Stats().Drops, n, v)
+	})
+}
+
+// eventually waits for a condition that other goroutines bring about.
+func eventually(t *testing.T, ok func() bool, complain func()) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if ok() {
+			return
+		}
+		if time.Now().After(deadline) {
+			complain()
+			t.FailNow()
+		}
+	}
+}

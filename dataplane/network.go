@@ -1,0 +1,214 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/fdb"
+)
+
+// MaxPorts is the largest number of ports a network takes.
+const MaxPorts = 1024
+
+// NetworkConfig is what can be set on a network.
+type NetworkConfig struct {
+	MTU int // of the frames it carries: bytes after the Ethernet header
+	FDB fdb.Config
+}
+
+// Network is one L2 domain.
+type Network struct {
+	name     string
+	sw       *Switch
+	fdb      *fdb.Table
+	now      atomic.Uint32 // coarse clock in seconds, for ageing
+	snapshot atomic.Pointer[snapshot]
+
+	mu       sync.Mutex // guards the fields below and every swap of snapshot
+	cfg      NetworkConfig
+	ports    []*Port // by index; nil where an index is free
+	captures []*Capture
+}
+
+func newNetwork(sw *Switch, name string, cfg NetworkConfig) *Network {
+	n := &Network{name: name, sw: sw, cfg: cfg, fdb: fdb.New(cfg.FDB)}
+	n.now.Store(clockStart)
+	n.snapshot.Store(n.build())
+	return n
+}
+
+// Config returns the network's present settings.
+func (n *Network) Config() NetworkConfig {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cfg
+}
+
+// Reconfigure changes the network's settings while frames flow.
+func (n *Network) Reconfigure(cfg NetworkConfig) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if cfg.FDB != n.cfg.FDB {
+		n.fdb.Reconfigure(cfg.FDB)
+	}
+	n.cfg = cfg
+	n.swap()
+}
+
+// swap publishes the state that the fields now describe. n.mu is held.
+func (n *Network) swap() { n.snapshot.Store(n.build()) }
+
+// grace returns when no worker uses a snapshot older than the present one. It
+// must not be called by a worker. n.mu is held, so no worker comes or goes.
+func (n *Network) grace() {
+	for _, p := range n.ports {
+		if p == nil || p.worker == nil {
+			continue
+		}
+		w := p.worker
+		seen := w.passes.Load()
+		for seen%2 == 1 && w.passes.Load() == seen {
+			time.Sleep(20 * time.Microsecond)
+		}
+	}
+}
+
+// AddPort adds a port without I/O: it is down until Attach.
+func (n *Network) AddPort(name string) (*Port, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	index := -1
+	for i, p := range n.ports {
+		if p == nil && index < 0 {
+			index = i
+		}
+		if p != nil && p.name == name {
+			return nil, fmt.Errorf("network %q: port %q: %w", n.name, name, ErrExists)
+		}
+	}
+	if index < 0 {
+		if len(n.ports) == MaxPorts {
+			return nil, fmt.Errorf("network %q: port %q: %w", n.name, name, ErrTooMany)
+		}
+		index = len(n.ports)
+		n.ports = append(n.ports, nil)
+	}
+	p := &Port{network: n, name: name, index: fdb.Port(index), mtu: n.cfg.MTU}
+	n.ports[index] = p
+	n.swap()
+	return p, nil
+}
+
+// RemovePort takes a port away with its FDB entries, the static ones too, and
+// closes its I/O once no worker uses it any more. It does nothing where there
+// is no such port.
+func (n *Network) RemovePort(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.port(name)
+	if p == nil {
+		return
+	}
+	p.detach()
+	n.ports[p.index] = nil
+	n.swap()
+	n.grace() // a worker that still knows the port must not learn for it
+	n.fdb.RemovePort(p.index)
+}
+
+// Port returns the port of that name, or nil.
+func (n *Network) Port(name string) *Port {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.port(name)
+}
+
+func (n *Network) port(name string) *Port {
+	for _, p := range n.ports {
+		if p != nil && p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// Ports returns all ports, sorted by name.
+func (n *Network) Ports() []*Port {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []*Port
+	for _, p := range n.ports {
+		if p != nil {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Port) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
+// ErrNoPort is returned where a name does not denote a port of the network.
+var ErrNoPort = errors.New("no such port")
+
+// FDBEntry is one entry of a network's FDB.
+type FDBEntry struct {
+	VLAN       uint16
+	MAC        frame.MAC
+	Port       string
+	Kind       fdb.Kind
+	AgeSeconds uint32 // since its station was last heard; 0 for a static one
+}
+
+// AddStatic makes a static FDB entry: learning never moves it.
+func (n *Network) AddStatic(vlan uint16, mac frame.MAC, port string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.port(port)
+	if p == nil {
+		return fmt.Errorf("port %q: %w", port, ErrNoPort)
+	}
+	return n.fdb.Add(vlan, mac, p.index, fdb.Static)
+}
+
+// RemoveFDB removes an entry of any kind and reports whether it was there.
+func (n *Network) RemoveFDB(vlan uint16, mac frame.MAC) bool { return n.fdb.Remove(vlan, mac) }
+
+// FlushFDB removes the dynamic entries of one port, or of all where port is
+// empty, and returns how many there were.
+func (n *Network) FlushFDB(port string) (int, error) {
+	if port == "" {
+		return n.fdb.Flush(), nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.port(port)
+	if p == nil {
+		return 0, fmt.Errorf("port %q: %w", port, ErrNoPort)
+	}
+	return n.fdb.FlushPort(p.index), nil
+}
+
+// FDB returns a copy of the entries, in no particular order.
+func (n *Network) FDB() []FDBEntry {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.now.Load()
+	var list []FDBEntry
+	for _, e := range n.fdb.Entries(now) {
+		if int(e.Port) >= len(n.ports) || n.ports[e.Port] == nil {
+			continue
+		}
+		list = append(list, FDBEntry{
+			VLAN: e.VLAN, MAC: e.MAC, Port: n.ports[e.Port].name, Kind: e.Kind, AgeSeconds: e.Age,
+		})
+	}
+	return list
+}
+
+// FDBStats returns the FDB's counters.
+func (n *Network) FDBStats() fdb.Stats { return n.fdb.Stats() }
