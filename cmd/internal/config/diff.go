@@ -1,0 +1,164 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// Op is what a Change does.
+type Op string
+
+// Values of Change.Op.
+const (
+	OpAdd    Op = "add"
+	OpRemove Op = "remove"
+	OpChange Op = "change"
+)
+
+// Change is one step from one configuration to another: a network or a port
+// that comes or goes, or one value of it that is another one.
+type Change struct {
+	Op      Op
+	Network string // empty for what belongs to no network
+	Port    string // empty for a change of the network itself
+	Text    string // for people, one line: `+ port lan/vm1 (tap)`
+}
+
+// Diff returns the steps from old to new, both normalized, in an order in
+// which they can be taken: ports go, then networks go, then values change and
+// static entries go, then networks, ports and, last, static entries come. It is
+// empty where the two are equal.
+func Diff(old, new *Config) []Change {
+	var d differ
+	d.removals(old, new)
+	d.values(old.Metrics.values(), new.Metrics.values(), Change{Op: OpChange}, "metrics")
+	for i := range new.Networks {
+		n := &new.Networks[i]
+		if o := old.Network(n.Name); o != nil {
+			d.network(o, n)
+		}
+	}
+	d.additions(old, new)
+	return d.changes
+}
+
+type differ struct{ changes []Change }
+
+func (d *differ) add(c Change, format string, args ...any) {
+	c.Text = fmt.Sprintf(format, args...)
+	d.changes = append(d.changes, c)
+}
+
+func (d *differ) removals(old, new *Config) {
+	for i := range old.Networks {
+		o := &old.Networks[i]
+		n := new.Network(o.Name)
+		for _, p := range o.Ports {
+			if n == nil || n.Port(p.Name) == nil {
+				d.add(Change{Op: OpRemove, Network: o.Name, Port: p.Name}, "- port %s/%s (%s)", o.Name, p.Name, p.Type)
+			}
+		}
+	}
+	for _, o := range old.Networks {
+		if new.Network(o.Name) == nil {
+			d.add(Change{Op: OpRemove, Network: o.Name}, "- network %q", o.Name)
+		}
+	}
+}
+
+func (d *differ) additions(old, new *Config) {
+	for _, n := range new.Networks {
+		if old.Network(n.Name) == nil {
+			d.add(Change{Op: OpAdd, Network: n.Name}, "+ network %q", n.Name)
+		}
+	}
+	for i := range new.Networks {
+		n := &new.Networks[i]
+		o := old.Network(n.Name)
+		for _, p := range n.Ports {
+			if o == nil || o.Port(p.Name) == nil {
+				d.add(Change{Op: OpAdd, Network: n.Name, Port: p.Name}, "+ port %s/%s (%s)", n.Name, p.Name, p.Type)
+			}
+		}
+	}
+	for i := range new.Networks {
+		n := &new.Networks[i]
+		var before []StaticEntry
+		if o := old.Network(n.Name); o != nil {
+			before = o.FDB.Static
+		}
+		d.static("+", n.FDB.Static, before, n.Name)
+	}
+}
+
+func (d *differ) network(old, new *Network) {
+	c := Change{Op: OpChange, Network: new.Name}
+	d.values(old.values(), new.values(), c, "network "+new.Name)
+	d.static("-", old.FDB.Static, new.FDB.Static, new.Name)
+	for i := range new.Ports {
+		n := &new.Ports[i]
+		if o := old.Port(n.Name); o != nil {
+			c.Port = n.Name
+			d.values(o.values(), n.values(), c, "port "+new.Name+"/"+n.Name)
+		}
+	}
+}
+
+// static lists the entries of a network that the other list lacks.
+func (d *differ) static(sign string, entries, other []StaticEntry, network string) {
+	for _, s := range entries {
+		if !slices.Contains(other, s) {
+			d.add(Change{Op: OpChange, Network: network},
+				"~ network %s: fdb.static %s %v vlan %d port %s", network, sign, s.MAC, s.VLAN, s.Port)
+		}
+	}
+}
+
+// values compares two lists of the same keys.
+func (d *differ) values(old, new []setting, c Change, what string) {
+	for i, n := range new {
+		if o := old[i]; o != n {
+			d.add(c, "~ %s: %s %s -> %s", what, n.key, o.text, n.text)
+		}
+	}
+}
+
+// setting is one key and its value for people.
+type setting struct{ key, text string }
+
+func (m Metrics) values() []setting { return []setting{{"listen", m.Listen}} }
+
+func (n *Network) values() []setting {
+	return []setting{
+		{"forward", n.Forward},
+		{"mtu", strconv.Itoa(n.MTU)},
+		{"fdb.ageing", n.FDB.Ageing.String()},
+		{"fdb.limit", strconv.Itoa(n.FDB.Limit)},
+		{"fdb.port_limit", strconv.Itoa(n.FDB.PortLimit)},
+	}
+}
+
+func (p *Port) values() []setting {
+	mac := ""
+	if p.MAC != (frame.MAC{}) {
+		mac = p.MAC.String()
+	}
+	addresses := make([]string, len(p.Addresses))
+	for i, a := range p.Addresses {
+		addresses[i] = a.String()
+	}
+	return []setting{
+		{"type", p.Type},
+		{"interface", strconv.Quote(p.Interface)},
+		{"netns", strconv.Quote(p.Netns)},
+		{"owner", strconv.Quote(p.Owner)},
+		{"group", strconv.Quote(p.Group)},
+		{"mac", strconv.Quote(mac)},
+		{"address", "[" + strings.Join(addresses, " ") + "]"},
+		{"mode", p.Mode},
+	}
+}

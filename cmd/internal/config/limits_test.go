@@ -1,0 +1,121 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml/token"
+)
+
+// Files of this kind, of MaxSize, take the bare library minutes or gigabytes of
+// stack. They are refused before it sees them, or at their first error; what is
+// asserted is the message, and that the test ends.
+func TestHostileFiles(t *testing.T) {
+	const deep = "more than 32 nested levels"
+	for name, tc := range map[string]struct{ text, want string }{
+		"alias bomb":          {bomb(), "nested levels, or YAML documents, anchors, aliases and tags"},
+		"small bomb":          {"a: &a [x, x]\nb: &b [*a, *a]\nnetworks: *b\n", "f:3: networks: a YAML alias"},
+		"self reference":      {"networks: &a {lan: *a}\n", "f:1: networks: a YAML anchor"},
+		"flow lists":          {strings.Repeat("[", 100_000), deep},
+		"flow maps":           {strings.Repeat("{a: ", 50_000), deep},
+		"mixed flow":          {strings.Repeat("[{a: ", 50_000), deep},
+		"lists in a row":      {strings.Repeat("- ", 100_000), deep},
+		"lists in lists":      {staircase("-", 1000), deep},
+		"maps in maps":        {staircase("a:", 1000), deep},
+		"anchors":             {strings.Repeat("&a\n", 60_000), deep},
+		"tags":                {strings.Repeat("!!a\n", 60_000), deep},
+		"keys without colons": {"x: {" + strings.Repeat("a,", 60_000) + "}", "more than 8192 keys"},
+		"many keys":           {strings.Repeat("a:\n", 60_000), "f:8193: more than 8192 keys"},
+		"keys in a list":      {"x: [\n" + strings.Repeat("a: b\n", 50_000) + "]", "more than 8192 keys"},
+		"many documents":      {strings.Repeat("---\n", 60_000), deep},
+		"error in a line":     {strings.Repeat("%", 100_000), "f:1: is not valid YAML"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse("f", []byte(tc.text))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %.300v\nwant …%s…", err, tc.want)
+			}
+		})
+	}
+}
+
+// bomb is the file of nine levels that stands for ten to the ninth strings.
+func bomb() string {
+	var b strings.Builder
+	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	for i := 1; i < 9; i++ {
+		fmt.Fprintf(&b, "a%d: &a%d [%s]\n", i, i, strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 10))
+	}
+	return b.String() + "networks: *a8\n"
+}
+
+func staircase(step string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(strings.Repeat(" ", i) + step + "\n")
+	}
+	return b.String()
+}
+
+// The bounds leave room for a network that is larger than any machine's.
+func TestManyPorts(t *testing.T) {
+	const ports = 2000
+	var b strings.Builder
+	b.WriteString("networks:\n  lan:\n    ports:\n")
+	for i := range ports {
+		fmt.Fprintf(&b, "      vm%d: {type: tap, interface: tap%d, owner: joe, group: kvm, mode: bridge}\n", i, i)
+	}
+	c := mustParse(t, b.String())
+	if n := len(c.Networks[0].Ports); n != ports {
+		t.Fatalf("%d ports", n)
+	}
+	if d := sameConfig(c, mustParse(t, string(c.YAML()))); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestPanicOfTheLibrary(t *testing.T) {
+	if _, err := parseTokens(token.Tokens{nil}); err == nil || !strings.Contains(err.Error(), "the parser gave up") {
+		t.Errorf("a nil token: %v", err)
+	}
+}
+
+// FuzzParse: no text panics, every error says something in one line each, and
+// what is accepted survives being written out.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(Reference()))
+	f.Add([]byte(activated(Reference())))
+	f.Add([]byte(bomb()))
+	for _, s := range []string{
+		"", "a: b", "networks: {lan: {ports: {vm1: {type: tap}}}}", "? a\n: b", "<<: *a", "- - a", "a: |\n  b\n", "%YAML 1.2\n---\n",
+		"networks: {lan: {fdb: {ageing: 0.1h, static: [{mac: 02:00:00:00:00:01, vlan: 7, port: p}]}, ports: {p: {type: internal, address: [1.2.3.4/5]}}}}",
+		"networks:\n  lan:\n    ports:\n      h1: {type: internal, netns: 'ä b', interface: \"x\\u2028\"}\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse("f", data)
+		if err != nil {
+			errs, ok := err.(Errors)
+			if !ok || len(errs) == 0 || c != nil {
+				t.Fatalf("%T with %d errors and %v", err, len(errs), c)
+			}
+			for _, e := range errs {
+				if e.Text == "" || strings.Contains(e.Text, "\n") {
+					t.Fatalf("a text of %q", e.Text)
+				}
+				if lines := strings.Count(string(data), "\n") + strings.Count(string(data), "\r") + 1; e.Line < 0 || e.Line > lines {
+					t.Fatalf("line %d of %d: %v", e.Line, lines, e)
+				}
+			}
+			return
+		}
+		if err := Validate(c); err != nil {
+			t.Fatalf("Validate refuses what Parse took: %v", err)
+		}
+		if d := sameConfig(c, mustParse(t, string(c.YAML()))); d != "" {
+			t.Fatalf("written out it is another one:\n%s", d)
+		}
+	})
+}

@@ -1,0 +1,107 @@
+package config
+
+import "github.com/goccy/go-yaml/ast"
+
+// entry is one pair of a map.
+type entry struct {
+	key   string
+	line  int
+	value ast.Node
+}
+
+// entries returns the pairs of a map in their order; none for no value at all.
+// Of a key that occurs twice the first is returned.
+func entries(r *report, n ast.Node, at place) []entry {
+	if n == nil || n.Type() == ast.NullType {
+		return nil
+	}
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		r.refuse(at, "%s, where keys with values belong", kind(n))
+		return nil
+	}
+	var out []entry
+	first := map[string]int{}
+	for it := m.MapRange(); it.Next(); {
+		k := it.Key()
+		e := entry{line: lineOf(k), value: it.Value()}
+		switch k := k.(type) {
+		case *ast.MappingKeyNode, *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+			r.refuseLine(e.line, at, "%s as a key: write a plain name", kind(k))
+			continue
+		case *ast.StringNode:
+			e.key = k.Value
+		default: // a number, a boolean or a null, as it is written
+			e.key = k.GetToken().Value
+		}
+		if line, twice := first[e.key]; twice {
+			r.refuseLine(e.line, at, "%s is there already, on line %d: remove one of them", quoted(e.key), line)
+			continue
+		}
+		first[e.key] = e.line
+		out = append(out, e)
+	}
+	return out
+}
+
+// items returns the values of a list; none for no value at all.
+func items(r *report, n ast.Node, at place) []ast.Node {
+	if n == nil || n.Type() == ast.NullType {
+		return nil
+	}
+	list, ok := n.(*ast.SequenceNode)
+	if !ok {
+		r.refuse(at, "%s, where a list belongs", kind(n))
+		return nil
+	}
+	for i, item := range list.Values {
+		if item != nil {
+			r.lines[at.index(i)] = lineOf(item)
+		}
+	}
+	return list.Values
+}
+
+// scalar returns a single value as it is written, whatever type YAML sees in
+// it: 10 and true are good names of users and namespaces.
+func scalar(r *report, n ast.Node, at place) (string, bool) {
+	s := ""
+	switch n := n.(type) {
+	case nil, *ast.NullNode:
+	case *ast.StringNode:
+		s = n.Value
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		s = n.GetToken().Value
+	case ast.MapNode: // the library sees one in [fd00::1/64] too
+		r.refuse(at, `a map, where a single value belongs: quote a value that holds ":"`)
+		return "", false
+	default:
+		r.refuse(at, "%s, where a single value belongs", kind(n))
+		return "", false
+	}
+	if s == "" {
+		r.refuse(at, "has no value: write one or remove the key")
+		return "", false
+	}
+	return s, true
+}
+
+func kind(n ast.Node) string {
+	switch n.(type) {
+	case ast.MapNode:
+		return "a map"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.LiteralNode:
+		return "a block of text"
+	case *ast.AnchorNode:
+		return "a YAML anchor (not supported: write the value out)"
+	case *ast.AliasNode:
+		return "a YAML alias (not supported: write the value out)"
+	case *ast.TagNode:
+		return "a YAML tag (not supported: remove it)"
+	case *ast.MappingKeyNode:
+		return `a "?"`
+	}
+	return "a single value"
+}

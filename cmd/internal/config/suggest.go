@@ -1,0 +1,55 @@
+package config
+
+import "strings"
+
+// hint returns what to append to a message about an unknown word.
+func hint(word string, known []string) string {
+	if near := nearest(word, known); near != "" {
+		return "; did you mean " + quoted(near) + "?"
+	}
+	if len(known) == 0 {
+		return ""
+	}
+	return "; known here: " + strings.Join(known, ", ")
+}
+
+// nearest returns the known word that takes the fewest edits to reach, empty
+// where all of them need more than a third of the letters changed.
+func nearest(word string, known []string) string {
+	const longest = 32 // nobody mistypes by so much, and edits is quadratic
+	if len(word) > longest {
+		return ""
+	}
+	best, most := "", max(1, len(word)/3)
+	for _, k := range known {
+		if d := edits(strings.ToLower(word), strings.ToLower(k)); d <= most {
+			best, most = k, d-1
+		}
+	}
+	return best
+}
+
+// edits counts the insertions, deletions, substitutions and swaps of
+// neighbours that turn a into b (the restricted Damerau-Levenshtein distance).
+func edits(a, b string) int {
+	var before, last []int
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before, last, row = last, row, make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(last[j]+cost, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}

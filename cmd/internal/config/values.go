@@ -1,0 +1,63 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+func parseInt(s string) (int, error) {
+	v, err := strconv.Atoi(s)
+	if err != nil || strconv.Itoa(v) != s { // 010 is 8 to some readers of YAML
+		return 0, fmt.Errorf("%s is not a whole number: write one in decimal digits", quoted(s))
+	}
+	return v, nil
+}
+
+func parseVLAN(s string) (uint16, error) {
+	v, err := parseInt(s)
+	if err != nil {
+		return 0, err
+	}
+	if v < 0 || v > maxVLAN {
+		return 0, badVLAN(v)
+	}
+	return uint16(v), nil
+}
+
+func parseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a duration: write a number and its unit, such as 300s, 5m or 1h", quoted(s))
+	}
+	return d, nil
+}
+
+// parseMAC refuses the zero address, which in a Config means that there is none.
+func parseMAC(s string) (frame.MAC, error) {
+	b, err := net.ParseMAC(s)
+	if err != nil || len(b) != 6 {
+		return frame.MAC{}, fmt.Errorf("%s is not a MAC address: write six bytes, such as 02:00:00:00:00:01", quoted(s))
+	}
+	m := frame.MAC(b)
+	if m == (frame.MAC{}) {
+		return m, errZeroMAC
+	}
+	return m, nil
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if _, err := netip.ParseAddr(s); err == nil && !strings.Contains(s, "%") {
+		return netip.Prefix{}, fmt.Errorf("%s has no prefix length: write it too, such as 192.0.2.1/24", quoted(s))
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%s is not an address with a prefix length: write it such as 192.0.2.1/24 or 2001:db8::1/64", quoted(s))
+	}
+	return p, nil
+}
