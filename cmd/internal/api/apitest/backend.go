@@ -1,0 +1,219 @@
+// Package apitest holds a switch without frames: a Backend that keeps its
+// networks, ports and addresses in memory, for the tests of whoever speaks the
+// control interface.
+package apitest
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weft/weft/cmd/internal/api"
+)
+
+// Backend implements api.Backend. It starts with a network "lab" of two ports,
+// vm1 (tap, up) and lan (raw, missing), and one address behind vm1.
+type Backend struct {
+	mu       sync.Mutex
+	networks map[string]*network
+	captures map[*capture]struct{}
+	started  time.Time
+	notes    []string
+}
+
+var _ api.Backend = (*Backend)(nil)
+
+type network struct {
+	ports map[string]api.Port
+	fdb   map[fdbKey]api.FDBEntry
+	moves uint64
+}
+
+type fdbKey struct {
+	vlan uint16
+	mac  string
+}
+
+func newNetwork() *network {
+	return &network{ports: map[string]api.Port{}, fdb: map[fdbKey]api.FDBEntry{}}
+}
+
+// New returns the network described at Backend.
+func New() *Backend {
+	b := &Backend{
+		networks: map[string]*network{"lab": newNetwork()},
+		captures: map[*capture]struct{}{},
+		started:  time.Now(),
+		notes:    []string{`network "lab" keeps everything in memory`},
+	}
+	lab := b.networks["lab"]
+	lab.ports["vm1"] = api.Port{
+		Network: "lab", Name: "vm1", Type: "tap", Mode: "bridge", Interface: "vm1", MTU: 1500,
+		State: api.StateUp, Owner: "root", Offloads: []string{"checksum", "tso4"},
+		RX: api.Counters{Frames: 3, Bytes: 4096}, TX: api.Counters{Frames: 2, Bytes: 2_500_000},
+		Drops: map[string]uint64{"no-egress": 7},
+	}
+	lab.ports["lan"] = api.Port{
+		Network: "lab", Name: "lan", Type: "raw", Mode: "bridge", Interface: "veth-a", MTU: 1500,
+		State: api.StateMissing, Detail: `interface "veth-a" does not exist`,
+	}
+	b.Learn("lab", "52:54:00:00:00:01", "vm1")
+	return b
+}
+
+// Learn puts a dynamic entry behind a port, or moves it there.
+func (b *Backend) Learn(networkName, mac, port string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, key := b.networks[networkName], fdbKey{mac: mac}
+	if old, ok := n.fdb[key]; ok && old.Port != port {
+		n.moves++
+	}
+	n.fdb[key] = api.FDBEntry{Network: networkName, MAC: mac, Port: port, Kind: "dynamic", AgeSeconds: 12}
+}
+
+// Status implements api.Backend.
+func (b *Backend) Status() api.Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := api.Status{
+		Version: "v0.0.0-test", PID: 4711, UptimeSeconds: int64(time.Since(b.started).Seconds()),
+		Socket: "/run/weft/weft.sock", MetricsListen: "127.0.0.1:9820",
+		Fastpath: api.Fastpath{State: "off", Reason: "memory has no kernel"},
+		Networks: len(b.networks), Notes: slices.Clone(b.notes),
+	}
+	for _, n := range b.networks {
+		s.Ports += len(n.ports)
+	}
+	return s
+}
+
+// Networks implements api.Backend.
+func (b *Backend) Networks() []api.Network {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []api.Network
+	for _, name := range slices.Sorted(maps.Keys(b.networks)) {
+		n := b.networks[name]
+		sum := api.Network{
+			Name: name, Forward: "isolated", MTU: 1500, Ports: len(n.ports),
+			FDB: api.NetworkFDB{Entries: len(n.fdb), Limit: 8192, AgeingSeconds: 300, Moves: n.moves},
+		}
+		for _, p := range n.ports {
+			if p.State == api.StateUp {
+				sum.Up++
+			}
+		}
+		all = append(all, sum)
+	}
+	return all
+}
+
+// Ports implements api.Backend.
+func (b *Backend) Ports(networkName string) ([]api.Port, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	chosen, err := b.choose(networkName)
+	if err != nil {
+		return nil, err
+	}
+	var all []api.Port
+	for _, n := range chosen {
+		for _, p := range n.ports {
+			p.Drops = maps.Clone(p.Drops)
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(a, b api.Port) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Name, b.Name))
+	})
+	return all, nil
+}
+
+// Port implements api.Backend.
+func (b *Backend) Port(networkName, name string) (api.Port, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.network(networkName)
+	if err != nil {
+		return api.Port{}, err
+	}
+	p, ok := n.ports[name]
+	if !ok {
+		return api.Port{}, noPort(networkName, name)
+	}
+	p.Drops = maps.Clone(p.Drops)
+	return p, nil
+}
+
+// AddPort implements api.Backend. Every port of it is up at once.
+func (b *Backend) AddPort(networkName string, s api.PortSpec) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.network(networkName)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"tap", "raw", "internal"}, s.Type) {
+		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: port %q: no such type %q", networkName, s.Name, s.Type))
+	}
+	if _, ok := n.ports[s.Name]; ok {
+		return api.Mark(api.ErrConflict, fmt.Errorf("network %q: port %q exists already", networkName, s.Name))
+	}
+	n.ports[s.Name] = api.Port{
+		Network: networkName, Name: s.Name, Type: s.Type, Mode: cmp.Or(s.Mode, "bridge"),
+		Interface: cmp.Or(s.Interface, s.Name), Netns: s.Netns, MAC: s.MAC, Addresses: s.Addresses,
+		Owner: s.Owner, Group: s.Group, MTU: 1500, State: api.StateUp,
+	}
+	return nil
+}
+
+// RemovePort implements api.Backend.
+func (b *Backend) RemovePort(networkName, name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.network(networkName)
+	if err != nil {
+		return err
+	}
+	if _, ok := n.ports[name]; !ok {
+		return noPort(networkName, name)
+	}
+	delete(n.ports, name)
+	maps.DeleteFunc(n.fdb, func(_ fdbKey, e api.FDBEntry) bool { return e.Port == name })
+	return nil
+}
+
+// network returns a network by name. The lock is held.
+func (b *Backend) network(name string) (*network, error) {
+	n, ok := b.networks[name]
+	if !ok {
+		return nil, api.Mark(api.ErrNotFound, fmt.Errorf("network %q does not exist", name))
+	}
+	return n, nil
+}
+
+// choose returns one network, or all for "". The lock is held.
+func (b *Backend) choose(name string) ([]*network, error) {
+	if name == "" {
+		return slices.Collect(maps.Values(b.networks)), nil
+	}
+	n, err := b.network(name)
+	return []*network{n}, err
+}
+
+func noPort(networkName, name string) error {
+	return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: port %q does not exist", networkName, name))
+}
+
+func parseMAC(text string) (string, error) {
+	hw, err := net.ParseMAC(text)
+	if err != nil || len(hw) != 6 {
+		return "", api.Mark(api.ErrInvalid, fmt.Errorf("%q is no MAC address", text))
+	}
+	return hw.String(), nil
+}

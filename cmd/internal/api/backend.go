@@ -1,0 +1,73 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// What the server answers for depends on which of these an error wraps; any
+// other error is a 500. Mark attaches one without changing the text.
+var (
+	ErrNotFound = errors.New("not found") // 404: no such network, port or entry
+	ErrConflict = errors.New("conflict")  // 409: it exists already, or is in use
+	ErrInvalid  = errors.New("invalid")   // 422: understood, and not allowed
+)
+
+// Backend is the daemon as its clients see it. All methods are safe for
+// concurrent use. Slices and maps that they return belong to the caller.
+//
+// An error is complete as it stands: it names the thing and what to do. One of
+// several lines (every error of a configuration) holds one complaint a line.
+type Backend interface {
+	Status() Status
+
+	// Networks returns all networks, sorted by name.
+	Networks() []Network
+
+	// Ports returns the ports of a network, or of all where network is "",
+	// sorted by network and name.
+	Ports(network string) ([]Port, error)
+	Port(network, name string) (Port, error)
+	AddPort(network string, p PortSpec) error
+	RemovePort(network, name string) error
+
+	// FDB returns the entries of a network, or of all where network is "",
+	// sorted by network, VLAN and MAC.
+	FDB(network string) ([]FDBEntry, error)
+
+	// AddFDB adds a static entry; RemoveFDB takes a static or dynamic one away.
+	AddFDB(network string, e FDBSpec) error
+	RemoveFDB(network, mac string, vlan uint16) error
+
+	// FlushFDB forgets the dynamic entries of a port, or of the whole network
+	// where port is "", and returns their number.
+	FlushFDB(network, port string) (int, error)
+
+	// Apply makes the configuration in yaml the running one, all of it or
+	// nothing, and returns what changes, one line each. With dryRun it
+	// changes nothing. name stands for the file in error messages.
+	Apply(name string, yaml []byte, dryRun bool) ([]string, error)
+
+	// Config returns the running configuration as YAML.
+	Config() []byte
+
+	// Capture writes what crosses a port, or any port of the network where
+	// port is "", to w as pcapng until ctx ends, which is not an error.
+	// Each Write holds whole blocks, and reaches the client at once.
+	Capture(ctx context.Context, network, port string, w io.Writer, opts CaptureOptions) error
+}
+
+// Mark returns err, with its text unchanged, as an error that wraps kind too.
+// It returns nil for a nil err.
+func Mark(kind, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &marked{kind: kind, err: err}
+}
+
+type marked struct{ kind, err error }
+
+func (m *marked) Error() string   { return m.err.Error() }
+func (m *marked) Unwrap() []error { return []error{m.err, m.kind} }

@@ -1,0 +1,185 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+)
+
+// MaxBody is the longest request body taken, in bytes.
+const MaxBody = 1 << 20
+
+// A route is one operation. Its query parameters are named so that a misspelt
+// one is refused: ?dryrun=1 must not apply for real.
+type route struct {
+	method string
+	path   string
+	query  []string
+	serve  func(Backend, http.ResponseWriter, *http.Request) error
+}
+
+// routes lists every operation; docs/openapi.yaml holds the same ones.
+func routes() []route {
+	return []route{
+		{"GET", "/v1/status", nil, getStatus},
+		{"GET", "/v1/networks", nil, getNetworks},
+		{"GET", "/v1/networks/{network}", nil, getNetwork},
+		{"GET", "/v1/ports", []string{"network"}, getPorts},
+		{"POST", "/v1/networks/{network}/ports", nil, addPort},
+		{"GET", "/v1/networks/{network}/ports/{port}", nil, getPort},
+		{"DELETE", "/v1/networks/{network}/ports/{port}", nil, removePort},
+		{"GET", "/v1/fdb", []string{"network"}, getFDB},
+		{"POST", "/v1/networks/{network}/fdb", nil, addFDB},
+		{"DELETE", "/v1/networks/{network}/fdb/{mac}", []string{"vlan"}, removeFDB},
+		{"POST", "/v1/networks/{network}/fdb/flush", []string{"port"}, flushFDB},
+		{"POST", "/v1/apply", []string{"dry_run", "name"}, apply},
+		{"GET", "/v1/config", nil, getConfig},
+		{"GET", "/v1/networks/{network}/capture", []string{"port", "snaplen"}, capture},
+	}
+}
+
+// Handler answers the control interface from b.
+func Handler(b Backend) http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range routes() {
+		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
+			err := checkQuery(r.URL, rt.query)
+			if err == nil {
+				r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+				err = rt.serve(b, w, r)
+			}
+			if err != nil {
+				writeError(w, err)
+			}
+		})
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// ServeMux would redirect //v1/status; a client that follows turns its
+		// DELETE into a GET.
+		p := r.URL.EscapedPath()
+		if _, pattern := mux.Handler(r); pattern == "" || path.Clean(p) != p {
+			writeError(w, noRoute(mux, w, r))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// noRoute tells a path that does not exist from one that lacks the method
+// (RFC 9110 section 15.5.6 wants an Allow header then). ServeMux does so too,
+// but not in JSON.
+func noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) error {
+	var allow []string
+	p := r.URL.EscapedPath()
+	for _, m := range []string{"GET", "HEAD", "POST", "DELETE"} {
+		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
+		if _, pattern := mux.Handler(probe); pattern != "" && path.Clean(p) == p {
+			allow = append(allow, m)
+		}
+	}
+	if allow == nil {
+		return &requestError{http.StatusNotFound, fmt.Sprintf("no such path: %s", r.URL.Path)}
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	return &requestError{http.StatusMethodNotAllowed,
+		fmt.Sprintf("%s takes %s, not %s", r.URL.Path, strings.Join(allow, ", "), r.Method)}
+}
+
+// requestError is a request that never reached the backend.
+type requestError struct {
+	status int
+	text   string
+}
+
+func (e *requestError) Error() string { return e.text }
+
+func badRequest(format string, args ...any) error {
+	return &requestError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+func checkQuery(u *url.URL, known []string) error {
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return badRequest("query: %v", err)
+	}
+	for key, values := range q {
+		if !slices.Contains(known, key) {
+			return badRequest("unknown query parameter %q", key)
+		}
+		if len(values) > 1 {
+			return badRequest("query parameter %q is given %d times", key, len(values))
+		}
+	}
+	return nil
+}
+
+// statusOf maps an error to the status of its answer.
+func statusOf(err error) int {
+	var re *requestError
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &re):
+		return re.status
+	case errors.As(err, &tooLong):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, ErrNotFound):
+		return http.StatusNotFound
+	case errors.Is(err, ErrConflict):
+		return http.StatusConflict
+	case errors.Is(err, ErrInvalid):
+		return http.StatusUnprocessableEntity
+	}
+	return http.StatusInternalServerError
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	lines := strings.Split(strings.TrimRight(err.Error(), "\n"), "\n")
+	p := Problem{Error: lines[0]}
+	if len(lines) > 1 {
+		p.Errors = lines
+	}
+	writeJSON(w, statusOf(err), p)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // our own types always marshal
+		slog.Error("control socket: encode answer", "err", err)
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(append(body, '\n')) // a client that has gone is no error of ours
+}
+
+// readJSON decodes the one JSON value of the body, and refuses unknown fields.
+func readJSON(r *http.Request, v any) error {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return bodyError(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return badRequest("request body: more than one JSON value")
+	}
+	return nil
+}
+
+func bodyError(err error) error {
+	var tooLong *http.MaxBytesError
+	if errors.As(err, &tooLong) {
+		return fmt.Errorf("request body is longer than %d bytes: %w", tooLong.Limit, err)
+	}
+	if errors.Is(err, io.EOF) {
+		return badRequest("request body is empty: send JSON")
+	}
+	return badRequest("request body: %s", strings.TrimPrefix(err.Error(), "json: "))
+}

@@ -1,0 +1,199 @@
+package api_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/api/apitest"
+)
+
+// ask sends one request to a handler and returns its answer.
+func ask(t *testing.T, h http.Handler, method, target, body string) (*http.Response, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, target, strings.NewReader(body)))
+	resp := w.Result()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, strings.TrimSpace(string(text))
+}
+
+func TestOperations(t *testing.T) {
+	const vm1 = `{"network":"lab","name":"vm1","type":"tap","mode":"bridge","interface":"vm1","netns":"","mac":"",` +
+		`"mtu":1500,"state":"up","detail":"","owner":"root","group":"","addresses":[],"offloads":["checksum","tso4"],` +
+		`"rx":{"frames":3,"bytes":4096},"tx":{"frames":2,"bytes":2500000},"drops":{"no-egress":7}}`
+	const lan = `{"network":"lab","name":"lan","type":"raw","mode":"bridge","interface":"veth-a","netns":"","mac":"",` +
+		`"mtu":1500,"state":"missing","detail":"interface \"veth-a\" does not exist","owner":"","group":"","addresses":[],` +
+		`"offloads":[],"rx":{"frames":0,"bytes":0},"tx":{"frames":0,"bytes":0},"drops":{}}`
+	const h1 = `{"network":"lab","name":"h1","type":"internal","mode":"bridge","interface":"h1","netns":"lab1","mac":"",` +
+		`"mtu":1500,"state":"up","detail":"","owner":"","group":"","addresses":["10.0.0.1/24"],` +
+		`"offloads":[],"rx":{"frames":0,"bytes":0},"tx":{"frames":0,"bytes":0},"drops":{}}`
+	const lab = `{"name":"lab","forward":"isolated","mtu":1500,"ports":2,"up":1,` +
+		`"fdb":{"entries":1,"limit":8192,"ageing_seconds":300,"moves":0,"evicted":0}}`
+	const entry = `{"network":"lab","mac":"52:54:00:00:00:01","vlan":0,"port":"vm1","kind":"dynamic","age_seconds":12}`
+	const static = `{"network":"lab","mac":"02:00:00:00:00:09","vlan":7,"port":"lan","kind":"static","age_seconds":0}`
+
+	steps := []struct {
+		method, target, body string
+		status               int
+		want                 string
+	}{
+		{"GET", "/v1/networks", "", 200, "[" + lab + "]"},
+		{"GET", "/v1/networks/lab", "", 200, lab},
+		{"GET", "/v1/networks/nil", "", 404, `{"error":"network \"nil\" does not exist"}`},
+		{"GET", "/v1/ports", "", 200, "[" + lan + "," + vm1 + "]"},
+		{"GET", "/v1/ports?network=lab", "", 200, "[" + lan + "," + vm1 + "]"},
+		{"GET", "/v1/ports?network=nil", "", 404, `{"error":"network \"nil\" does not exist"}`},
+		{"GET", "/v1/networks/lab/ports/vm1", "", 200, vm1},
+		{"GET", "/v1/networks/lab/ports/vm9", "", 404, `{"error":"network \"lab\": port \"vm9\" does not exist"}`},
+		{"POST", "/v1/networks/lab/ports", `{"name":"h1","type":"internal","netns":"lab1","addresses":["10.0.0.1/24"]}`, 201, h1},
+		{"POST", "/v1/networks/lab/ports", `{"name":"h1","type":"tap"}`, 409, `{"error":"network \"lab\": port \"h1\" exists already"}`},
+		{"POST", "/v1/networks/lab/ports", `{"name":"h2","type":"tape"}`, 422, `{"error":"network \"lab\": port \"h2\": no such type \"tape\""}`},
+		{"DELETE", "/v1/networks/lab/ports/h1", "", 204, ""},
+		{"DELETE", "/v1/networks/lab/ports/h1", "", 404, `{"error":"network \"lab\": port \"h1\" does not exist"}`},
+		{"GET", "/v1/fdb?network=lab", "", 200, "[" + entry + "]"},
+		{"POST", "/v1/networks/lab/fdb", `{"mac":"02:00:00:00:00:09","vlan":7,"port":"lan"}`, 204, ""},
+		{"GET", "/v1/fdb", "", 200, "[" + entry + "," + static + "]"},
+		{"DELETE", "/v1/networks/lab/fdb/02:00:00:00:00:09", "", 404, `{"error":"network \"lab\": no entry for 02:00:00:00:00:09 in VLAN 0"}`},
+		{"DELETE", "/v1/networks/lab/fdb/02:00:00:00:00:09?vlan=7", "", 204, ""},
+		{"POST", "/v1/networks/lab/fdb/flush?port=lan", "", 200, `{"flushed":0}`},
+		{"POST", "/v1/networks/lab/fdb/flush", "", 200, `{"flushed":1}`},
+		{"GET", "/v1/fdb", "", 200, "[]"},
+		{"POST", "/v1/apply?dry_run=1", "networks: {b: {}}", 200, `{"dry_run":true,"changes":["- network \"lab\"","+ network \"b\""]}`},
+		{"GET", "/v1/config", "", 200, "networks:\n  lab: {}"},
+		{"POST", "/v1/apply?name=x.yaml", "networks: {bad: {}}", 422, `{"error":"x.yaml:2: first","errors":["x.yaml:2: first","x.yaml:3: second"]}`},
+		{"POST", "/v1/apply", "networks: {b: {}}", 200, `{"dry_run":false,"changes":["- network \"lab\"","+ network \"b\""]}`},
+		{"POST", "/v1/apply", "networks: {b: {}}", 200, `{"dry_run":false,"changes":[]}`},
+		{"GET", "/v1/ports", "", 200, "[]"},
+	}
+	h := api.Handler(apitest.New())
+	for _, s := range steps {
+		resp, got := ask(t, h, s.method, s.target, s.body)
+		if resp.StatusCode != s.status || got != s.want {
+			t.Errorf("%s %s %s\n got %d %s\nwant %d %s", s.method, s.target, s.body, resp.StatusCode, got, s.status, s.want)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	long := `{"name":"` + strings.Repeat("a", api.MaxBody) + `","type":"tap"}`
+	cases := []struct {
+		name, method, target, body string
+		status                     int
+		want                       string
+	}{
+		{"unknown path", "GET", "/v1/nothing", "", 404, "no such path: /v1/nothing"},
+		{"root", "GET", "/", "", 404, "no such path: /"},
+		{"other version", "GET", "/v2/status", "", 404, "no such path: /v2/status"},
+		{"unclean path", "DELETE", "/v1/networks/lab//ports/vm1", "", 404, "no such path: /v1/networks/lab//ports/vm1"},
+		{"climbing path", "DELETE", "/v1/networks/x/../lab/ports/vm1", "", 404, "no such path: /v1/networks/x/../lab/ports/vm1"},
+		{"trailing slash", "GET", "/v1/status/", "", 404, "no such path: /v1/status/"},
+		{"method", "DELETE", "/v1/status", "", 405, "/v1/status takes GET, HEAD, not DELETE"},
+		{"two methods", "PUT", "/v1/networks/a/ports/b", "", 405, "/v1/networks/a/ports/b takes GET, HEAD, DELETE, not PUT"},
+		{"misspelt query", "POST", "/v1/apply?dryrun=1", "networks: {}", 400, `unknown query parameter "dryrun"`},
+		{"query twice", "GET", "/v1/ports?network=a&network=b", "", 400, `query parameter "network" is given 2 times`},
+		{"broken query", "GET", "/v1/ports?network=%zz", "", 400, `query: invalid URL escape "%zz"`},
+		{"dry_run", "POST", "/v1/apply?dry_run=maybe", "networks: {}", 400, `dry_run is "maybe": say true or false`},
+		{"empty dry_run", "POST", "/v1/apply?dry_run=", "networks: {}", 400, `dry_run is "": say true or false`},
+		{"vlan", "DELETE", "/v1/networks/lab/fdb/02:00:00:00:00:09?vlan=4095", "", 400, `vlan is "4095": say a number from 0 to 4094`},
+		{"snaplen", "GET", "/v1/networks/lab/capture?snaplen=0", "", 400, `snaplen is "0": say a number from 1 to 262144`},
+		{"no body", "POST", "/v1/networks/lab/ports", "", 400, "request body is empty: send JSON"},
+		{"no JSON", "POST", "/v1/networks/lab/ports", "name=h1", 400, "request body: invalid character 'a' in literal null (expecting 'u')"},
+		{"unknown field", "POST", "/v1/networks/lab/ports", `{"name":"a","typ":"tap"}`, 400, `request body: unknown field "typ"`},
+		{"unknown fdb field", "POST", "/v1/networks/lab/fdb", `{"kind":"local"}`, 400, `request body: unknown field "kind"`},
+		{"two values", "POST", "/v1/networks/lab/ports", `{"name":"a","type":"tap"} {}`, 400, "request body: more than one JSON value"},
+		{"vlan too big", "POST", "/v1/networks/lab/fdb", `{"vlan":70000}`, 400, "request body: cannot unmarshal number 70000 into Go struct field FDBSpec.vlan of type uint16"},
+		{"long JSON", "POST", "/v1/networks/lab/ports", long, 413, "request body is longer than 1048576 bytes: http: request body too large"},
+		{"long YAML", "POST", "/v1/apply", long, 413, "request body is longer than 1048576 bytes: http: request body too large"},
+		{"capture nowhere", "GET", "/v1/networks/nil/capture", "", 404, `network "nil" does not exist`},
+		{"capture no port", "GET", "/v1/networks/lab/capture?port=vm9", "", 404, `network "lab": port "vm9" does not exist`},
+	}
+	b := apitest.New()
+	h := api.Handler(b)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			resp, got := ask(t, h, c.method, c.target, c.body)
+			want := fmt.Sprintf(`{"error":%s}`, quote(c.want))
+			if resp.StatusCode != c.status || got != want {
+				t.Errorf("got %d %s\nwant %d %s", resp.StatusCode, got, c.status, want)
+			}
+			if ct := resp.Header.Get("Content-Type"); ct != "application/json" {
+				t.Errorf("content type %q", ct)
+			}
+			if allow := resp.Header.Get("Allow"); (c.status == 405) != (allow != "") {
+				t.Errorf("Allow: %q with status %d", allow, c.status)
+			}
+		})
+	}
+	if ports, _ := b.Ports(""); len(ports) != 2 {
+		t.Errorf("a refused request left %d ports, want 2", len(ports))
+	}
+}
+
+func TestAddedPortHasALocation(t *testing.T) {
+	resp, _ := ask(t, api.Handler(apitest.New()), "POST", "/v1/networks/lab/ports", `{"name":"a b","type":"tap"}`)
+	if got := resp.Header.Get("Location"); got != "/v1/networks/lab/ports/a%20b" {
+		t.Errorf("Location: %q", got)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	resp, got := ask(t, api.Handler(apitest.New()), "GET", "/v1/status", "")
+	want := `{"version":"v0.0.0-test","pid":4711,"uptime_seconds":0,"socket":"/run/weft/weft.sock",` +
+		`"metrics_listen":"127.0.0.1:9820","fastpath":{"state":"off","reason":"memory has no kernel"},` +
+		`"networks":1,"ports":2,"notes":["network \"lab\" keeps everything in memory"]}`
+	if resp.StatusCode != 200 || got != want {
+		t.Errorf("got  %d %s\nwant 200 %s", resp.StatusCode, got, want)
+	}
+}
+
+// broken is a backend whose every answer is an error that no sentinel marks.
+type broken struct{ *apitest.Backend }
+
+func (broken) FDB(string) ([]api.FDBEntry, error) { return nil, errors.New("table on fire") }
+func (broken) Status() api.Status                 { return api.Status{} }
+func (broken) Networks() []api.Network            { return nil }
+
+func TestUnmarkedErrorIs500(t *testing.T) {
+	resp, got := ask(t, api.Handler(broken{apitest.New()}), "GET", "/v1/fdb", "")
+	if resp.StatusCode != 500 || got != `{"error":"table on fire"}` {
+		t.Errorf("got %d %s", resp.StatusCode, got)
+	}
+}
+
+func TestNilListsAreEmpty(t *testing.T) {
+	h := api.Handler(broken{apitest.New()})
+	if _, got := ask(t, h, "GET", "/v1/networks", ""); got != "[]" {
+		t.Errorf("networks: %s", got)
+	}
+	if _, got := ask(t, h, "GET", "/v1/status", ""); !strings.Contains(got, `"notes":[]`) {
+		t.Errorf("status: %s", got)
+	}
+}
+
+func TestMark(t *testing.T) {
+	cause := io.ErrUnexpectedEOF
+	err := api.Mark(api.ErrConflict, fmt.Errorf("read x: %w", cause))
+	if err.Error() != "read x: unexpected EOF" {
+		t.Errorf("text: %q", err)
+	}
+	if !errors.Is(err, api.ErrConflict) || !errors.Is(err, cause) || errors.Is(err, api.ErrInvalid) {
+		t.Error("it wraps the wrong errors")
+	}
+	if api.Mark(api.ErrConflict, nil) != nil {
+		t.Error("a nil error became one")
+	}
+}
+
+func quote(s string) string {
+	r := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	return `"` + r.Replace(s) + `"`
+}

@@ -1,0 +1,118 @@
+// Package metrics shows the counters of a running weft to Prometheus. It reads
+// them when it is asked, so nothing is counted twice and the dataplane knows
+// nothing of it.
+//
+// Labels are network, port, direction and reason, whose values the owner of
+// the configuration chooses or weft fixes; never an address, which a guest
+// could make up by the million.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weft/weft/cmd/internal/api"
+)
+
+// Source is the part of api.Backend that is read.
+type Source interface {
+	Status() api.Status
+	Networks() []api.Network
+	Ports(network string) ([]api.Port, error)
+}
+
+// Handler answers GET /metrics from src, with the Go runtime's and the
+// process's own metrics beside it.
+func Handler(src Source) http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		NewCollector(src),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		Registry:            reg,
+		MaxRequestsInFlight: 4, // a scrape walks every port
+	}))
+	return mux
+}
+
+// Collector is a prometheus.Collector over a Source.
+type Collector struct {
+	src Source
+
+	frames, bytes, drops, up       *prometheus.Desc
+	entries, limit, moves, evicted *prometheus.Desc
+	build                          *prometheus.Desc
+}
+
+var _ prometheus.Collector = (*Collector)(nil)
+
+// NewCollector returns a collector of what src holds.
+func NewCollector(src Source) *Collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("weft_"+name, help, labels, nil)
+	}
+	return &Collector{
+		src:     src,
+		frames:  desc("port_frames_total", "Frames that crossed a port; rx is into weft.", "network", "port", "direction"),
+		bytes:   desc("port_bytes_total", "Bytes of the frames that crossed a port.", "network", "port", "direction"),
+		drops:   desc("port_drops_total", "Frames dropped, by reason.", "network", "port", "reason"),
+		up:      desc("port_up", "1 where the port is up, 0 otherwise.", "network", "port"),
+		entries: desc("fdb_entries", "Addresses known in a network.", "network"),
+		limit:   desc("fdb_entries_limit", "Addresses that a network may know.", "network"),
+		moves:   desc("fdb_moves_total", "Times that an address changed its port.", "network"),
+		evicted: desc("fdb_evicted_total", "Addresses that gave way at a limit.", "network"),
+		build:   desc("build_info", "Always 1; the labels tell the build.", "version", "go_version"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.frames, c.bytes, c.drops, c.up, c.entries, c.limit, c.moves, c.evicted, c.build,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge(c.build, 1, c.src.Status().Version, runtime.Version())
+	for _, n := range c.src.Networks() {
+		gauge(c.entries, float64(n.FDB.Entries), n.Name)
+		gauge(c.limit, float64(n.FDB.Limit), n.Name)
+		counter(c.moves, n.FDB.Moves, n.Name)
+		counter(c.evicted, n.FDB.Evicted, n.Name)
+	}
+	ports, err := c.src.Ports("")
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.up, err)
+		return
+	}
+	for _, p := range ports {
+		up := 0.0
+		if p.State == api.StateUp {
+			up = 1
+		}
+		gauge(c.up, up, p.Network, p.Name)
+		counter(c.frames, p.RX.Frames, p.Network, p.Name, "rx")
+		counter(c.frames, p.TX.Frames, p.Network, p.Name, "tx")
+		counter(c.bytes, p.RX.Bytes, p.Network, p.Name, "rx")
+		counter(c.bytes, p.TX.Bytes, p.Network, p.Name, "tx")
+		for reason, n := range p.Drops {
+			counter(c.drops, n, p.Network, p.Name, reason)
+		}
+	}
+}
