@@ -1,0 +1,411 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dataplane"
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/ports/netdev"
+)
+
+// config returns the running configuration, which nobody changes.
+func (d *Daemon) config() *config.Config {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.running
+}
+
+func (d *Daemon) attachment(k portKey) *attachment {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.attachments[k]
+}
+
+// Status implements api.Backend.
+func (d *Daemon) Status() api.Status {
+	cfg := d.config()
+	d.mu.Lock()
+	builtin := d.builtin
+	d.mu.Unlock()
+	s := api.Status{
+		Version:       d.opts.Version,
+		PID:           os.Getpid(),
+		UptimeSeconds: int64(time.Since(d.started).Seconds()),
+		Socket:        d.opts.Socket,
+		MetricsListen: cfg.Metrics.Listen,
+		Fastpath:      api.Fastpath{State: "off", Reason: fastpathReason(d.opts.Fastpath)},
+		Networks:      len(cfg.Networks),
+		Notes:         slices.Clone(d.notes),
+	}
+	for _, n := range cfg.Networks {
+		s.Ports += len(n.Ports)
+		if builtin && n.Name == config.DefaultNetwork {
+			s.Notes = append(s.Notes, fmt.Sprintf("network %q runs isolated: this version has no gateway, DHCP or NAT yet; its ports reach each other and nothing else", n.Name))
+		}
+		for _, p := range n.Ports {
+			if note := hostAddressNote(n.Name, p); note != "" {
+				s.Notes = append(s.Notes, note)
+			}
+		}
+	}
+	return s
+}
+
+func fastpathReason(flag string) string {
+	if flag == "off" {
+		return "switched off by --fastpath=off"
+	}
+	return "this version switches in user space only"
+}
+
+// hostAddressNote warns of a raw port whose interface the host still believes
+// to use: the host no longer hears anything there.
+func hostAddressNote(network string, p config.Port) string {
+	if p.Type != config.TypeRaw {
+		return ""
+	}
+	info, err := netdev.Find("", p.Interface)
+	if err != nil {
+		return ""
+	}
+	ips, err := netdev.HostAddresses(info.Index)
+	if err != nil || len(ips) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("port %s/%s: the host has address %s on %s, where it no longer receives anything while weft does", network, p.Name, ips[0], p.Interface)
+}
+
+// Networks implements api.Backend.
+func (d *Daemon) Networks() []api.Network {
+	var list []api.Network
+	for _, n := range d.config().Networks {
+		dn := d.sw.Network(n.Name)
+		if dn == nil {
+			continue // being removed
+		}
+		st := dn.FDBStats()
+		v := api.Network{
+			Name: n.Name, Forward: n.Forward, MTU: n.MTU, Ports: len(n.Ports),
+			FDB: api.NetworkFDB{
+				Entries: st.Dynamic + st.Static + st.Local, Limit: n.FDB.Limit,
+				AgeingSeconds: int64(n.FDB.Ageing / time.Second), Moves: st.Moved, Evicted: st.Evicted,
+			},
+		}
+		for _, p := range n.Ports {
+			if a := d.attachment(portKey{n.Name, p.Name}); a != nil {
+				if state, _, _ := a.status(); state == api.StateUp {
+					v.Up++
+				}
+			}
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// findNetwork returns a network of the running configuration.
+func findNetwork(cfg *config.Config, name string) (*config.Network, error) {
+	if n := cfg.Network(name); n != nil {
+		return n, nil
+	}
+	return nil, api.Mark(api.ErrNotFound, fmt.Errorf("network %q does not exist: see \"weft network list\"", name))
+}
+
+func findPort(cfg *config.Config, network, name string) (*config.Port, error) {
+	n, err := findNetwork(cfg, network)
+	if err != nil {
+		return nil, err
+	}
+	if p := n.Port(name); p != nil {
+		return p, nil
+	}
+	return nil, api.Mark(api.ErrNotFound, fmt.Errorf("network %q: port %q does not exist: see \"weft port list\"", network, name))
+}
+
+// Ports implements api.Backend.
+func (d *Daemon) Ports(network string) ([]api.Port, error) {
+	cfg := d.config()
+	if network != "" {
+		if _, err := findNetwork(cfg, network); err != nil {
+			return nil, err
+		}
+	}
+	list := []api.Port{}
+	for _, c := range portsOf(cfg) {
+		if network == "" || c.key.network == network {
+			list = append(list, d.describe(c.key, c.cfg))
+		}
+	}
+	return list, nil
+}
+
+// Port implements api.Backend.
+func (d *Daemon) Port(network, name string) (api.Port, error) {
+	p, err := findPort(d.config(), network, name)
+	if err != nil {
+		return api.Port{}, err
+	}
+	return d.describe(portKey{network, name}, *p), nil
+}
+
+func (d *Daemon) describe(k portKey, cfg config.Port) api.Port {
+	v := api.Port{
+		Network: k.network, Name: k.port, Type: cfg.Type, Mode: cfg.Mode,
+		Interface: cfg.Interface, Netns: cfg.Netns, Owner: cfg.Owner, Group: cfg.Group,
+		Addresses: []string{}, Offloads: []string{}, Drops: map[string]uint64{},
+		State: api.StateMissing,
+	}
+	for _, a := range cfg.Addresses {
+		v.Addresses = append(v.Addresses, a.String())
+	}
+	a := d.attachment(k)
+	if a == nil {
+		return v // being added or removed
+	}
+	state, detail, info := a.status()
+	v.State, v.Detail, v.MTU = state, detail, info.MTU
+	if info.MAC != (frame.MAC{}) {
+		v.MAC = info.MAC.String()
+	}
+	v.Offloads = capNames(a.port.Offloads())
+	st := a.port.Stats()
+	v.RX, v.TX = api.Counters(st.Rx), api.Counters(st.Tx)
+	for verdict, n := range st.Drops {
+		v.Drops[verdict.String()] = n
+	}
+	return v
+}
+
+func capNames(c frame.Caps) []string {
+	list := []string{}
+	for _, o := range []struct {
+		bit  frame.Caps
+		name string
+	}{{frame.CapChecksum, "checksum"}, {frame.CapTSO4, "tso4"}, {frame.CapTSO6, "tso6"}, {frame.CapUSO, "uso"}} {
+		if c&o.bit != 0 {
+			list = append(list, o.name)
+		}
+	}
+	return list
+}
+
+// change makes the configuration that edit turns the running one into the
+// running one.
+func (d *Daemon) change(edit func(*config.Config) error) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	next := d.config().Clone()
+	if d.closed {
+		return errStopping
+	}
+	if err := edit(next); err != nil {
+		return err
+	}
+	next.Normalize()
+	if err := config.Validate(next); err != nil {
+		return api.Mark(api.ErrInvalid, err)
+	}
+	return d.reconfigure(next)
+}
+
+// AddPort implements api.Backend.
+func (d *Daemon) AddPort(network string, spec api.PortSpec) error {
+	p, err := portConfig(spec)
+	if err != nil {
+		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: port %q: %w", network, spec.Name, err))
+	}
+	return d.change(func(c *config.Config) error {
+		n, err := findNetwork(c, network)
+		if err != nil {
+			return err
+		}
+		if _, err := findPort(c, network, spec.Name); err == nil {
+			return api.Mark(api.ErrConflict, fmt.Errorf("network %q: port %q exists already: choose another name", network, spec.Name))
+		}
+		n.Ports = append(n.Ports, p)
+		return nil
+	})
+}
+
+func portConfig(spec api.PortSpec) (config.Port, error) {
+	p := config.Port{
+		Name: spec.Name, Type: spec.Type, Mode: spec.Mode, Interface: spec.Interface,
+		Netns: spec.Netns, Owner: spec.Owner, Group: spec.Group,
+	}
+	if spec.MAC != "" {
+		m, err := parseMAC(spec.MAC)
+		if err != nil {
+			return p, err
+		}
+		p.MAC = m
+	}
+	for _, a := range spec.Addresses {
+		prefix, err := netip.ParsePrefix(a)
+		if err != nil {
+			return p, fmt.Errorf("address %q is not of the form 10.0.0.1/24", a)
+		}
+		p.Addresses = append(p.Addresses, prefix)
+	}
+	return p, nil
+}
+
+func parseMAC(s string) (frame.MAC, error) {
+	m, err := net.ParseMAC(s)
+	if err != nil || len(m) != len(frame.MAC{}) {
+		return frame.MAC{}, fmt.Errorf("MAC address %q is not of the form 02:00:00:00:00:01", s)
+	}
+	return frame.MAC(m), nil
+}
+
+// RemovePort implements api.Backend.
+func (d *Daemon) RemovePort(network, name string) error {
+	return d.change(func(c *config.Config) error {
+		if _, err := findPort(c, network, name); err != nil {
+			return err
+		}
+		n := c.Network(network)
+		n.Ports = slices.DeleteFunc(n.Ports, func(p config.Port) bool { return p.Name == name })
+		// What was pinned to the port goes with it.
+		n.FDB.Static = slices.DeleteFunc(n.FDB.Static, func(e config.StaticEntry) bool { return e.Port == name })
+		return nil
+	})
+}
+
+// FDB implements api.Backend.
+func (d *Daemon) FDB(network string) ([]api.FDBEntry, error) {
+	cfg := d.config()
+	if network != "" {
+		if _, err := findNetwork(cfg, network); err != nil {
+			return nil, err
+		}
+	}
+	list := []api.FDBEntry{}
+	for _, n := range cfg.Networks {
+		dn := d.sw.Network(n.Name)
+		if dn == nil || network != "" && n.Name != network {
+			continue
+		}
+		entries := dn.FDB()
+		slices.SortFunc(entries, func(a, b dataplane.FDBEntry) int {
+			return cmp.Or(cmp.Compare(a.VLAN, b.VLAN), cmp.Compare(a.MAC.Uint64(), b.MAC.Uint64()))
+		})
+		for _, e := range entries {
+			list = append(list, api.FDBEntry{
+				Network: n.Name, MAC: e.MAC.String(), VLAN: e.VLAN, Port: e.Port,
+				Kind: e.Kind.String(), AgeSeconds: int64(e.AgeSeconds),
+			})
+		}
+	}
+	return list, nil
+}
+
+// AddFDB implements api.Backend.
+func (d *Daemon) AddFDB(network string, spec api.FDBSpec) error {
+	mac, err := parseMAC(spec.MAC)
+	if err != nil {
+		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: %w", network, err))
+	}
+	return d.change(func(c *config.Config) error {
+		if _, err := findPort(c, network, spec.Port); err != nil {
+			return err
+		}
+		n := c.Network(network)
+		if isPinned(n, mac, spec.VLAN) {
+			return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %s in VLAN %d has a static entry already: remove it first", network, mac, spec.VLAN))
+		}
+		n.FDB.Static = append(n.FDB.Static, config.StaticEntry{MAC: mac, VLAN: spec.VLAN, Port: spec.Port})
+		return nil
+	})
+}
+
+func isPinned(n *config.Network, mac frame.MAC, vlan uint16) bool {
+	return slices.ContainsFunc(n.FDB.Static, func(e config.StaticEntry) bool { return e.MAC == mac && e.VLAN == vlan })
+}
+
+// RemoveFDB implements api.Backend.
+func (d *Daemon) RemoveFDB(network, address string, vlan uint16) error {
+	mac, err := parseMAC(address)
+	if err != nil {
+		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: %w", network, err))
+	}
+	n, err := findNetwork(d.config(), network)
+	if err != nil {
+		return err
+	}
+	if isPinned(n, mac, vlan) {
+		return d.change(func(c *config.Config) error {
+			n, err := findNetwork(c, network)
+			if err != nil {
+				return err
+			}
+			n.FDB.Static = slices.DeleteFunc(n.FDB.Static, func(e config.StaticEntry) bool { return e.MAC == mac && e.VLAN == vlan })
+			return nil
+		})
+	}
+	if dn := d.sw.Network(network); dn == nil || !dn.RemoveFDB(vlan, mac) {
+		return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s in VLAN %d is not in the FDB", network, mac, vlan))
+	}
+	return nil
+}
+
+// FlushFDB implements api.Backend.
+func (d *Daemon) FlushFDB(network, port string) (int, error) {
+	cfg := d.config()
+	if _, err := findNetwork(cfg, network); err != nil {
+		return 0, err
+	}
+	if port != "" {
+		if _, err := findPort(cfg, network, port); err != nil {
+			return 0, err
+		}
+	}
+	dn := d.sw.Network(network)
+	if dn == nil {
+		return 0, nil
+	}
+	return dn.FlushFDB(port)
+}
+
+// Apply implements api.Backend.
+func (d *Daemon) Apply(name string, yaml []byte, dryRun bool) ([]string, error) {
+	next, err := config.Parse(name, yaml)
+	if err != nil {
+		return nil, api.Mark(api.ErrInvalid, err)
+	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	if d.closed {
+		return nil, errStopping
+	}
+	lines := []string{}
+	for _, c := range config.Diff(d.config(), next) {
+		lines = append(lines, c.Text)
+	}
+	p := newPlan(d.config(), next)
+	for _, o := range p.stop {
+		if find(p.start, o.key) != nil {
+			lines = append(lines, fmt.Sprintf("  port %s/%s starts over: it forgets its counters and addresses", o.key.network, o.key.port))
+		}
+	}
+	if dryRun {
+		return lines, d.check(p)
+	}
+	if err := d.reconfigure(next); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	d.builtin = false
+	d.mu.Unlock()
+	return lines, nil
+}
+
+// Config implements api.Backend.
+func (d *Daemon) Config() []byte { return d.config().YAML() }

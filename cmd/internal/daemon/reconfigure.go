@@ -1,0 +1,353 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dataplane"
+	"github.com/weft/weft/fdb"
+	"github.com/weft/weft/ports/netdev"
+)
+
+// A change of configuration is a list of steps, each with its undoing. They run
+// in order; when one fails, those before it are undone in reverse, and the old
+// configuration goes on. What is removed for good goes last, when nothing can
+// fail any more.
+
+type step struct {
+	do   func() error
+	undo func()
+}
+
+type portKey struct{ network, port string }
+
+// plan is what lies between two configurations. Ports are started, stopped and
+// removed in three groups, so that interfaces may change hands among them.
+type plan struct {
+	addNetworks, changeNetworks, removeNetworks []config.Network
+
+	add    []portChange // on interfaces that no port has
+	stop   []portChange // changed, or on an interface that another port gets
+	start  []portChange // changed, or on an interface of a stopped port
+	remove []portChange // gone, and nobody wants the interface
+}
+
+type portChange struct {
+	key portKey
+	cfg config.Port
+	mtu int
+}
+
+// place is where a port's interface is: no two ports share one.
+func (c portChange) place() [2]string { return [2]string{c.cfg.Netns, c.cfg.Interface} }
+
+func newPlan(old, next *config.Config) plan {
+	var p plan
+	for _, n := range next.Networks {
+		switch o := old.Network(n.Name); {
+		case o == nil:
+			p.addNetworks = append(p.addNetworks, n)
+		case o.MTU != n.MTU || !reflect.DeepEqual(o.FDB, n.FDB):
+			p.changeNetworks = append(p.changeNetworks, n)
+		}
+	}
+	for _, n := range old.Networks {
+		if next.Network(n.Name) == nil {
+			p.removeNetworks = append(p.removeNetworks, n)
+		}
+	}
+	p.planPorts(portsOf(old), portsOf(next))
+	return p
+}
+
+func (p *plan) planPorts(before, after []portChange) {
+	taken := map[[2]string]bool{} // places of old ports
+	for _, o := range before {
+		taken[o.place()] = true
+	}
+	wanted := map[[2]string]bool{} // places of ports to come
+	for _, c := range after {
+		o := find(before, c.key)
+		if o != nil && reflect.DeepEqual(o.cfg, c.cfg) {
+			continue
+		}
+		wanted[c.place()] = true
+		if o == nil && !taken[c.place()] {
+			p.add = append(p.add, c)
+		} else {
+			p.start = append(p.start, c)
+		}
+	}
+	for _, o := range before {
+		c := find(after, o.key)
+		switch {
+		case c != nil && reflect.DeepEqual(o.cfg, c.cfg):
+		case c != nil || wanted[o.place()]:
+			p.stop = append(p.stop, o)
+		default:
+			p.remove = append(p.remove, o)
+		}
+	}
+}
+
+// inherits reports whether a port takes over the interface of a stopped one.
+func (p *plan) inherits(c portChange) bool {
+	return slices.ContainsFunc(p.stop, func(o portChange) bool { return o.place() == c.place() })
+}
+
+// hasHeir reports whether another port takes over the interface of a stopped one.
+func (p *plan) hasHeir(o portChange) bool {
+	return slices.ContainsFunc(p.start, func(c portChange) bool { return c.place() == o.place() })
+}
+
+func portsOf(c *config.Config) []portChange {
+	var list []portChange
+	for _, n := range c.Networks {
+		for _, p := range n.Ports {
+			list = append(list, portChange{portKey{n.Name, p.Name}, p, n.MTU})
+		}
+	}
+	return list
+}
+
+func find(list []portChange, k portKey) *portChange {
+	for i := range list {
+		if list[i].key == k {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// reconfigure brings the switch from the running configuration to next, or
+// leaves it as it was and says why. d.changing is held.
+func (d *Daemon) reconfigure(next *config.Config) error {
+	p := newPlan(d.running, next)
+	if err := d.check(p); err != nil {
+		return err
+	}
+	if err := d.execute(d.steps(p, next)); err != nil {
+		// Ports that were put back have lost their static entries.
+		for _, n := range d.running.Networks {
+			_ = d.pin(n.Name, nil, n.FDB.Static)
+		}
+		return err
+	}
+	for _, o := range p.stop {
+		if !p.hasHeir(o) {
+			d.discard(o)
+		}
+	}
+	for _, o := range p.remove {
+		d.removePort(o.key, true)
+	}
+	for _, n := range p.removeNetworks {
+		d.sw.RemoveNetwork(n.Name)
+	}
+	d.mu.Lock()
+	d.running = next
+	d.mu.Unlock()
+	return nil
+}
+
+// check finds everything that can be known to be wrong beforehand, all of it
+// at once.
+func (d *Daemon) check(p plan) error {
+	var errs []error
+	for _, c := range slices.Concat(p.add, p.start) {
+		if err := d.device(c).check(); err != nil {
+			errs = append(errs, c.errorf(err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c portChange) errorf(err error) error {
+	return fmt.Errorf("network %q: port %q: %w", c.key.network, c.key.port, err)
+}
+
+func (d *Daemon) execute(steps []step) error {
+	for i, s := range steps {
+		if err := s.do(); err != nil {
+			for j := i - 1; j >= 0; j-- {
+				steps[j].undo()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) steps(p plan, next *config.Config) []step {
+	was := d.metrics.address
+	list := []step{{
+		do:   func() error { return d.metrics.move(next.Metrics.Listen) },
+		undo: func() { _ = d.metrics.move(was) },
+	}}
+	for _, n := range p.addNetworks {
+		list = append(list, step{
+			do: func() error {
+				_, err := d.sw.AddNetwork(n.Name, networkConfig(n))
+				return err
+			},
+			undo: func() { d.sw.RemoveNetwork(n.Name) },
+		})
+	}
+	for _, n := range p.changeNetworks {
+		old := *d.running.Network(n.Name)
+		list = append(list, step{
+			do:   func() error { return d.changeNetwork(old, n) },
+			undo: func() { _ = d.changeNetwork(n, old) },
+		})
+	}
+	for _, c := range p.add {
+		list = append(list, step{
+			do:   func() error { return d.addPort(c) },
+			undo: func() { d.removePort(c.key, true) },
+		})
+	}
+	for _, o := range p.stop {
+		list = append(list, step{
+			do:   func() error { d.removePort(o.key, false); return nil },
+			undo: func() { d.restore(o) },
+		})
+	}
+	for _, c := range p.start {
+		list = append(list, step{
+			do:   func() error { d.inherit(p.stop, c); return d.addPort(c) },
+			undo: func() { d.removePort(c.key, !p.inherits(c)) },
+		})
+	}
+	for _, n := range next.Networks {
+		var before []config.StaticEntry
+		if o := d.running.Network(n.Name); o != nil {
+			before = o.FDB.Static
+		}
+		list = append(list, step{
+			do:   func() error { return d.pin(n.Name, before, n.FDB.Static) },
+			undo: func() { _ = d.pin(n.Name, n.FDB.Static, before) },
+		})
+	}
+	return list
+}
+
+func networkConfig(n config.Network) dataplane.NetworkConfig {
+	return dataplane.NetworkConfig{
+		MTU: n.MTU,
+		FDB: fdb.Config{Limit: n.FDB.Limit, PortLimit: n.FDB.PortLimit, Ageing: n.FDB.Ageing},
+	}
+}
+
+// changeNetwork changes a network's settings and those of its interfaces.
+func (d *Daemon) changeNetwork(from, to config.Network) error {
+	d.sw.Network(to.Name).Reconfigure(networkConfig(to))
+	if from.MTU == to.MTU {
+		return nil
+	}
+	var changed []*attachment
+	for key, a := range d.attachments {
+		if key.network != to.Name {
+			continue
+		}
+		changed = append(changed, a)
+		if err := a.setMTU(to.MTU); err != nil {
+			for _, a := range changed {
+				_ = a.setMTU(from.MTU)
+			}
+			d.sw.Network(to.Name).Reconfigure(networkConfig(from))
+			return fmt.Errorf("network %q: port %q: %w", key.network, key.port, err)
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) device(c portChange) *device {
+	return &device{network: c.key.network, cfg: c.cfg, mtu: c.mtu, guard: d.guard}
+}
+
+func (d *Daemon) addPort(c portChange) error {
+	n := d.sw.Network(c.key.network)
+	port, err := n.AddPort(c.key.port)
+	if err != nil {
+		return err
+	}
+	a := newAttachment(d.log, d.device(c), port)
+	if err := a.start(); err != nil {
+		n.RemovePort(c.key.port)
+		return c.errorf(err)
+	}
+	d.mu.Lock()
+	d.attachments[c.key] = a
+	d.mu.Unlock()
+	return nil
+}
+
+// removePort takes a port away; remove tells whether the interface goes with
+// it, if weft made it.
+func (d *Daemon) removePort(k portKey, remove bool) {
+	d.mu.Lock()
+	a := d.attachments[k]
+	delete(d.attachments, k)
+	d.mu.Unlock()
+	if a == nil {
+		return
+	}
+	a.stop(remove)
+	d.sw.Network(k.network).RemovePort(k.port)
+}
+
+// restore puts a stopped port back. Its interface is still there.
+func (d *Daemon) restore(o portChange) {
+	if err := d.addPort(o); err != nil {
+		d.log.Error("port not restored", "network", o.key.network, "port", o.key.port, "error", err)
+	}
+}
+
+// inherit takes from an interface that changes hands the addresses that its
+// last port gave it and the next one does not want. Those that somebody else
+// gave it stay.
+func (d *Daemon) inherit(stopped []portChange, c portChange) {
+	for _, o := range stopped {
+		if o.place() != c.place() {
+			continue
+		}
+		gone := slices.DeleteFunc(slices.Clone(o.cfg.Addresses), func(p netip.Prefix) bool {
+			return slices.Contains(c.cfg.Addresses, p)
+		})
+		if err := netdev.RemoveAddresses(c.cfg.Netns, c.cfg.Interface, gone); err != nil {
+			d.log.Warn("address left behind", "network", c.key.network, "port", c.key.port, "error", err)
+		}
+	}
+}
+
+// discard removes the interface of a stopped port that no other port has taken
+// over, if weft made it.
+func (d *Daemon) discard(o portChange) {
+	dev := d.device(o)
+	dev.made = true // as far as its alias says so: see release
+	if err := dev.release(true); err != nil {
+		d.log.Warn("interface left behind", "network", o.key.network, "port", o.key.port, "error", err)
+	}
+}
+
+// pin brings the static FDB entries of a network from before to after. Those
+// that stay are not touched, except that adding one that is there is no error:
+// a port that was replaced has lost its own.
+func (d *Daemon) pin(network string, before, after []config.StaticEntry) error {
+	n := d.sw.Network(network)
+	for _, e := range before {
+		if !slices.Contains(after, e) {
+			n.RemoveFDB(e.VLAN, e.MAC)
+		}
+	}
+	for _, e := range after {
+		if err := n.AddStatic(e.VLAN, e.MAC, e.Port); err != nil {
+			return fmt.Errorf("network %q: fdb entry %s: %w", network, e.MAC, err)
+		}
+	}
+	return nil
+}
