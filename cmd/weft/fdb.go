@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft/weft/cmd/internal/api"
+)
+
+func newFDBCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "fdb",
+		Short: "Show and change the MAC tables",
+	}
+	cmd.AddCommand(newFDBListCommand(a), newFDBShowCommand(a), newFDBAddCommand(a), newFDBDeleteCommand(a), newFDBFlushCommand(a))
+	return cmd
+}
+
+func newFDBListCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "list [NETWORK]",
+		Aliases:           []string{"ls"},
+		Short:             "List known addresses",
+		ValidArgsFunction: a.completeNames,
+	}
+	out := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		entries, err := a.client().FDB(cmd.Context(), optional(args))
+		if err != nil {
+			return err
+		}
+		return out.print(cmd.OutOrStdout(), entries, func(t *table) { fillFDB(t, entries) })
+	}
+	return cmd
+}
+
+func newFDBShowCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "show NETWORK MAC",
+		Short:             "Show where an address is, in every VLAN",
+		ValidArgsFunction: a.completeNames,
+	}
+	out := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		mac, err := net.ParseMAC(args[1])
+		if err != nil || len(mac) != 6 {
+			return usagef("%q is no MAC address: write it like 52:54:00:00:00:01", args[1])
+		}
+		entries, err := a.client().FDB(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		entries = slices.DeleteFunc(entries, func(e api.FDBEntry) bool { return e.MAC != mac.String() })
+		if len(entries) == 0 {
+			return fmt.Errorf("network %q: %s is not known", args[0], mac)
+		}
+		return out.print(cmd.OutOrStdout(), entries, func(t *table) { fillFDB(t, entries) })
+	}
+	return cmd
+}
+
+func fillFDB(t *table, entries []api.FDBEntry) {
+	t.row("NETWORK", "VLAN", "MAC", "PORT", "KIND", "AGE")
+	for _, e := range entries {
+		age := ""
+		if e.Kind == "dynamic" {
+			age = humanSeconds(e.AgeSeconds)
+		}
+		vlan := ""
+		if e.VLAN != 0 {
+			vlan = fmt.Sprint(e.VLAN)
+		}
+		t.row(e.Network, vlan, e.MAC, e.Port, e.Kind, age)
+	}
+}
+
+func newFDBAddCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "add NETWORK MAC PORT",
+		Short:             "Add a static entry",
+		ValidArgsFunction: a.completeNames,
+	}
+	vlan := cmd.Flags().Uint16("vlan", 0, "VLAN, 0-4094; 0 means untagged")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.client().AddFDB(cmd.Context(), args[0], api.FDBSpec{MAC: args[1], VLAN: *vlan, Port: args[2]})
+	}
+	return cmd
+}
+
+func newFDBDeleteCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "del NETWORK MAC",
+		Aliases:           []string{"rm", "delete"},
+		Short:             "Remove a static or dynamic entry",
+		ValidArgsFunction: a.completeNames,
+	}
+	vlan := cmd.Flags().Uint16("vlan", 0, "VLAN, 0-4094; 0 means untagged")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.client().RemoveFDB(cmd.Context(), args[0], args[1], *vlan)
+	}
+	return cmd
+}
+
+func newFDBFlushCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "flush NETWORK [PORT]",
+		Short:             "Forget the dynamic entries of a network or a port",
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n, err := a.client().FlushFDB(cmd.Context(), args[0], optional(args[1:]))
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d forgotten\n", n)
+			return err
+		},
+	}
+}

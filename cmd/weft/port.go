@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft/weft/cmd/internal/api"
+)
+
+func newPortCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "port",
+		Short: "Show, add and remove ports",
+	}
+	cmd.AddCommand(newPortListCommand(a), newPortShowCommand(a), newPortAddCommand(a), newPortRemoveCommand(a))
+	return cmd
+}
+
+func newPortListCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "list [NETWORK]",
+		Aliases:           []string{"ls"},
+		Short:             "List ports with their counters",
+		ValidArgsFunction: a.completeNames,
+	}
+	out := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ports, err := a.client().Ports(cmd.Context(), optional(args))
+		if err != nil {
+			return err
+		}
+		return out.print(cmd.OutOrStdout(), ports, func(t *table) {
+			t.row("NETWORK", "PORT", "TYPE", "MODE", "INTERFACE", "STATE",
+				"RX-FRAMES", "RX-BYTES", "TX-FRAMES", "TX-BYTES", "DROPS")
+			for _, p := range ports {
+				t.row(p.Network, p.Name, p.Type, p.Mode, p.Interface, p.State,
+					p.RX.Frames, humanBytes(p.RX.Bytes), p.TX.Frames, humanBytes(p.TX.Bytes), dropsOf(p))
+			}
+		})
+	}
+	return cmd
+}
+
+// optional returns the only argument, or "" without one.
+func optional(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+func dropsOf(p api.Port) (sum uint64) {
+	for _, n := range p.Drops {
+		sum += n
+	}
+	return sum
+}
+
+func newPortShowCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "show NETWORK PORT",
+		Short:             "Show a port, why it is not up, and what it dropped",
+		ValidArgsFunction: a.completeNames,
+	}
+	out := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := a.client().Port(cmd.Context(), args[0], args[1])
+		if err != nil {
+			return err
+		}
+		return out.print(cmd.OutOrStdout(), p, func(t *table) { fillPort(t, p) })
+	}
+	return cmd
+}
+
+func fillPort(t *table, p api.Port) {
+	state := p.State
+	if p.Detail != "" {
+		state += " (" + p.Detail + ")"
+	}
+	t.field("Network", p.Network)
+	t.field("Port", p.Name)
+	t.field("Type", p.Type)
+	t.field("Mode", p.Mode)
+	t.field("State", state)
+	t.field("Interface", p.Interface)
+	t.field("Namespace", p.Netns)
+	t.field("MAC", p.MAC)
+	t.field("Addresses", strings.Join(p.Addresses, ", "))
+	t.field("MTU", p.MTU)
+	t.field("Owner", p.Owner)
+	t.field("Group", p.Group)
+	t.field("Offloads", strings.Join(p.Offloads, ", "))
+	t.field("Received", fmt.Sprintf("%s, %s", count(p.RX.Frames, "frame"), humanBytes(p.RX.Bytes)))
+	t.field("Sent", fmt.Sprintf("%s, %s", count(p.TX.Frames, "frame"), humanBytes(p.TX.Bytes)))
+	t.field("Dropped", count(dropsOf(p), "frame"))
+	for _, reason := range slices.Sorted(maps.Keys(p.Drops)) {
+		t.field("  "+reason, p.Drops[reason])
+	}
+}
+
+func newPortAddCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "add NETWORK NAME",
+		Short: "Add a port while traffic runs",
+		Long: "Add a port while traffic runs. It stays until it is removed, a configuration\n" +
+			"without it is applied, or the daemon ends.",
+		Example: "  weft port add lab vm1 --type tap --owner labuser\n" +
+			"  weft port add lab lan --type raw --interface veth-a\n" +
+			"  weft port add lab h1 --type internal --netns lab1 --address 10.0.0.1/24",
+		ValidArgsFunction: a.completeNames,
+	}
+	var spec api.PortSpec
+	f := cmd.Flags()
+	f.StringVar(&spec.Type, "type", "", "tap, raw or internal")
+	f.StringVar(&spec.Mode, "mode", "", "what the port may reach (default bridge)")
+	f.StringVar(&spec.Interface, "interface", "", "network interface (default the port's name)")
+	f.StringVar(&spec.Netns, "netns", "", "internal: network namespace by name (default the host's)")
+	f.StringVar(&spec.MAC, "mac", "", "internal: address of the interface (default derived from the names)")
+	f.StringSliceVar(&spec.Addresses, "address", nil, "internal: IP address with prefix length; may be repeated")
+	f.StringVar(&spec.Owner, "owner", "", "tap: user that may open it")
+	f.StringVar(&spec.Group, "group", "", "tap: group that may open it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if spec.Type == "" {
+			return usagef("%s--type is missing: say tap, raw or internal", where(cmd))
+		}
+		spec.Name = args[1]
+		p, err := a.client().AddPort(cmd.Context(), args[0], spec)
+		if err == nil && p.State != api.StateUp && p.Detail != "" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "weft: port %q is added and %s: %s\n", p.Name, p.State, p.Detail)
+		}
+		return err
+	}
+	return cmd
+}
+
+func newPortRemoveCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "rm NETWORK PORT",
+		Aliases:           []string{"remove"},
+		Short:             "Remove a port",
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.client().RemovePort(cmd.Context(), args[0], args[1])
+		},
+	}
+}
