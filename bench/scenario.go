@@ -1,0 +1,169 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Names of the scenarios that other files speak of.
+const (
+	scenarioTCP    = "tcp1"
+	scenarioFrames = "frames64"
+	scenarioRTT    = "rtt"
+	scenarioMemory = "memory"
+)
+
+// Better says which way a figure improves.
+type Better string
+
+// The two ways.
+const (
+	Higher Better = "higher"
+	Lower  Better = "lower"
+)
+
+// Timing holds the times of one measurement.
+type Timing struct {
+	Warmup  time.Duration // under load, before anything is counted
+	Measure time.Duration
+}
+
+// Scenario is one load and the figure that it yields.
+type Scenario struct {
+	Name   string // short, unique and the same from one version to the next
+	About  string
+	Unit   string
+	Better Better
+	Peers  []string // names of the peers it is run on
+
+	// Run puts the load on a bed whose hosts reach one another. It leaves no
+	// thread and no socket behind, after an error too.
+	Run func(ctx context.Context, bed *Bed, timing Timing) (Sample, error)
+}
+
+func (s *Scenario) runsOn(peer string) bool { return slices.Contains(s.Peers, peer) }
+
+// Scenarios returns every scenario that this version knows.
+func Scenarios() []Scenario {
+	pairs := []string{peerDirect, Baseline, peerRaw, peerInternal}
+	return []Scenario{
+		{scenarioTCP, "one TCP stream, offloads on", "Gbit/s", Higher, pairs, runTCP},
+		{scenarioFrames, "64-byte frames delivered, one sender", "kframes/s", Higher, pairs, runFrames},
+		{scenarioRTT, "UDP round trip, p50", "us", Lower, pairs, runRTT},
+		{scenarioMemory, "resident memory with 8 ports, after traffic", "MiB", Lower, []string{peerEight}, runMemory},
+	}
+}
+
+func findScenario(scenarios []Scenario, name string) *Scenario {
+	for i := range scenarios {
+		if scenarios[i].Name == name {
+			return &scenarios[i]
+		}
+	}
+	return nil
+}
+
+var errNothing = errors.New("nothing arrived while measuring")
+
+func runTCP(ctx context.Context, bed *Bed, timing Timing) (Sample, error) {
+	load, err := startTCP(bed.Hosts[0], bed.Hosts[1], 1)
+	if err != nil {
+		return Sample{}, err
+	}
+	w, err := observe(ctx, bed, load, timing)
+	if err = errors.Join(err, load.stop()); err != nil {
+		return Sample{}, err
+	}
+	if w.received == 0 {
+		return Sample{}, errNothing
+	}
+	gigabytes := float64(w.received) / 1e9
+	return Sample{
+		Value:   gigabytes * 8 / w.seconds,
+		Details: w.cpu("GB", gigabytes),
+	}, nil
+}
+
+func runFrames(ctx context.Context, bed *Bed, timing Timing) (Sample, error) {
+	load, err := startFlood(bed.Hosts[0], bed.Hosts[1])
+	if err != nil {
+		return Sample{}, err
+	}
+	w, err := observe(ctx, bed, &load.traffic, timing)
+	if err = errors.Join(err, load.stop()); err != nil {
+		return Sample{}, err
+	}
+	if w.received == 0 {
+		return Sample{}, errNothing
+	}
+	details := []Figure{
+		{"offered", "kframes/s", float64(w.sent) / w.seconds / 1e3},
+		{"socket drops", "kframes/s", float64(load.overflow) / w.total / 1e3},
+	}
+	return Sample{
+		Value:   float64(w.received) / w.seconds / 1e3,
+		Details: append(details, w.cpu("Mframe", float64(w.received)/1e6)...),
+	}, nil
+}
+
+func runRTT(ctx context.Context, bed *Bed, timing Timing) (Sample, error) {
+	load, err := startPingPong(bed.Hosts[0], bed.Hosts[1])
+	if err != nil {
+		return Sample{}, err
+	}
+	w, err := observe(ctx, bed, &load.traffic, timing)
+	if err = errors.Join(err, load.stop()); err != nil {
+		return Sample{}, err
+	}
+	rtts := load.between(w.from, w.to)
+	if len(rtts) == 0 {
+		return Sample{}, errNothing
+	}
+	slices.Sort(rtts)
+	return Sample{
+		Value: percentile(rtts, 50),
+		Details: append([]Figure{
+			{"p99", "us", percentile(rtts, 99)},
+			{"p99.9", "us", percentile(rtts, 99.9)},
+			{"max", "us", rtts[len(rtts)-1]},
+			{"lost", "pings", float64(load.lost)},
+		}, w.cpu("Mping", float64(len(rtts))/1e6)...),
+	}, nil
+}
+
+// runMemory streams between the first half of the hosts and the second, all at
+// once, and then looks at how much memory the switch holds.
+func runMemory(ctx context.Context, bed *Bed, timing Timing) (Sample, error) {
+	if bed.Switch == nil {
+		return Sample{}, errors.New("the peer has no process to look at")
+	}
+	half := len(bed.Hosts) / 2
+	var loads []*traffic
+	var err error
+	for i := 0; i < half && err == nil; i++ {
+		var load *traffic
+		if load, err = startTCP(bed.Hosts[i], bed.Hosts[half+i], 1); err == nil {
+			loads = append(loads, load)
+		}
+	}
+	if err == nil {
+		err = sleep(ctx, timing.Warmup+timing.Measure)
+	}
+	for i, load := range loads {
+		err = errors.Join(err, load.stop())
+		if err == nil && load.received.Load() == 0 {
+			err = fmt.Errorf("stream %d: %w", i+1, errNothing)
+		}
+	}
+	if err != nil {
+		return Sample{}, err
+	}
+	now, peak, err := resident(bed.Switch.PID())
+	if err != nil {
+		return Sample{}, err
+	}
+	return Sample{Value: now, Details: []Figure{{"peak", "MiB", peak}}}, nil
+}

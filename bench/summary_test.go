@@ -1,0 +1,195 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// measured returns a measurement with one detail.
+func measured(round int, scenario, peer string, value float64) Measurement {
+	return Measurement{Round: round, Scenario: scenario, Peer: peer, Sample: Sample{
+		Value: value, Details: []Figure{{"twice", "x", 2 * value}},
+	}}
+}
+
+func failed(round int, scenario, peer, text string) Measurement {
+	return Measurement{Round: round, Scenario: scenario, Peer: peer, Error: text}
+}
+
+// sampleReport has a noisy second round, a failure, a missing peer, and one
+// target of each fate. It uses the names of real scenarios and peers.
+func sampleReport() *Report {
+	r := &Report{
+		Format:   Format,
+		Machine:  Machine{System: "Linux 6.18 x86_64", Processor: "Example CPU", CPUs: 2, MemoryMiB: 4096},
+		Versions: Versions{Weft: "v0.1.0", Go: "go1.26"},
+		Settings: Settings{Rounds: 3, Measure: 2, Warmup: 0.5},
+		Peers: []PeerInfo{
+			{Name: Baseline, About: "kernel bridge"},
+			{Name: peerRaw, About: "weft raw"},
+			{Name: peerInternal, About: "weft internal", Missing: "no weft binary was given"},
+			{Name: peerEight, About: "weft 8"},
+		},
+		Measurements: []Measurement{
+			measured(1, scenarioTCP, Baseline, 10), measured(1, scenarioTCP, peerRaw, 7),
+			measured(2, scenarioTCP, Baseline, 4), measured(2, scenarioTCP, peerRaw, 2),
+			measured(3, scenarioTCP, Baseline, 11), failed(3, scenarioTCP, peerRaw, "weft ended"),
+			measured(1, scenarioRTT, Baseline, 80), measured(1, scenarioRTT, peerRaw, 128),
+			failed(1, scenarioFrames, Baseline, "no bridge"), measured(1, scenarioFrames, peerRaw, 400),
+			measured(1, scenarioMemory, peerEight, 41.5),
+		},
+	}
+	r.summarise(Scenarios(), Targets())
+	return r
+}
+
+func TestSummariseRows(t *testing.T) {
+	r := sampleReport()
+	want := []Row{
+		{Scenario: scenarioTCP, Peer: Baseline, Unit: "Gbit/s", Rounds: 3, Median: 10, Min: 4, Max: 11, Spread: 0.7,
+			Ratio: &Ratio{1, 1, 1}, Details: []Figure{{"twice", "x", 20}}},
+		{Scenario: scenarioTCP, Peer: peerRaw, Unit: "Gbit/s", Rounds: 2, Median: 4.5, Min: 2, Max: 7, Spread: 5 / 4.5,
+			Ratio: &Ratio{0.6, 0.5, 0.7}, Details: []Figure{{"twice", "x", 9}}},
+		{Scenario: scenarioFrames, Peer: peerRaw, Unit: "kframes/s", Rounds: 1, Median: 400, Min: 400, Max: 400,
+			Details: []Figure{{"twice", "x", 800}}},
+		{Scenario: scenarioRTT, Peer: Baseline, Unit: "us", Rounds: 1, Median: 80, Min: 80, Max: 80,
+			Ratio: &Ratio{1, 1, 1}, Details: []Figure{{"twice", "x", 160}}},
+		{Scenario: scenarioRTT, Peer: peerRaw, Unit: "us", Rounds: 1, Median: 128, Min: 128, Max: 128,
+			Ratio: &Ratio{1.6, 1.6, 1.6}, Details: []Figure{{"twice", "x", 256}}},
+		{Scenario: scenarioMemory, Peer: peerEight, Unit: "MiB", Rounds: 1, Median: 41.5, Min: 41.5, Max: 41.5,
+			Details: []Figure{{"twice", "x", 83}}},
+	}
+	if diff := cmp.Diff(want, r.Rows, cmpopts.EquateApprox(0, 1e-9)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if got := r.Failures(); len(got) != 2 || got[0].Error != "weft ended" || got[1].Error != "no bridge" {
+		t.Errorf("failures %+v", got)
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	r := sampleReport()
+	type short struct {
+		Value   float64
+		Reached bool
+		Unit    string
+	}
+	want := map[string]short{
+		scenarioTCP + " " + peerRaw:         {0.6, true, "x bridge"}, // exactly on the bound
+		scenarioFrames + " " + peerRaw:      {math.NaN(), false, "x bridge"},
+		scenarioRTT + " " + peerRaw:         {1.6, false, "x bridge"},
+		scenarioTCP + " " + peerInternal:    {math.NaN(), false, "x bridge"},
+		scenarioFrames + " " + peerInternal: {math.NaN(), false, "x bridge"},
+		scenarioRTT + " " + peerInternal:    {math.NaN(), false, "x bridge"},
+		scenarioMemory + " " + peerEight:    {41.5, true, "MiB"},
+	}
+	got := map[string]short{}
+	for _, o := range r.Outcomes {
+		s := short{math.NaN(), o.Reached, o.Unit}
+		if o.Value != nil {
+			s.Value = *o.Value
+		}
+		got[o.Scenario+" "+o.Peer] = s
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs(), cmpopts.EquateApprox(0, 1e-9)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+}
+
+func TestJudgeDirections(t *testing.T) {
+	r := &Report{Rows: []Row{{Scenario: "s", Peer: "p", Unit: "MiB", Median: 10, Ratio: &Ratio{Median: 2}}}}
+	for _, c := range []struct {
+		target Target
+		want   bool
+	}{
+		{Target{"s", "p", Higher, 1.9, false}, true},
+		{Target{"s", "p", Higher, 2.1, false}, false},
+		{Target{"s", "p", Lower, 2.1, false}, true},
+		{Target{"s", "p", Lower, 1.9, false}, false},
+		{Target{"s", "p", Lower, 9, true}, false},
+		{Target{"s", "p", Lower, 10, true}, true},
+		{Target{"s", "q", Lower, 10, true}, false},
+		{Target{"x", "p", Higher, 0, false}, false},
+	} {
+		if got := c.target.judge(r).Reached; got != c.want {
+			t.Errorf("%+v: reached %v, want %v", c.target, got, c.want)
+		}
+	}
+}
+
+// Every target names a scenario and a peer that are there and go together; and
+// the ones of this version are those that were agreed on.
+func TestTargetsAreMeasurable(t *testing.T) {
+	targets := Targets()
+	if got := selected(targets, Scenarios(), Peers("")); len(got) != len(targets) {
+		t.Errorf("only %d of %d targets can be measured", len(got), len(targets))
+	}
+	only := selected(targets, []Scenario{*findScenario(Scenarios(), scenarioRTT)}, Peers(""))
+	if len(only) != 2 || only[0].Scenario != scenarioRTT || only[1].Scenario != scenarioRTT {
+		t.Errorf("targets of one scenario: %+v", only)
+	}
+	if got := selected(targets, Scenarios(), []Peer{direct{}, kernelBridge{}}); got != nil {
+		t.Errorf("targets without weft: %+v", got)
+	}
+}
+
+func TestScenariosNameKnownPeers(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range Scenarios() {
+		if seen[s.Name] || s.About == "" || s.Unit == "" || (s.Better != Higher && s.Better != Lower) {
+			t.Errorf("scenario %+v is not complete or not unique", s)
+		}
+		seen[s.Name] = true
+		for _, p := range s.Peers {
+			if findPeer(Peers(""), p) == nil {
+				t.Errorf("scenario %s runs on peer %q, which does not exist", s.Name, p)
+			}
+		}
+	}
+}
+
+func TestPick(t *testing.T) {
+	peers, scenarios, err := Options{Rounds: 1, Timing: Timing{Measure: 1}, Peers: []string{peerRaw, peerDirect}}.pick(Peers(""), Scenarios())
+	if err != nil || len(scenarios) != len(Scenarios()) {
+		t.Fatalf("pick: %d scenarios, %v", len(scenarios), err)
+	}
+	if len(peers) != 2 || peers[0].Name() != peerDirect || peers[1].Name() != peerRaw {
+		t.Errorf("peers are not in the order of the run: %v", peers)
+	}
+	_, _, err = Options{Rounds: 0, Peers: []string{"brdge"}, Scenarios: []string{"tcp9"}}.pick(Peers(""), Scenarios())
+	want := `rounds: 0, wanted 1 or more
+duration: 0s after 0s of warm-up, wanted more than 0
+peer "brdge" does not exist: there are direct, bridge, weft-raw, weft-internal, weft-8ports
+scenario "tcp9" does not exist: there are tcp1, frames64, rtt, memory`
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+func TestEachGoesRoundByRound(t *testing.T) {
+	scenarios := []Scenario{{Name: "s", Peers: []string{peerDirect, Baseline}}, {Name: "t", Peers: []string{Baseline}}}
+	var got []string
+	each(2, scenarios, []Peer{direct{}, kernelBridge{}}, func(round int, s Scenario, p Peer) bool {
+		got = append(got, string(rune('0'+round))+s.Name+" "+p.Name())
+		return len(got) < 5
+	})
+	want := []string{"1s direct", "1s bridge", "1t bridge", "2s direct", "2s bridge"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+}
+
+func TestLeftOverSurvivesJoin(t *testing.T) {
+	left := &leftOverError{errors.New("namespace x is busy")}
+	if got := leftOver(errors.Join(context.Canceled, left)); got != error(left) {
+		t.Errorf("left over %v", got)
+	}
+	if got := leftOver(context.Canceled); got != nil {
+		t.Errorf("left over of a clean end: %v", got)
+	}
+}

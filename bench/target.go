@@ -1,0 +1,68 @@
+package bench
+
+// Target is what a peer shall reach in a scenario.
+type Target struct {
+	Scenario string  `json:"scenario"`
+	Peer     string  `json:"peer"`
+	Better   Better  `json:"better"` // Higher: Bound is a floor; Lower: a ceiling
+	Bound    float64 `json:"bound"`
+	// Absolute: Bound is in the unit of the scenario, not a ratio to the
+	// kernel bridge.
+	Absolute bool `json:"absolute,omitempty"`
+}
+
+// Outcome is what became of a target. Value is nil where nothing was measured
+// to judge by; such a target is not reached.
+type Outcome struct {
+	Target
+	Unit    string   `json:"unit"`
+	Value   *float64 `json:"value"`
+	Reached bool     `json:"reached"`
+}
+
+// Targets returns what weft shall reach in this version. A 64-byte frame is one
+// of the shortest that Ethernet has.
+func Targets() []Target {
+	var targets []Target
+	for _, peer := range []string{peerRaw, peerInternal} {
+		targets = append(targets,
+			Target{Scenario: scenarioTCP, Peer: peer, Better: Higher, Bound: 0.6},
+			Target{Scenario: scenarioFrames, Peer: peer, Better: Higher, Bound: 1.0},
+			Target{Scenario: scenarioRTT, Peer: peer, Better: Lower, Bound: 1.5},
+		)
+	}
+	return append(targets,
+		Target{Scenario: scenarioMemory, Peer: peerEight, Better: Lower, Bound: 64, Absolute: true})
+}
+
+// judge compares the target with the medians of the report.
+func (t Target) judge(r *Report) Outcome {
+	o := Outcome{Target: t, Unit: "x " + Baseline}
+	row := r.find(t.Scenario, t.Peer)
+	switch {
+	case row != nil && t.Absolute:
+		o.Unit, o.Value = row.Unit, &row.Median
+	case row != nil && row.Ratio != nil:
+		o.Value = &row.Ratio.Median
+	default:
+		return o
+	}
+	if t.Better == Higher {
+		o.Reached = *o.Value >= t.Bound
+	} else {
+		o.Reached = *o.Value <= t.Bound
+	}
+	return o
+}
+
+// selected returns the targets that the given scenarios and peers can answer.
+func selected(targets []Target, scenarios []Scenario, peers []Peer) []Target {
+	var kept []Target
+	for _, t := range targets {
+		s := findScenario(scenarios, t.Scenario)
+		if s != nil && s.runsOn(t.Peer) && findPeer(peers, t.Peer) != nil {
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}
