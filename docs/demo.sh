@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# Two namespace hosts and a real QEMU guest talk to each other through weft, and
+# there is no kernel bridge anywhere:
+#
+#     h1 10.99.0.1 ---(internal)---+
+#                                weft
+#     h2 10.99.0.2 --veth--(raw)---+---(tap)--- vm1 10.99.0.3
+#
+# Run it as root from anywhere: docs/demo.sh. weft, its ports and all traffic
+# live in network namespaces that the script makes, so the host's own network is
+# never touched; all of it is gone afterwards, also after a failure or Ctrl-C.
+#
+# It needs iproute2, ping, iperf3, qemu-system-x86, busybox and cpio, which
+# `make setup` installs, and bin/weft, which `make build` builds. Another weft
+# may be named in WEFT.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+weft=${WEFT:-./bin/weft}
+switch=wsw-$$ h1=wh1-$$ h2=wh2-$$ # the namespaces
+guest=.cache/guest                # kernel and initramfs, kept between runs
+tmp=$(mktemp -d)
+export WEFT_SOCKET=$tmp/weft.sock # not the one of a weft that serves this host
+processes=()
+
+say() { printf '\n== %2d s  %s\n' "$SECONDS" "$*"; }
+die() { printf 'demo: %s\n' "$*" >&2 && exit 1; }
+
+# `ip netns exec` becomes the command it runs, so $! after it is the process id of
+# weft or QEMU itself.
+
+# stop PID: ends a process, at first politely. weft takes its tap away then.
+stop() {
+	kill "$1" 2>/dev/null || return 0
+	for _ in {1..50}; do
+		kill -0 "$1" 2>/dev/null || break
+		sleep 0.1
+	done
+	kill -KILL "$1" 2>/dev/null || true
+	wait "$1" 2>/dev/null || true
+}
+
+cleanup() {
+	local code=$? i
+	trap - EXIT
+	trap '' INT TERM HUP
+	for ((i = ${#processes[@]} - 1; i >= 0; i--)); do
+		stop "${processes[i]}"
+	done
+	for ns in "$switch" "$h1" "$h2"; do
+		[[ ! -e /run/netns/$ns ]] || ip netns del "$ns"
+	done
+	if ((code != 0)) && [[ -e $tmp/weft.log ]]; then
+		printf '\ndemo: failed. What weft and QEMU said, and the end of the guest'\''s console:\n' >&2
+		tail -n 20 "$tmp"/{weft.log,qemu.log,console} >&2 2>/dev/null || true
+	fi
+	rm -rf "$tmp"
+	exit "$code"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# wait_for TEXT FILE PID SECONDS: until the process PID has written TEXT.
+wait_for() {
+	local end=$((SECONDS + $4))
+	until grep -qs "$1" "$2"; do
+		kill -0 "$3" 2>/dev/null || die "process ended before it said \"$1\""
+		((SECONDS < end)) || die "no \"$1\" within $4 seconds"
+		sleep 0.1
+	done
+}
+
+# ping_from NAMESPACE ADDRESS: until the first answer, at most ten seconds.
+ping_from() {
+	ip netns exec "$1" ping -n -c 1 -i 0.2 -w 10 "$2" | grep 'bytes from' || die "$2 does not answer"
+}
+
+((EUID == 0)) || die "run it as root: it makes network namespaces"
+[[ -x $weft ]] || die "$weft is missing: run make build first"
+for tool in ip ping iperf3 qemu-system-x86_64 busybox cpio; do
+	command -v "$tool" >/dev/null || die "$tool is missing: run make setup first"
+done
+
+say "Prepare the guest: Debian's own kernel and BusyBox (downloaded once)"
+sh ports/porttest/guest/build.sh "$guest"
+
+say "Make three namespaces: one for weft, one for each host"
+for ns in "$switch" "$h1" "$h2"; do
+	ip netns add "$ns"
+	ip -n "$ns" link set lo up
+done
+
+say "Give h2 a veth pair: weft gets one end, h2 the other, with 10.99.0.2"
+ip -n "$switch" link add h2 type veth peer name eth0 netns "$h2"
+ip -n "$switch" link set h2 up
+ip -n "$h2" address add 10.99.0.2/24 dev eth0
+ip -n "$h2" link set eth0 up
+
+say "Describe the network to weft"
+cat >"$tmp/demo.yaml" <<YAML
+networks:
+  demo:
+    forward: isolated
+    ports:
+      h1: {type: internal, netns: $h1, address: 10.99.0.1/24}
+      h2: {type: raw, interface: h2}
+      vm1: {type: tap}
+YAML
+cat "$tmp/demo.yaml"
+
+say "Start weft, which makes h1's interface and the tap of the guest"
+ip netns exec "$switch" "$weft" run -c "$tmp/demo.yaml" 2>"$tmp/weft.log" &
+weft_pid=$!
+processes+=("$weft_pid")
+wait_for 'weft: ready' "$tmp/weft.log" "$weft_pid" 20
+
+say "Boot the guest with its network card on the tap vm1"
+ip netns exec "$switch" qemu-system-x86_64 -nodefaults -no-user-config -display none \
+	-machine q35,accel=tcg -m 128 -serial "file:$tmp/console" \
+	-kernel "$guest/vmlinuz" -initrd "$guest/initramfs.gz" \
+	-netdev tap,id=net0,ifname=vm1,script=no,downscript=no \
+	-device virtio-net-pci,netdev=net0,mac=52:54:00:99:00:03,romfile= \
+	-append 'console=ttyS0 quiet panic=-1 weft.ip=10.99.0.3/24 weft.run=ping -c 1 -w 10 10.99.0.1 && ping -c 1 -w 10 10.99.0.2 && echo GUEST REACHES BOTH' 2>"$tmp/qemu.log" &
+guest_pid=$!
+processes+=("$guest_pid")
+
+say "While it boots: h1 and h2 ping each other"
+ping_from "$h1" 10.99.0.2
+ping_from "$h2" 10.99.0.1
+
+say "TCP between h1 and h2, three seconds each way"
+ip netns exec "$h2" iperf3 --server --forceflush >"$tmp/iperf3.log" 2>&1 &
+iperf_pid=$!
+processes+=("$iperf_pid")
+wait_for 'Server listening' "$tmp/iperf3.log" "$iperf_pid" 10
+for direction in '' --reverse; do
+	ip netns exec "$h1" iperf3 --client 10.99.0.2 --time 3 ${direction:+"$direction"} >"$tmp/stream" || die "$(cat "$tmp/stream")"
+	grep receiver "$tmp/stream"
+done
+
+say "Wait for the guest, which pings h1 and h2 itself"
+wait_for 'GUEST REACHES BOTH' "$tmp/console" "$guest_pid" 180
+grep 'bytes from' "$tmp/console"
+
+say "h1 and h2 ping the guest"
+ping_from "$h1" 10.99.0.3
+ping_from "$h2" 10.99.0.3
+
+say "h1 downloads 4 MiB from the guest, and compares checksums"
+ip netns exec "$h1" busybox wget -q -O "$tmp/data" http://10.99.0.3/data
+ip netns exec "$h1" busybox wget -q -O "$tmp/data.sha256" http://10.99.0.3/data.sha256
+(cd "$tmp" && sha256sum --check data.sha256)
+
+say "h1 uploads 8 MiB to the guest, and compares checksums"
+head -c 8M /dev/urandom >"$tmp/upload"
+sent=$(sha256sum <"$tmp/upload")
+got=$(ip netns exec "$h1" timeout 60 busybox nc 10.99.0.3 81 <"$tmp/upload")
+printf 'sent %s\ngot  %s\n' "$sent" "$got"
+[[ $got == "$sent" ]] || die "the guest got something else"
+
+say "weft port list"
+"$weft" port list
+say "weft fdb list"
+"$weft" fdb list
+
+say "Stop all of it and clean up"
+for pid in "$guest_pid" "$iperf_pid" "$weft_pid"; do
+	stop "$pid"
+done
+processes=()
+if ip -n "$switch" link show vm1 >/dev/null 2>&1; then
+	die "weft left its tap vm1 behind"
+fi
+say "Done in $SECONDS seconds"
