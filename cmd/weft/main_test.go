@@ -98,13 +98,17 @@ func captures(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("%d captures, want %d", b.Captures(), n)
 }
 
-// frames waits until a capture file is whole and holds n frames: frames FILE N.
+// frames waits until a capture file is there, whole, and holds n frames:
+// frames FILE N.
 func frames(ts *testscript.TestScript, _ bool, args []string) {
 	var want, got uint64
 	_, err := fmt.Sscan(args[1], &want)
 	ts.Check(err)
 	for range 2000 {
-		got, _, err = client.CopyBlocks(io.Discard, strings.NewReader(ts.ReadFile(args[0])))
+		var file []byte
+		if file, err = os.ReadFile(ts.MkAbs(args[0])); err == nil {
+			got, _, err = client.CopyBlocks(io.Discard, bytes.NewReader(file))
+		}
 		if got == want && err == nil {
 			return
 		}
