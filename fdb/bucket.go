@@ -19,7 +19,7 @@ const (
 	slotsPerBucket = 7
 	minBuckets     = 64
 	meanLoad       = 4 // dynamic entries per bucket at the limit, at most
-	maxLoad        = 5 // the same with static and local entries
+	maxLoad        = 5 // the same with static, local and sticky entries
 )
 
 // slot holds one entry, or none where key is 0.
@@ -208,7 +208,8 @@ func (t *Table) rebuild(n int) {
 // into s. It reports whether all found room.
 func (t *Table) copyAll(s, old *store, ports []portState) bool {
 	for p := range ports {
-		t.ports[p].count = ports[p].count
+		t.ports[p].PortConfig = ports[p].PortConfig
+		t.ports[p].count, t.ports[p].stuck = ports[p].count, ports[p].stuck
 		for _, l := range [2]list{ports[p].dynamic, ports[p].fixed} {
 			for id := l.head; id != 0; id = old.links[id].next {
 				key, v := old.at(id).key.Load(), value(old.at(id).value.Load())

@@ -6,7 +6,7 @@
 // nothing and write at most once per entry and second. Everything that changes
 // the shape of the table serialises on one mutex, and never delays a reader.
 //
-// An entry leaves the table when it is older than Config.Ageing, when its port
+// A dynamic entry leaves the table when it is older than Config.Ageing, when its port
 // is flushed, when it moves, or when the table is at a limit: then the port
 // that holds the most dynamic entries pays with an old one of its own. A port
 // that floods the network with invented addresses so evicts itself, and a
@@ -37,7 +37,7 @@ const (
 	DefaultLimit = 8192
 
 	// MaxLimit is the largest number of dynamic entries, and the largest
-	// number of static and local ones together.
+	// number of static, local and sticky ones together.
 	MaxLimit = 1 << 20
 )
 
@@ -70,6 +70,7 @@ type Stats struct {
 	Dynamic int // entries now, by kind
 	Static  int
 	Local   int
+	Sticky  int
 
 	Learned   uint64 // new dynamic entries
 	Moved     uint64 // dynamic entries that changed their port
@@ -77,6 +78,7 @@ type Stats struct {
 	Flushed   uint64 // dynamic entries that a flush took
 	Evicted   uint64 // dynamic entries that a limit took
 	Conflicts uint64 // frames from a static or local address on another port
+	Denied    uint64 // addresses that PortConfig.Max kept out
 	Refused   uint64 // addresses that found no room; see NoRoom
 }
 
@@ -191,4 +193,4 @@ func (t *Table) Entries(now uint32) []Entry {
 }
 
 // fixed returns the number of entries that never age. The caller holds mu.
-func (t *Table) fixed() int { return t.stats.Static + t.stats.Local }
+func (t *Table) fixed() int { return t.stats.Static + t.stats.Local + t.stats.Sticky }

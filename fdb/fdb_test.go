@@ -143,7 +143,7 @@ func TestStrings(t *testing.T) {
 	if len(seen) != int(NoRoom)+1 || seen["unknown"] {
 		t.Errorf("results are not told apart: %v", seen)
 	}
-	for k, want := range map[Kind]string{Dynamic: "dynamic", Static: "static", Local: "local", 3: "unknown"} {
+	for k, want := range map[Kind]string{Dynamic: "dynamic", Static: "static", Local: "local", Sticky: "sticky", 4: "unknown"} {
 		if k.String() != want {
 			t.Errorf("kind %d is %q, want %q", k, k, want)
 		}

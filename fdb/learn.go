@@ -27,20 +27,23 @@ func (t *Table) learnLocked(key uint64, p Port, now uint32) Result {
 	case v.sameBut(want):
 		return refresh(at, v, want, now)
 	case v.kind() == Dynamic:
-		t.move(s, id, v, want)
-		return Moved
+		return t.move(s, id, v, want)
 	case v.port() == p:
 		return Known
 	}
-	t.conflicts.Add(1)
-	return StaticConflict
+	return t.conflict(v)
 }
 
-// insert adds a dynamic entry that is not there, and evicts another one where a
-// limit asks for it.
+// insert adds an entry that is not there, and evicts another one where a limit
+// asks for it.
 func (t *Table) insert(s *store, key uint64, v value) Result {
 	p, r := v.port(), Learned
-	switch {
+	switch ps := &t.ports[p]; {
+	case ps.full():
+		t.stats.Denied++
+		return Denied
+	case ps.Sticky:
+		return t.stick(key, v)
 	case t.ports[p].count >= t.portLimit:
 		t.evict(s, p)
 		r = PortLimit
@@ -62,12 +65,20 @@ func (t *Table) insert(s *store, key uint64, v value) Result {
 // move gives a dynamic entry to another port, which may have to give up one of
 // its own for it. The key stays where it is: readers see the old port or the
 // new one.
-func (t *Table) move(s *store, id slotID, v, want value) {
-	if p := want.port(); t.ports[p].count >= t.portLimit {
+func (t *Table) move(s *store, id slotID, v, want value) Result {
+	p := want.port()
+	switch ps := &t.ports[p]; {
+	case ps.full():
+		t.stats.Denied++
+		return Denied
+	case ps.Sticky:
+		want = want.as(Sticky)
+	case ps.count >= t.portLimit:
 		t.evict(s, p)
 	}
 	t.delist(s, id, v)
 	s.at(id).value.Store(uint64(want))
 	t.enlist(s, id, want)
 	t.stats.Moved++
+	return Moved
 }

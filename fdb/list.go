@@ -2,9 +2,11 @@ package fdb
 
 // portState is what the table keeps for a port.
 type portState struct {
+	PortConfig
 	dynamic list // the next victim first; see evict
-	fixed   list // static and local ones
+	fixed   list // static, local and sticky ones
 	count   int  // of the dynamic ones
+	stuck   int  // of the sticky ones
 }
 
 // list is a chain of slots through store.links. Flushed entries are on none.
@@ -83,6 +85,9 @@ func (t *Table) enlist(s *store, id slotID, v value) {
 		t.stats.Static++
 	case Local:
 		t.stats.Local++
+	case Sticky:
+		t.stats.Sticky++
+		t.ports[v.port()].stuck++
 	}
 }
 
@@ -97,6 +102,9 @@ func (t *Table) delist(s *store, id slotID, v value) {
 		t.stats.Static--
 	case Local:
 		t.stats.Local--
+	case Sticky:
+		t.stats.Sticky--
+		t.ports[v.port()].stuck--
 	}
 }
 

@@ -42,7 +42,15 @@ func (t *Table) Learn(vlan uint16, mac frame.MAC, p Port, now uint32) Result {
 	case v.port() == p:
 		return Known
 	}
+	return t.conflict(v)
+}
+
+// conflict counts a frame from an address that is nailed to another port.
+func (t *Table) conflict(v value) Result {
 	t.conflicts.Add(1)
+	if v.kind() == Sticky {
+		return StickyConflict
+	}
 	return StaticConflict
 }
 

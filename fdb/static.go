@@ -17,7 +17,7 @@ var (
 )
 
 // Add sets a static or local entry, which neither ages nor moves and survives a
-// flush. It takes the place of a dynamic one. To add what is there already is
+// flush. It takes the place of a dynamic or sticky one. To add what is there already is
 // no error. The table grows where it has to, which takes time.
 func (t *Table) Add(vlan uint16, mac frame.MAC, p Port, k Kind) error {
 	key := keyOf(vlan, mac)
@@ -42,7 +42,7 @@ func (t *Table) add(key uint64, v value) error {
 	s := t.store.Load()
 	id := s.locate(key)
 	if id != 0 {
-		if old := value(s.at(id).value.Load()); old.kind() != Dynamic {
+		if old := value(s.at(id).value.Load()); old.kind() == Static || old.kind() == Local {
 			if old != v {
 				return ErrExists
 			}
@@ -56,10 +56,11 @@ func (t *Table) add(key uint64, v value) error {
 		t.fix(s, id, v)
 		return nil
 	}
-	return t.addNew(key, v)
+	t.addNew(key, v)
+	return nil
 }
 
-// fix turns a dynamic entry, flushed or not, into a static or local one.
+// fix turns a dynamic entry, flushed or not, or a sticky one into what v says.
 func (t *Table) fix(s *store, id slotID, v value) {
 	if old := value(s.at(id).value.Load()); t.live(old) {
 		t.delist(s, id, old)
@@ -70,7 +71,7 @@ func (t *Table) fix(s *store, id slotID, v value) {
 
 // addNew adds an entry for a key that is not there, and lets the table grow
 // until it fits.
-func (t *Table) addNew(key uint64, v value) error {
+func (t *Table) addNew(key uint64, v value) {
 	if n := bucketsFor(t.limit, t.fixed()+1); n > len(t.store.Load().buckets) {
 		t.rebuild(n)
 	}
@@ -83,7 +84,6 @@ func (t *Table) addNew(key uint64, v value) error {
 	}
 	s.put(id, key, v)
 	t.enlist(s, id, v)
-	return nil
 }
 
 // Remove removes the entry of an address, of whatever kind, and reports whether
@@ -108,7 +108,8 @@ func (t *Table) Remove(vlan uint16, mac frame.MAC) bool {
 	return true
 }
 
-// RemovePort removes all entries of a port, static and local ones too. Its
+// RemovePort removes all entries of a port, static and local ones too, and what
+// SetPort has set. Its
 // index may be used for another port afterwards. The caller makes sure that
 // nobody learns on behalf of the old one any more.
 func (t *Table) RemovePort(p Port) {
@@ -118,6 +119,7 @@ func (t *Table) RemovePort(p Port) {
 		return
 	}
 	t.flushPort(p)
+	t.ports[p].PortConfig = PortConfig{}
 	s, l := t.store.Load(), &t.ports[p].fixed
 	for l.head != 0 {
 		t.remove(s, l.head, value(s.at(l.head).value.Load()))

@@ -12,6 +12,9 @@ const (
 	Static
 	// Local: an address of the switch itself, such as the gateway's.
 	Local
+	// Sticky: learned from a frame at a port where PortConfig.Sticky is set;
+	// stays there until it is removed.
+	Sticky
 )
 
 // String returns the word that the API and its users see.
@@ -23,6 +26,8 @@ func (k Kind) String() string {
 		return "static"
 	case Local:
 		return "local"
+	case Sticky:
+		return "sticky"
 	}
 	return "unknown"
 }
@@ -47,6 +52,11 @@ const (
 	Full
 	// StaticConflict: a static or local entry names another port. It stays.
 	StaticConflict
+	// StickyConflict: the address is sticky on another port. It stays.
+	StickyConflict
+	// Denied: the address is not at this port yet, which holds as many as
+	// PortConfig.Max allows. It stays unknown, or where it was.
+	Denied
 	// NotLearnable: a group address, the zero address, or no valid port.
 	NotLearnable
 	// NoRoom: all the places that the address may stand in are taken. The
@@ -72,6 +82,10 @@ func (r Result) String() string {
 		return "full"
 	case StaticConflict:
 		return "static-conflict"
+	case StickyConflict:
+		return "sticky-conflict"
+	case Denied:
+		return "denied"
 	case NotLearnable:
 		return "not-learnable"
 	case NoRoom:
@@ -125,6 +139,9 @@ func (v value) port() Port   { return Port(v >> portShift) }
 func (v value) gen() uint16  { return uint16(v >> genShift) }
 func (v value) kind() Kind   { return Kind(v>>kindShift) & 3 }
 func (v value) seen() uint32 { return uint32(v) & seenMask }
+
+// as returns v as an entry of another kind that does not age.
+func (v value) as(k Kind) value { return pack(v.port(), 0, k, 0) }
 
 // sameBut reports whether v and w differ in nothing but when they were seen.
 func (v value) sameBut(w value) bool { return (v^w)>>seenBits == 0 }
