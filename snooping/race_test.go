@@ -1,0 +1,5 @@
+//go:build race
+
+package snooping
+
+const raceDetector = true
