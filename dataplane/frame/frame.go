@@ -172,3 +172,18 @@ func (f *Frame) AppendWire(b []byte) []byte {
 	b = append(b, tag[:]...)
 	return append(b, p[12:]...)
 }
+
+// PushTag moves f.Tag into the bytes, where it is payload from then on: the
+// frame stands on the wire as before. It does nothing for a frame without a
+// tag, or without room for one in front.
+func (f *Frame) PushTag() {
+	if !f.Tag.Present() || f.off < TagLen {
+		return
+	}
+	f.off -= TagLen
+	b := f.buf[f.off:]
+	copy(b[:12], b[TagLen:TagLen+12])
+	PutTag((*[TagLen]byte)(b[12:16]), f.Tag)
+	f.Tag = Tag{}
+	f.Offload.shift(TagLen)
+}

@@ -200,3 +200,36 @@ func BenchmarkPopTag(b *testing.B) {
 		buf[12], buf[13] = 0x81, 0
 	}
 }
+
+// Pushing a tag changes nothing on the wire, and popping it gives the frame back.
+func TestPushTag(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		body := rapid.SliceOfN(rapid.Byte(), frame.HeaderLen, 200).Draw(rt, "bytes")
+		tag := frame.Tag{TPID: rapid.SampledFrom([]uint16{frame.TypeVLAN, frame.TypeQinQ}).Draw(rt, "TPID"), TCI: rapid.Uint16().Draw(rt, "TCI")}
+		var f frame.Frame
+		f.Set(append(make([]byte, frame.Headroom), body...), frame.Headroom)
+		f.Tag = tag
+		f.Offload = frame.Offload{Flags: frame.NeedsChecksum, CsumStart: 34, CsumOffset: 16, HdrLen: 54, GSOType: frame.GSOTCPv4, GSOSize: 1448}
+		before, offload, wire, length := f.Tag, f.Offload, f.AppendWire(nil), f.Len()
+		f.PushTag()
+		if f.Tag.Present() || f.Offload.CsumStart != 38 || f.Offload.HdrLen != 58 {
+			rt.Fatalf("tag %v, %+v", f.Tag, f.Offload)
+		}
+		if got := f.AppendWire(nil); !bytes.Equal(got, wire) || f.Len() != length || f.Room() != frame.Headroom-frame.TagLen {
+			rt.Fatalf("on the wire % x, was % x", got, wire)
+		}
+		f.PushTag() // no tag left: nothing happens
+		if !bytes.Equal(f.Bytes(), wire) {
+			rt.Fatal("pushed twice")
+		}
+		f.PopTag()
+		if f.Tag != before || f.Offload != offload || !bytes.Equal(f.Bytes(), body) {
+			rt.Fatalf("popped: %v, %+v, % x", f.Tag, f.Offload, f.Bytes())
+		}
+		f.Set(append([]byte(nil), body...), 0)
+		f.Tag = tag
+		if f.PushTag(); f.Tag != tag || !bytes.Equal(f.Bytes(), body) {
+			rt.Fatal("a tag was pushed where there is no room")
+		}
+	})
+}
