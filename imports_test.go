@@ -24,8 +24,10 @@ var rules = []struct {
 	{"dataplane/frame", []string{"own:", "external:"}, "the ground floor: the standard library only"},
 	{"fdb", []string{"own:dataplane/frame", "external:"}, "a table of addresses knows frames and nothing else"},
 	{"nat", []string{"own:dataplane/frame", "external:"}, "conntrack knows frames and nothing else"},
+	{"stp", []string{"own:dataplane/frame", "external:"}, "a state machine: BPDU or tick in, BPDUs and port states out"},
+	{"snooping", []string{"own:dataplane/frame", "external:"}, "a state machine: frame or tick in, queries and a table out"},
 	{"ports", []string{"own:dataplane/frame ports/"}, "a kind of port knows frames and the contract"},
-	{"dataplane", []string{"own:dataplane/ fdb nat ports"}, "the pipeline knows the contract of a port, not its kinds"},
+	{"dataplane", []string{"own:dataplane/ fdb nat ports snooping stp"}, "the pipeline knows the contract of a port, not its kinds"},
 	{"dataplane", []string{module + "ports/"}, "the pipeline knows the contract of a port, not its kinds"},
 	{"cmd/internal/config", []string{"own:dataplane/frame"}, "a configuration is a value; it opens nothing"},
 	{"cmd/internal/api", []string{"own:cmd/internal/"}, "the socket speaks in types of its own"},
@@ -40,7 +42,7 @@ var heavy = []string{
 	"github.com/spf13/", "github.com/vishvananda/", "encoding/json",
 }
 
-var hotFolders = []string{"dataplane", "dataplane/frame", "fdb", "nat", "ports", "ports/memport"}
+var hotFolders = []string{"dataplane", "dataplane/frame", "fdb", "nat", "ports", "ports/memport", "snooping", "stp"}
 
 func TestImports(t *testing.T) {
 	files := 0

@@ -25,7 +25,7 @@ func newStationIO(l *lab, s *station) *station {
 func TestNamesAreUnique(t *testing.T) {
 	l := newLab(t)
 	l.station(l.net, "a", 0)
-	if _, err := l.net.AddPort("a"); !errors.Is(err, ErrExists) {
+	if _, err := l.net.AddPort("a", Policy{}); !errors.Is(err, ErrExists) {
 		t.Errorf("second port a: %v", err)
 	}
 	if _, err := l.sw.AddNetwork("lan", testConfig); !errors.Is(err, ErrExists) {
@@ -36,7 +36,7 @@ func TestNamesAreUnique(t *testing.T) {
 		full.ports = append(full.ports, &Port{network: full, name: fmt.Sprint("p", i)})
 	}
 	defer func() { full.ports = nil }()
-	if _, err := full.AddPort("one more"); !errors.Is(err, ErrTooMany) {
+	if _, err := full.AddPort("one more", Policy{}); !errors.Is(err, ErrTooMany) {
 		t.Errorf("port %d: %v", MaxPorts+1, err)
 	}
 }
@@ -60,7 +60,7 @@ func TestChurnUnderTraffic(t *testing.T) {
 				default:
 				}
 				name := fmt.Sprintf("c%d-%d", g, i%4)
-				p, err := l.net.AddPort(name)
+				p, err := l.net.AddPort(name, Policy{})
 				if err != nil {
 					t.Error(err)
 					return
@@ -126,7 +126,7 @@ func (f failing) Recv([]*frame.Frame) (int, error) { return 0, ports.ErrDown }
 
 func TestFailureIsReportedOnce(t *testing.T) {
 	l := newLab(t)
-	p, err := l.net.AddPort("gone")
+	p, err := l.net.AddPort("gone", Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,15 +143,33 @@ func TestFailureIsReportedOnce(t *testing.T) {
 
 // A burst is forwarded without allocating, in steady state.
 func TestNoAllocation(t *testing.T) {
-	l := newLab(t)
-	a, b := l.station(l.net, "a", frame.CapAll), l.station(l.net, "b", frame.CapAll)
-	w, frames := idleWorker(l, a, b)
-	for name, dst := range map[string]frame.MAC{"known": b.mac, "flood": broadcast} {
-		for _, f := range frames {
-			copy(f.Bytes(), dst[:])
-		}
-		if n := testing.AllocsPerRun(100, func() { w.burst(frames) }); n != 0 {
-			t.Errorf("%s: %v allocations a burst", name, n)
+	everything := Policy{
+		VLAN:     access(10),
+		Security: Security{MaxMACs: 10, Sticky: true, Sources: []frame.MAC{mac("a")}},
+		Storm:    Storm{1e6, 1e6, 1e6},
+		Ingress:  Rate{Average: 1e9, Peak: 2e9, Burst: 1e6},
+		Egress:   Rate{Average: 1e9, Peak: 2e9, Burst: 1e6},
+	}
+	trunk := everything
+	trunk.VLAN, trunk.Security = vlans(0, [2]uint16{10, 20}), Security{}
+	for name, policies := range map[string][2]Policy{
+		"plain": {}, "everything": {everything, trunk}, "isolated": {{Isolated: true}, {Hairpin: true}},
+		"vepa": {{Mode: VEPA}, {Uplink: true}}, "echo": {{Uplink: true}, {Mode: VEPA}},
+	} {
+		l := newLab(t)
+		cfg := l.net.Config()
+		cfg.Snooping.Enabled = true
+		l.net.Reconfigure(cfg, nil)
+		a := l.stationWith(l.net, "a", frame.CapAll, policies[0])
+		b := l.stationWith(l.net, "b", frame.CapAll, policies[1])
+		w, frames := idleWorker(l, a, b)
+		for what, dst := range map[string]frame.MAC{"known": b.mac, "broadcast": broadcast, "multicast": {1, 0, 0x5e, 1, 1, 1}} {
+			for _, f := range frames {
+				copy(f.Bytes(), dst[:])
+			}
+			if n := testing.AllocsPerRun(100, func() { w.burst(frames) }); n != 0 {
+				t.Errorf("%s, %s: %v allocations a burst", name, what, n)
+			}
 		}
 	}
 }

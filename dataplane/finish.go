@@ -21,31 +21,31 @@ type finisher struct {
 const finishLen = 4 * (frame.Headroom + frame.MaxLen)
 
 // send sends a port its share of a burst, finished as far as it needs.
-func (fin *finisher) send(w *worker, s *snapshot, e *egress, share []*frame.Frame) {
+func (fin *finisher) send(s *snapshot, e *egress, share []*frame.Frame) {
 	for i, f := range share {
 		switch {
 		case tooLong(f, e.maxLen):
-			w.lose(s, e, share[i:i+1], EgressOversized)
+			s.lose(e, share[i:i+1], EgressOversized)
 		case f.Offload.IsSuper() && e.caps&capFor(f) == 0:
 			if !fin.segmenter.Start(f) {
-				w.lose(s, e, share[i:i+1], EgressRefused)
+				s.lose(e, share[i:i+1], EgressRefused)
 				continue
 			}
-			for fin.segmenter.Next(fin.slot(w, s, e)) {
-				fin.add(w, s, e)
+			for fin.segmenter.Next(fin.slot(s, e)) {
+				fin.add(s, e)
 			}
 		case f.Offload.Flags&frame.NeedsChecksum != 0 && e.caps&frame.CapChecksum == 0:
-			to, mem := fin.slot(w, s, e)
+			to, mem := fin.slot(s, e)
 			to.Set(mem[:frame.Headroom+copy(mem[frame.Headroom:], f.Bytes())], frame.Headroom)
 			to.Tag, to.Offload = f.Tag, f.Offload
 			to.CompleteChecksum()
-			fin.add(w, s, e)
+			fin.add(s, e)
 		default:
 			fin.chunk[fin.n] = f
-			fin.count(w, s, e)
+			fin.count(s, e)
 		}
 	}
-	fin.flush(w, s, e)
+	fin.flush(s, e)
 }
 
 func capFor(f *frame.Frame) frame.Caps {
@@ -60,32 +60,32 @@ func capFor(f *frame.Frame) frame.Caps {
 
 // slot returns the next frame of the chunk and memory for it. It sends the
 // chunk first where none is left.
-func (fin *finisher) slot(w *worker, s *snapshot, e *egress) (*frame.Frame, []byte) {
+func (fin *finisher) slot(s *snapshot, e *egress) (*frame.Frame, []byte) {
 	const one = frame.Headroom + frame.MaxLen
 	if fin.mem == nil {
 		fin.mem = make([]byte, finishLen)
 	}
 	if fin.used+one > len(fin.mem) {
-		fin.flush(w, s, e)
+		fin.flush(s, e)
 	}
 	return &fin.frames[fin.n], fin.mem[fin.used : fin.used+one]
 }
 
 // add puts the frame that was just finished into the chunk.
-func (fin *finisher) add(w *worker, s *snapshot, e *egress) {
+func (fin *finisher) add(s *snapshot, e *egress) {
 	f := &fin.frames[fin.n]
 	fin.chunk[fin.n] = f
 	fin.used += (frame.Headroom + len(f.Bytes()) + 63) &^ 63
-	fin.count(w, s, e)
+	fin.count(s, e)
 }
 
-func (fin *finisher) count(w *worker, s *snapshot, e *egress) {
+func (fin *finisher) count(s *snapshot, e *egress) {
 	if fin.n++; fin.n == len(fin.chunk) {
-		fin.flush(w, s, e)
+		fin.flush(s, e)
 	}
 }
 
-func (fin *finisher) flush(w *worker, s *snapshot, e *egress) {
-	w.send(s, e, fin.chunk[:fin.n])
+func (fin *finisher) flush(s *snapshot, e *egress) {
+	s.send(e, fin.chunk[:fin.n])
 	fin.n, fin.used = 0, 0
 }

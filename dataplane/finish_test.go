@@ -101,7 +101,7 @@ func TestSuperFrameBeyondTheEgressMTU(t *testing.T) {
 	l := newLab(t)
 	cfg := testConfig
 	cfg.MTU = 9000
-	l.net.Reconfigure(cfg)
+	l.net.Reconfigure(cfg, nil)
 	a, able, unable := l.station(l.net, "a", frame.CapAll), l.station(l.net, "able", frame.CapAll), l.station(l.net, "none", 0)
 	able.port.SetMTU(1500)
 	unable.port.SetMTU(1500)

@@ -44,7 +44,12 @@ type station struct {
 }
 
 func (l *lab) station(n *Network, name string, caps frame.Caps) *station {
-	p, err := n.AddPort(name)
+	l.t.Helper()
+	return l.stationWith(n, name, caps, Policy{})
+}
+
+func (l *lab) stationWith(n *Network, name string, caps frame.Caps, policy Policy) *station {
+	p, err := n.AddPort(name, policy)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -106,6 +111,29 @@ func (s *station) expect(b []byte) {
 	if f := s.next(); string(f.Bytes) != string(b) {
 		s.t.Fatalf("%s received\n% x, want\n% x", s.mac, f.Bytes, b)
 	}
+}
+
+// receives returns whether b is what reached the station, false where nothing
+// did. Something else fails. See silent for when to call it.
+func (s *station) receives(b []byte) bool {
+	s.t.Helper()
+	f, ok := s.io.Poll()
+	if ok && string(f.Bytes) != string(b) {
+		s.t.Fatalf("%s received\n% x, want\n% x", s.mac, f.Bytes, b)
+	}
+	return ok
+}
+
+// settle waits until the worker of the station's port has handled n frames in
+// all, and what they led to has been sent.
+func (s *station) settle(n uint64) {
+	s.t.Helper()
+	eventually(s.t, func() bool { return s.port.Stats().Rx.Frames == n }, func() {
+		s.t.Errorf("%s: %d frames handled, want %d", s.mac, s.port.Stats().Rx.Frames, n)
+	})
+	s.port.network.mu.Lock()
+	s.port.network.grace() // until the burst has ended
+	s.port.network.mu.Unlock()
 }
 
 // silent fails if a frame is waiting. Call it when a later frame of the same

@@ -11,6 +11,8 @@ import (
 
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/fdb"
+	"github.com/weft/weft/snooping"
+	"github.com/weft/weft/stp"
 )
 
 // MaxPorts is the largest number of ports a network takes.
@@ -18,8 +20,14 @@ const MaxPorts = 1024
 
 // NetworkConfig is what can be set on a network.
 type NetworkConfig struct {
-	MTU int // of the frames it carries: bytes after the Ethernet header
-	FDB fdb.Config
+	Address  frame.MAC // of the network itself, as a bridge and as a querier
+	MTU      int       // of the frames it carries: bytes after the Ethernet header
+	FDB      fdb.Config
+	STP      STPConfig
+	Snooping SnoopingConfig
+
+	// ForwardReserved treats 01:80:c2:00:00:00-0f as any other group.
+	ForwardReserved bool
 }
 
 // Network is one L2 domain.
@@ -29,17 +37,35 @@ type Network struct {
 	fdb      *fdb.Table
 	now      atomic.Uint32 // coarse clock in seconds, for ageing
 	snapshot atomic.Pointer[snapshot]
+	groups   atomic.Pointer[snooping.Table] // who listens; nil until snooped
+
+	bpdus   *inbox
+	reports *inbox
+	removed chan struct{} // ends control
+	served  chan struct{} // closed when control has ended
 
 	mu       sync.Mutex // guards the fields below and every swap of snapshot
 	cfg      NetworkConfig
 	ports    []*Port // by index; nil where an index is free
 	captures []*Capture
+	bridge   *stp.Bridge       // nil without a spanning tree
+	snooper  *snooping.Snooper // nil where IGMP and MLD are not snooped
+	forms    forms             // of the frames that the network sends itself
+	clock    func() time.Duration
 }
 
 func newNetwork(sw *Switch, name string, cfg NetworkConfig) *Network {
-	n := &Network{name: name, sw: sw, cfg: cfg, fdb: fdb.New(cfg.FDB)}
+	n := &Network{
+		name: name, sw: sw, cfg: cfg, fdb: fdb.New(cfg.FDB),
+		bpdus: newInbox(), reports: newInbox(),
+		removed: make(chan struct{}), served: make(chan struct{}),
+		clock: sw.uptime,
+	}
 	n.now.Store(clockStart)
-	n.snapshot.Store(n.build())
+	n.configureTree()
+	n.configureSnooping()
+	n.swap()
+	go n.control()
 	return n
 }
 
@@ -50,15 +76,39 @@ func (n *Network) Config() NetworkConfig {
 	return n.cfg
 }
 
-// Reconfigure changes the network's settings while frames flow.
-func (n *Network) Reconfigure(cfg NetworkConfig) {
+// Reconfigure changes the network's settings, and the policies of the ports
+// that are named, in one step while frames flow: when it returns, no frame is
+// treated by the old ones any more.
+func (n *Network) Reconfigure(cfg NetworkConfig, policies map[string]Policy) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if cfg.FDB != n.cfg.FDB {
 		n.fdb.Reconfigure(cfg.FDB)
 	}
+	old := n.cfg
 	n.cfg = cfg
+	var changed []*Port
+	for _, p := range n.ports {
+		if p == nil {
+			continue
+		}
+		if policy, named := policies[p.name]; named && !p.policy.equal(policy) {
+			p.setPolicy(policy)
+			changed = append(changed, p)
+		}
+	}
+	if cfg.STP != old.STP || cfg.Address != old.Address {
+		n.configureTree()
+	}
+	for _, p := range changed {
+		n.joinTree(p)
+	}
+	n.configureSnooping()
 	n.swap()
+	n.grace()
+	for _, p := range changed {
+		n.fdb.SetPort(p.index, p.limits())
+	}
 }
 
 // swap publishes the state that the fields now describe. n.mu is held.
@@ -80,7 +130,7 @@ func (n *Network) grace() {
 }
 
 // AddPort adds a port without I/O: it is down until Attach.
-func (n *Network) AddPort(name string) (*Port, error) {
+func (n *Network) AddPort(name string, policy Policy) (*Port, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	index := -1
@@ -101,6 +151,10 @@ func (n *Network) AddPort(name string) (*Port, error) {
 	}
 	p := &Port{network: n, name: name, index: fdb.Port(index), mtu: n.cfg.MTU}
 	n.ports[index] = p
+	p.setPolicy(policy)
+	n.fdb.SetPort(p.index, p.limits())
+	n.joinTree(p)
+	n.configureSnooping()
 	n.swap()
 	return p, nil
 }
@@ -116,6 +170,7 @@ func (n *Network) RemovePort(name string) {
 		return
 	}
 	p.detach()
+	n.leaveTree(p)
 	n.ports[p.index] = nil
 	n.swap()
 	n.grace() // a worker that still knows the port must not learn for it
@@ -137,6 +192,9 @@ func (n *Network) port(name string) *Port {
 	}
 	return nil
 }
+
+// has reports whether a port is still one of the network's. n.mu is held.
+func (n *Network) has(p *Port) bool { return n.ports[p.index] == p }
 
 // Ports returns all ports, sorted by name.
 func (n *Network) Ports() []*Port {

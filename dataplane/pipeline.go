@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/weft/weft/dataplane/frame"
@@ -14,15 +15,20 @@ import (
 //	run       a worker waits in its port's Recv for a burst
 //	burst     loads the snapshot once and takes the frames one by one through
 //	  admit     is it a frame that may enter at all?
+//	  reserved  is it for the switch itself, or for nobody?
+//	  classify  which VLAN is it in? (vlan.go)
+//	  guard     limits, locks and the spanning tree, where the port has any
 //	  learn     its source address is at this port
-//	  lookup    which port is its destination at?
-//	  policy    may it go there from here?
+//	  group     to a group: who listens? (group.go)
+//	  lookup    to a station: which port is that at?
+//	  policy    may it go there from here? (policy.go, snapshot.go)
 //	  egress    queued for that port, or for all that may be reached
 //	transmit  sends each egress port its share of the burst
 //
-// A frame is never copied on this way, and nothing is allocated, formatted,
-// timed or locked. transmit hands super-frames and partial checksums on as they
-// are, except to a port that cannot finish them (finish.go).
+// A frame is never copied on this way, and nothing is allocated, formatted or
+// locked; the time is read once a burst, and only where a rate is limited.
+// transmit hands super-frames and partial checksums on as they are, except to
+// a port that cannot finish them (finish.go).
 
 // worker runs the pipeline for the frames that one port receives, on an OS
 // thread of its own, to completion: no queue lies between receive and transmit.
@@ -34,7 +40,12 @@ type worker struct {
 	in      [ports.MaxBurst]*frame.Frame
 	out     [][]*frame.Frame // by egress port: its share of the burst
 	touched []fdb.Port       // the egress ports whose share is not empty
+	forms   *forms           // made once some port needs them
 	finish  finisher
+
+	// Of the burst in hand.
+	now  uint32 // the network's coarse clock
+	time int64  // in ticks; only where the snapshot is timed
 
 	// passes is odd while a burst is under way: see Network.grace.
 	passes atomic.Uint64
@@ -62,14 +73,11 @@ func (w *worker) run() {
 func (w *worker) burst(frames []*frame.Frame) {
 	w.passes.Add(1)
 	s := w.network.snapshot.Load()
-	now := w.network.now.Load()
-	if len(w.out) < len(s.ports) {
-		w.grow(len(s.ports))
-	}
+	w.prepare(s)
 	size := 0
 	for _, f := range frames {
 		size += f.Len()
-		v := w.forward(s, f, now)
+		v := w.forward(s, f)
 		if v.IsDrop() {
 			w.port.counters.drops[v].Add(1)
 		}
@@ -83,28 +91,56 @@ func (w *worker) burst(frames []*frame.Frame) {
 	w.passes.Add(1)
 }
 
-// grow makes room for the shares of n egress ports: once a worker, and again
-// only when ports are added.
-func (w *worker) grow(n int) {
-	for len(w.out) < n {
-		w.out = append(w.out, make([]*frame.Frame, 0, ports.MaxBurst))
+// prepare reads the clocks and makes room for what the snapshot may need: once
+// a worker, and again only when the network has changed.
+func (w *worker) prepare(s *snapshot) {
+	w.now = w.network.now.Load()
+	if s.timed {
+		w.time = w.network.sw.ticks()
 	}
-	w.touched = make([]fdb.Port, 0, n)
+	if len(w.out) < len(s.out) {
+		for len(w.out) < len(s.out) {
+			w.out = append(w.out, make([]*frame.Frame, 0, ports.MaxBurst))
+		}
+		w.touched = make([]fdb.Port, 0, len(s.out))
+	}
+	if s.vlans {
+		if w.forms == nil {
+			w.forms = new(forms)
+		}
+		w.forms.reset()
+	}
 }
 
 // forward decides about one frame and queues it.
-func (w *worker) forward(s *snapshot, f *frame.Frame, now uint32) Verdict {
+func (w *worker) forward(s *snapshot, f *frame.Frame) Verdict {
 	if v := admit(s, f); v.IsDrop() {
 		return v
 	}
-	w.network.fdb.Learn(f.Tag.VID(), f.Src(), w.port.index, now)
-	dst := f.Dst()
-	if !dst.IsGroup() {
-		if out, known := w.network.fdb.Lookup(f.Tag.VID(), dst); known {
-			return w.policy(s, f, out)
+	if f.Dst().IsLinkLocalGroup() && (s.stp || !s.wire) {
+		if v := w.reserved(s, f); v != Forwarded {
+			return v
 		}
 	}
-	return w.flood(s, f)
+	in := &s.in[w.port.index]
+	vid, ok := in.vlans.classify(f)
+	if !ok {
+		return VLANDenied
+	}
+	if in.guarded {
+		if v := w.guard(in, f, vid); v.IsDrop() {
+			return v
+		}
+	}
+	if s.echoes != nil && in.uplink {
+		if e := w.echo(s, f, vid); e != nil {
+			return w.route(s, e, f, vid)
+		}
+	}
+	if v := w.learn(f, vid); v.IsDrop() {
+		return v
+	}
+	return w.route(s, in, f, vid)
 }
 
 // admit keeps out what no station may send.
@@ -114,9 +150,6 @@ func admit(s *snapshot, f *frame.Frame) Verdict {
 	}
 	if src := f.Src(); src.IsGroup() || src == (frame.MAC{}) {
 		return BadSource
-	}
-	if f.Dst().IsLinkLocalGroup() {
-		return ReservedGroup
 	}
 	if f.Offload.Flags|f.Offload.GSOType != 0 && !f.CheckOffload() {
 		return BadOffload
@@ -141,63 +174,172 @@ func tooLong(f *frame.Frame, max int) bool {
 	return n > max
 }
 
+// reserved takes a frame to 01:80:c2:00:00:00-0f: a BPDU goes to the network's
+// own spanning tree, if it has one.
+func (w *worker) reserved(s *snapshot, f *frame.Frame) Verdict {
+	switch {
+	case s.stp && f.Dst() == bpduGroup && !f.Tag.Present():
+		return w.punt(w.network.bpdus, f, 0)
+	case s.wire:
+		return Forwarded
+	}
+	return ReservedGroup
+}
+
+// guard applies what is set on few ports only.
+func (w *worker) guard(in *ingress, f *frame.Frame, vid uint16) Verdict {
+	switch {
+	case in.rate != nil && !in.rate.pass(w.time, f.Len()):
+		return RateLimited
+	case in.sources != nil && !slices.Contains(in.sources, f.Src()):
+		return SourceDenied
+	case in.blocked && in.learns:
+		w.learn(f, vid)
+		return STPBlocked
+	case in.blocked:
+		return STPBlocked
+	}
+	return Forwarded
+}
+
+// echo returns what may become of a frame that has come in by the uplink,
+// although a port of this network has sent it: nil where none has. Such a frame
+// must not be learned, or the uplink would take the address away.
+func (w *worker) echo(s *snapshot, f *frame.Frame, vid uint16) *ingress {
+	at, known := w.network.fdb.Lookup(vid, f.Src())
+	if !known || at == w.port.index || int(at) >= len(s.echoes) || s.out[at].port == nil {
+		return nil
+	}
+	return &s.echoes[at]
+}
+
+// learn notes where the frame has come from.
+func (w *worker) learn(f *frame.Frame, vid uint16) Verdict {
+	switch w.network.fdb.Learn(vid, f.Src(), w.port.index, w.now) {
+	case fdb.Denied:
+		return MACLimit
+	case fdb.StickyConflict:
+		return StickyMAC
+	}
+	return Forwarded
+}
+
+// route finds out where a frame goes.
+func (w *worker) route(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Verdict {
+	if s.vlans {
+		w.forms.next()
+	}
+	if in.direct != noPort {
+		return w.unicast(s, f, vid, in.direct)
+	}
+	dst := f.Dst()
+	if dst.IsGroup() {
+		return w.group(s, in, f, vid)
+	}
+	if out, known := w.network.fdb.Lookup(vid, dst); known && s.has(out) {
+		return w.policy(s, in, f, vid, out)
+	}
+	if in.storm != nil && !in.storm.unknown.take(w.time, 1) {
+		return StormUnknown
+	}
+	return w.flood(s, in, f, vid)
+}
+
 // policy queues a frame for the one port that its destination is at, if it may
 // go there from here.
-func (w *worker) policy(s *snapshot, f *frame.Frame, out fdb.Port) Verdict {
-	if int(out) >= len(s.ports) || s.ports[out].port == nil {
-		return w.flood(s, f) // the entry is of a port younger or older than s
-	}
-	if !s.reach[w.port.index].has(out) {
+func (w *worker) policy(s *snapshot, in *ingress, f *frame.Frame, vid uint16, out fdb.Port) Verdict {
+	switch {
+	case in.reach.has(out):
+		return w.unicast(s, f, vid, out)
+	case in.detour.has(out) && s.uplink != noPort:
+		return w.unicast(s, f, vid, s.uplink)
+	case in.barred != Forwarded:
+		return in.barred
+	case out == w.port.index:
 		return SamePort
+	case s.out[out].blocked:
+		return STPBlocked
 	}
-	w.egress(f, out)
+	return PortIsolated
+}
+
+// unicast queues a frame for one port.
+func (w *worker) unicast(s *snapshot, f *frame.Frame, vid uint16, out fdb.Port) Verdict {
+	if !w.egress(s, f, vid, out) {
+		return VLANDenied
+	}
 	return Forwarded
 }
 
 // flood queues a frame for every port that may be reached from here.
-func (w *worker) flood(s *snapshot, f *frame.Frame) Verdict {
-	flood := s.flood[w.port.index]
-	if len(flood) == 0 {
-		return NoDestination
+func (w *worker) flood(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Verdict {
+	v := NoDestination
+	if in.barred != Forwarded {
+		v = in.barred
 	}
-	for _, out := range flood {
-		w.egress(f, out)
+	for _, out := range in.flood {
+		if w.egress(s, f, vid, out) {
+			v = Flooded
+		}
 	}
-	return Flooded
+	return v
 }
 
-// egress adds a frame to a port's share of the burst.
-func (w *worker) egress(f *frame.Frame, out fdb.Port) {
+// egress adds a frame, in the form that the port's VLANs ask for, to the port's
+// share of the burst. It reports whether the port is in the frame's VLAN.
+func (w *worker) egress(s *snapshot, f *frame.Frame, vid uint16, out fdb.Port) bool {
+	if s.vlans {
+		if f = w.forms.of(f, vid, &s.out[out].vlans); f == nil {
+			return false
+		}
+	}
 	if len(w.out[out]) == 0 {
 		w.touched = append(w.touched, out)
 	}
 	w.out[out] = append(w.out[out], f)
+	return true
 }
 
 // transmit sends every egress port its share, in the order in which the ports
 // were first met. What a port does not take is lost to that port alone.
 func (w *worker) transmit(s *snapshot) {
 	for _, out := range w.touched {
-		e := &s.ports[out]
+		e := &s.out[out]
 		share := w.out[out]
 		w.out[out] = share[:0]
+		if e.rate != nil {
+			share = w.police(s, e, share)
+		}
 		switch {
 		case e.io == nil:
-			w.lose(s, e, share, EgressDown)
+			s.lose(e, share, EgressDown)
 		case e.maxLen < s.maxLen || e.caps != frame.CapAll:
-			w.finish.send(w, s, e, share)
+			w.finish.send(s, e, share)
 		default:
-			w.send(s, e, share)
+			s.send(e, share)
 		}
 	}
 	w.touched = w.touched[:0]
 }
 
+// police returns the frames of a share that the port's rate lets pass.
+func (w *worker) police(s *snapshot, e *egress, share []*frame.Frame) []*frame.Frame {
+	passed := share[:0]
+	for i, f := range share {
+		if e.rate.pass(w.time, f.Len()) {
+			passed = append(passed, f)
+		} else {
+			s.lose(e, share[i:i+1], EgressRateLimited)
+		}
+	}
+	return passed
+}
+
 // send hands frames to a port and counts what became of them.
-func (w *worker) send(s *snapshot, e *egress, frames []*frame.Frame) {
+func (s *snapshot) send(e *egress, frames []*frame.Frame) {
 	for len(frames) > 0 {
 		n, err := e.io.Send(frames)
-		w.sent(s, e, frames[:n])
+		s.sent(e, frames[:n])
 		frames = frames[n:]
 		if len(frames) == 0 {
 			return
@@ -212,12 +354,12 @@ func (w *worker) send(s *snapshot, e *egress, frames []*frame.Frame) {
 		case ports.ErrRefused:
 			verdict, lost = EgressRefused, frames[:1]
 		}
-		w.lose(s, e, lost, verdict)
+		s.lose(e, lost, verdict)
 		frames = frames[len(lost):]
 	}
 }
 
-func (w *worker) sent(s *snapshot, e *egress, frames []*frame.Frame) {
+func (s *snapshot) sent(e *egress, frames []*frame.Frame) {
 	size := 0
 	for _, f := range frames {
 		size += f.Len()
@@ -229,7 +371,7 @@ func (w *worker) sent(s *snapshot, e *egress, frames []*frame.Frame) {
 	e.port.counters.txBytes.Add(uint64(size))
 }
 
-func (w *worker) lose(s *snapshot, e *egress, frames []*frame.Frame, v Verdict) {
+func (s *snapshot) lose(e *egress, frames []*frame.Frame, v Verdict) {
 	e.port.counters.drops[v].Add(uint64(len(frames)))
 	if len(s.captures) != 0 {
 		for _, f := range frames {

@@ -298,7 +298,7 @@ func TestReconfigureLive(t *testing.T) {
 	a.drops(Oversized, 1)
 	cfg := testConfig
 	cfg.MTU, cfg.FDB.Limit = 9000, 2
-	l.net.Reconfigure(cfg)
+	l.net.Reconfigure(cfg, nil)
 	a.send(jumbo)
 	b.expect(jumbo)
 	for i := range 50 {

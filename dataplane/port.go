@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"sync/atomic"
+
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/fdb"
 	"github.com/weft/weft/ports"
@@ -15,11 +17,47 @@ type Port struct {
 	counters counters
 
 	// Guarded by network.mu.
+	policy Policy
+	tree   tree
 	mtu    int
 	io     ports.Port // nil while the port is down
 	caps   frame.Caps
 	worker *worker
 	losses ports.RxLosses // of I/O that is closed already
+
+	// The policy's limits at work; they last as long as it does.
+	ingressRate, egressRate *policer
+	storm                   *stormGuard
+
+	waiting atomic.Int32 // messages of the port in inboxes
+}
+
+// Policy returns what the port's frames may do.
+func (p *Port) Policy() Policy {
+	p.network.mu.Lock()
+	defer p.network.mu.Unlock()
+	return p.policy
+}
+
+// setPolicy changes the policy; the caller swaps the snapshot. A limit that
+// stays goes on where it is. network.mu is held.
+func (p *Port) setPolicy(next Policy) {
+	old := p.policy
+	p.policy = next
+	if old.Ingress != next.Ingress {
+		p.ingressRate = newPolicer(next.Ingress)
+	}
+	if old.Egress != next.Egress {
+		p.egressRate = newPolicer(next.Egress)
+	}
+	if old.Storm != next.Storm {
+		p.storm = newStormGuard(next.Storm)
+	}
+}
+
+// limits returns what holds for the port in the FDB.
+func (p *Port) limits() fdb.PortConfig {
+	return fdb.PortConfig{Max: p.policy.Security.MaxMACs, Sticky: p.policy.Security.Sticky}
 }
 
 // Name returns the name of the port.
@@ -39,6 +77,8 @@ func (p *Port) Attach(io ports.Port, mtu int, failed func(error)) {
 	}
 	p.worker = &worker{network: n, port: p, io: io, done: make(chan struct{}), failed: failed}
 	n.sw.reserveProcs(n.sw.workers.Add(1))
+	n.linkChanged(p)
+	n.welcomeListeners(p)
 	n.swap()
 	go p.worker.run()
 }
@@ -66,6 +106,8 @@ func (p *Port) detach() {
 	p.worker = nil
 	n.sw.workers.Add(-1)
 	n.fdb.FlushPort(p.index)
+	n.linkChanged(p)
+	n.forgetListeners(p)
 	p.losses = p.rxLosses(io)
 	_ = io.Close() // the descriptors are gone either way
 }

@@ -35,14 +35,22 @@ type Switch struct {
 	networks map[string]*Network
 	workers  atomic.Int32
 
-	stop chan struct{}
-	done chan struct{}
+	start time.Time
+	stop  chan struct{}
+	done  chan struct{}
 }
+
+// uptime is the time since the switch was made.
+func (sw *Switch) uptime() time.Duration { return time.Since(sw.start) }
+
+// ticks is the same for the buckets of rate.go.
+func (sw *Switch) ticks() int64 { return int64(sw.uptime()) * (ticks / int64(time.Second)) }
 
 // New returns a switch without networks. Close it after use.
 func New() *Switch {
 	sw := &Switch{
 		networks: map[string]*Network{},
+		start:    time.Now(),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
 	}
@@ -75,6 +83,8 @@ func (sw *Switch) RemoveNetwork(name string) {
 	for _, p := range n.Ports() {
 		n.RemovePort(p.name)
 	}
+	close(n.removed)
+	<-n.served
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.captures {
@@ -111,21 +121,22 @@ func (sw *Switch) Close() {
 	<-sw.done
 }
 
-// housekeep advances the coarse clock that workers read, and ages the FDBs.
+// housekeep advances the coarse clock that workers read, ages the FDBs, and
+// ticks what networks do by themselves.
 func (sw *Switch) housekeep() {
 	defer close(sw.done)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	start := time.Now()
 	for {
 		select {
 		case <-sw.stop:
 			return
 		case t := <-tick.C:
-			now := clockStart + uint32(t.Sub(start)/time.Second)
+			now := clockStart + uint32(t.Sub(sw.start)/time.Second)
 			for _, n := range sw.Networks() {
 				n.now.Store(now)
 				n.fdb.Age(now)
+				n.tick()
 			}
 		}
 	}

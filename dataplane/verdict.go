@@ -10,6 +10,8 @@ const (
 	Forwarded Verdict = iota
 	// Flooded: sent to every port that the ingress port may reach.
 	Flooded
+	// Consumed: meant for the switch itself, as a BPDU is.
+	Consumed
 
 	// Runt: shorter than an Ethernet header (IEEE 802.3 clause 3).
 	Runt
@@ -20,11 +22,42 @@ const (
 	// BadSource: the source address is a group address or zero, which no
 	// station can have (IEEE 802-2014 clause 8.2).
 	BadSource
-	// ReservedGroup: sent to 01:80:c2:00:00:00-0f, which never crosses a
-	// bridge (IEEE 802.1D-2004 clause 7.12.6).
+	// ReservedGroup: sent to 01:80:c2:00:00:00-0f, which no bridge
+	// forwards unless told to (IEEE 802.1D-2004 clause 7.12.6).
 	ReservedGroup
+	// VLANDenied: the port is not in the frame's VLAN.
+	VLANDenied
+	// RateLimited: more than the port may send in.
+	RateLimited
+	// SourceDenied: the source is not among the addresses that the port is
+	// locked to.
+	SourceDenied
+	// MACLimit: the source is unknown, and the port has as many as it may.
+	MACLimit
+	// StickyMAC: the source belongs to another port for good.
+	StickyMAC
+	// STPBlocked: the spanning tree keeps the port from forwarding.
+	STPBlocked
+	// BadBPDU: a BPDU that is not well-formed. It was Consumed before.
+	BadBPDU
+	// BadGroupMessage: an IGMP or MLD message that is not well-formed.
+	BadGroupMessage
+	// StormBroadcast: more broadcast frames than the port may send in.
+	StormBroadcast
+	// StormMulticast: more multicast frames than the port may send in.
+	StormMulticast
+	// StormUnknown: more frames to unknown addresses than the port may send in.
+	StormUnknown
+	// ServiceFull: meant for the switch itself, which has too many waiting.
+	ServiceFull
 	// SamePort: the destination is on the port the frame came from.
 	SamePort
+	// PortIsolated: source and destination are on isolated ports.
+	PortIsolated
+	// Reflected: the uplink has sent back what no port may get.
+	Reflected
+	// NoListener: no port has asked for the multicast group.
+	NoListener
 	// NoDestination: no other port is there to take the frame.
 	NoDestination
 
@@ -33,6 +66,8 @@ const (
 	// Truncated: longer than any frame weft can carry.
 	Truncated
 
+	// EgressRateLimited: more than may be sent to the port.
+	EgressRateLimited
 	// EgressOversized: longer than the MTU of the interface it should leave by.
 	EgressOversized
 	// EgressFull: the receiver's queue had no room.
@@ -46,21 +81,38 @@ const (
 )
 
 var verdictNames = [numVerdicts]string{
-	Forwarded:       "forwarded",
-	Flooded:         "flooded",
-	Runt:            "runt",
-	Oversized:       "oversized",
-	BadOffload:      "bad-offload",
-	BadSource:       "bad-source",
-	ReservedGroup:   "reserved-group",
-	SamePort:        "same-port",
-	NoDestination:   "no-destination",
-	RingFull:        "ring-full",
-	Truncated:       "truncated",
-	EgressOversized: "egress-oversized",
-	EgressFull:      "egress-full",
-	EgressDown:      "egress-down",
-	EgressRefused:   "egress-refused",
+	Forwarded:         "forwarded",
+	Flooded:           "flooded",
+	Consumed:          "consumed",
+	Runt:              "runt",
+	Oversized:         "oversized",
+	BadOffload:        "bad-offload",
+	BadSource:         "bad-source",
+	ReservedGroup:     "reserved-group",
+	VLANDenied:        "vlan-denied",
+	RateLimited:       "rate-limited",
+	SourceDenied:      "source-denied",
+	MACLimit:          "mac-limit",
+	StickyMAC:         "sticky-mac",
+	STPBlocked:        "stp-blocked",
+	BadBPDU:           "bad-bpdu",
+	BadGroupMessage:   "bad-group-message",
+	StormBroadcast:    "storm-broadcast",
+	StormMulticast:    "storm-multicast",
+	StormUnknown:      "storm-unknown",
+	ServiceFull:       "service-full",
+	SamePort:          "same-port",
+	PortIsolated:      "isolated",
+	Reflected:         "reflected",
+	NoListener:        "no-listener",
+	NoDestination:     "no-destination",
+	RingFull:          "ring-full",
+	Truncated:         "truncated",
+	EgressRateLimited: "egress-rate-limited",
+	EgressOversized:   "egress-oversized",
+	EgressFull:        "egress-full",
+	EgressDown:        "egress-down",
+	EgressRefused:     "egress-refused",
 }
 
 // String returns the name under which the verdict is counted.

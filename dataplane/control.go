@@ -1,0 +1,62 @@
+package dataplane
+
+import (
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// The control side of a network: what it does by itself, rather than with the
+// frames of others. One goroutine a network takes the messages that workers
+// have left in its inboxes; the switch's housekeeping ticks once a second. Both
+// hold n.mu while they work, as every other change does.
+
+// control serves the inboxes until the network is removed.
+func (n *Network) control() {
+	defer close(n.served)
+	for {
+		select {
+		case <-n.removed:
+			return
+		case m := <-n.bpdus.queue:
+			n.receiveBPDU(m)
+			n.bpdus.done(m)
+		case m := <-n.reports.queue:
+			n.receiveReport(m)
+			n.reports.done(m)
+		}
+	}
+}
+
+// tick is called every second.
+func (n *Network) tick() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tickTree()
+	n.tickGroups()
+}
+
+// originate sends a frame of the switch's own by one port, if that is in VLAN
+// vid. n.mu is held, so the port's I/O stays open.
+func (n *Network) originate(p *Port, f *frame.Frame, vid uint16) {
+	n.forms.reset()
+	n.forms.next()
+	if f = n.forms.of(f, vid, &p.policy.VLAN); f != nil {
+		n.emit(p, f)
+	}
+}
+
+// emit sends a frame by one port as it is. n.mu is held. The snapshot may be
+// older than the port's I/O.
+func (n *Network) emit(p *Port, f *frame.Frame) {
+	if p.io != nil {
+		s := n.snapshot.Load()
+		e := p.egress(s.maxLen)
+		s.send(&e, []*frame.Frame{f})
+	}
+}
+
+// wrap makes a frame of bytes that have Headroom free in front.
+func wrap(b []byte) *frame.Frame {
+	f := new(frame.Frame)
+	f.Set(b, frame.Headroom)
+	return f
+}

@@ -1,0 +1,73 @@
+package dataplane
+
+import (
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// inbox is the bounded queue of one service of a network: copies of the frames
+// that are meant for the switch itself. A worker never waits for room in it.
+type inbox struct {
+	free, queue chan *message
+}
+
+// message is the copy of one frame.
+type message struct {
+	port  *Port
+	vid   uint16
+	frame frame.Frame
+	mem   []byte
+}
+
+const (
+	// inboxLen is how many messages may wait, portShare how many of them from
+	// one port: a guest that sends nothing else leaves room for the others.
+	inboxLen  = 128
+	portShare = 16
+
+	// messageLen bounds the copy, in bytes: more than a jumbo frame.
+	messageLen = 16 << 10
+)
+
+func newInbox() *inbox {
+	b := &inbox{free: make(chan *message, inboxLen), queue: make(chan *message, inboxLen)}
+	for range inboxLen {
+		b.free <- &message{}
+	}
+	return b
+}
+
+// put copies a frame into the queue and reports whether it had room.
+func (b *inbox) put(p *Port, f *frame.Frame, vid uint16) bool {
+	if p.waiting.Load() >= portShare || f.Len() > messageLen {
+		return false
+	}
+	select {
+	case m := <-b.free:
+		p.waiting.Add(1)
+		m.port, m.vid = p, vid
+		m.mem = append(append(m.mem[:0], headroom[:]...), f.Bytes()...)
+		m.frame.Set(m.mem, frame.Headroom)
+		m.frame.Tag, m.frame.Offload = f.Tag, f.Offload
+		b.queue <- m // as many places as messages: never blocks
+		return true
+	default:
+		return false
+	}
+}
+
+var headroom [frame.Headroom]byte
+
+// done gives the memory of a message back.
+func (b *inbox) done(m *message) {
+	m.port.waiting.Add(-1)
+	m.port = nil
+	b.free <- m
+}
+
+// punt copies a frame to a service.
+func (w *worker) punt(to *inbox, f *frame.Frame, vid uint16) Verdict {
+	if !to.put(w.port, f, vid) {
+		return ServiceFull
+	}
+	return Consumed
+}

@@ -1,0 +1,114 @@
+package dataplane
+
+import (
+	"sync/atomic"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// Rate bounds one direction of a port. What exceeds it is dropped, not delayed:
+// no queue lies between receive and transmit. Bytes are those of the frames,
+// tags included; a super-frame counts as the one frame it is.
+type Rate struct {
+	Average uint64 // bits per second; 0 = no limit
+	Burst   int    // bytes that may pass at once after a pause
+	Peak    uint64 // bits per second within a burst; 0 = no limit
+}
+
+// Storm bounds what a port may send in of the frames that are flooded, in
+// frames per second; 0 = no limit. As many may come at once after a pause.
+type Storm struct {
+	Broadcast int
+	Multicast int
+	Unknown   int // unicast to an address that the FDB does not know
+}
+
+// ticks is the number of units of a bucket's time in a second: fine enough for
+// one byte at 100 Gbit/s, and good for 18 years in 63 bits.
+const ticks = 16e9
+
+// bucket is a token bucket, kept as the generic cell rate algorithm does (ITU-T
+// I.371 annex A): all its state is the time at which it will be full again, so
+// that any number of workers may take from it.
+type bucket struct {
+	full  atomic.Int64 // in ticks
+	rate  uint64       // tokens per second
+	depth int64        // how far full may lie ahead, in ticks
+}
+
+func newBucket(rate, depth uint64) *bucket {
+	return &bucket{rate: rate, depth: int64(min(float64(depth)*ticks/float64(rate), 1<<62))}
+}
+
+// take takes n tokens at a time, in ticks, and reports whether there were any.
+// A bucket that is not empty gives more than it holds and owes the rest, so
+// that a super-frame passes however small the bucket. A nil bucket has no limit.
+func (b *bucket) take(now int64, n int) bool {
+	if b == nil {
+		return true
+	}
+	cost := int64(uint64(n) * ticks / b.rate)
+	for {
+		full := b.full.Load()
+		if full-now >= b.depth {
+			return false
+		}
+		if b.full.CompareAndSwap(full, max(full, now)+cost) {
+			return true
+		}
+	}
+}
+
+// policer is a Rate at work.
+type policer struct {
+	average *bucket
+	peak    *bucket // nil without one
+}
+
+// peakBurst is the depth of the bucket for the peak rate: one super-frame.
+const peakBurst = frame.MaxLen
+
+func newPolicer(r Rate) *policer {
+	if r.Average == 0 {
+		return nil
+	}
+	p := &policer{average: newBucket(r.Average, 8*uint64(max(r.Burst, 1)))}
+	if r.Peak != 0 {
+		p.peak = newBucket(r.Peak, 8*peakBurst)
+	}
+	return p
+}
+
+// pass reports whether a frame of n bytes may pass.
+func (p *policer) pass(now int64, n int) bool {
+	return p.peak.take(now, 8*n) && p.average.take(now, 8*n)
+}
+
+// stormGuard is a Storm at work; the buckets without a limit are nil.
+type stormGuard struct{ broadcast, multicast, unknown *bucket }
+
+func newStormGuard(s Storm) *stormGuard {
+	if s == (Storm{}) {
+		return nil
+	}
+	one := func(rate int) *bucket {
+		if rate == 0 {
+			return nil
+		}
+		return newBucket(uint64(rate), uint64(rate))
+	}
+	return &stormGuard{one(s.Broadcast), one(s.Multicast), one(s.Unknown)}
+}
+
+// group returns Forwarded, or the reason why a frame to a group is one too many.
+func (g *stormGuard) group(now int64, dst frame.MAC) Verdict {
+	switch {
+	case dst == broadcastMAC && !g.broadcast.take(now, 1):
+		return StormBroadcast
+	case dst != broadcastMAC && !g.multicast.take(now, 1):
+		return StormMulticast
+	}
+	return Forwarded
+}
+
+var broadcastMAC = frame.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}

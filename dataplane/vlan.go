@@ -1,0 +1,128 @@
+package dataplane
+
+import (
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/ports"
+)
+
+// VLANs says which VLANs (IEEE 802.1Q) a port belongs to, and in which form
+// their frames pass it. The zero VLANs is a transparent port: it belongs to
+// every VLAN, a tag passes it as it is, and frames without one are VLAN 0.
+//
+// Only a C-tag (0x8100) names a VLAN. A frame whose outer tag is an S-tag is a
+// frame without one, of which the S-tag is payload (802.1Q-2022 clause 6.9).
+type VLANs struct {
+	// Native is the VLAN of frames without a tag, or with a priority tag, and
+	// the one whose frames leave without. 0: such frames are dropped.
+	Native uint16
+
+	// Members are the VLANs whose frames pass; nil for a transparent port.
+	// A set is shared and never changed; two ports with the same VLANs should
+	// have the same one.
+	Members *VLANSet
+}
+
+// VLANSet is a set of VLAN ids, 1-4094.
+type VLANSet [4096 / 64]uint64
+
+// Add puts the ids from first to last into the set.
+func (s *VLANSet) Add(first, last uint16) {
+	for id := int(first); id <= int(last); id++ {
+		s[id/64&63] |= 1 << (id % 64)
+	}
+}
+
+// Has reports whether an id is in the set.
+func (s *VLANSet) Has(id uint16) bool { return s[id/64&63]&(1<<(id%64)) != 0 }
+
+// equal reports whether two ports have the same VLANs.
+func (v VLANs) equal(o VLANs) bool {
+	return v.Native == o.Native && (v.Members == o.Members ||
+		v.Members != nil && o.Members != nil && *v.Members == *o.Members)
+}
+
+// classify returns the VLAN that a frame belongs to when it comes in by a port
+// with these VLANs, false where it may not enter.
+func (v *VLANs) classify(f *frame.Frame) (uint16, bool) {
+	vid := uint16(0)
+	if f.Tag.TPID == frame.TypeVLAN {
+		vid = f.Tag.VID()
+	}
+	if v.Members == nil {
+		return vid, vid != reservedVID
+	}
+	if f.Tag.TPID == frame.TypeQinQ {
+		f.PushTag() // the frame may get a C-tag around it
+	}
+	if vid == 0 {
+		return v.Native, v.Native != 0
+	}
+	return vid, v.Members.Has(vid)
+}
+
+// reservedVID must not be carried in a tag (802.1Q-2022 table 9-2).
+const reservedVID = 4095
+
+// forms holds the frames of a burst in the forms that ports of other VLAN
+// settings need. Each is a view of the bytes of the received frame; only the
+// tag differs, which is not among them. So a frame that is flooded to tagged
+// and untagged ports is never copied.
+type forms struct {
+	views [2 * ports.MaxBurst]frame.Frame
+	used  int
+
+	// Of the frame in hand; nil until a port needs it.
+	tagged, untagged *frame.Frame
+}
+
+// next begins with another frame.
+func (o *forms) next() { o.tagged, o.untagged = nil, nil }
+
+// reset begins with another burst.
+func (o *forms) reset() { o.used = 0 }
+
+// of returns frame f, which belongs to VLAN vid, in the form in which it leaves
+// by a port with these VLANs; nil where it does not.
+func (o *forms) of(f *frame.Frame, vid uint16, v *VLANs) *frame.Frame {
+	switch {
+	case v.Members == nil && vid == 0:
+		return f
+	case v.Members == nil:
+		return o.withTag(f, vid)
+	case !v.Members.Has(vid):
+		return nil
+	case vid == v.Native:
+		return o.withoutTag(f)
+	}
+	return o.withTag(f, vid)
+}
+
+func (o *forms) withTag(f *frame.Frame, vid uint16) *frame.Frame {
+	if f.Tag.VID() == vid {
+		return f
+	}
+	if o.tagged == nil {
+		o.tagged = o.view(f)
+		// The priority stays: a priority tag becomes a tag of the VLAN.
+		o.tagged.Tag = frame.Tag{TPID: frame.TypeVLAN, TCI: f.Tag.TCI&^0x0fff | vid}
+	}
+	return o.tagged
+}
+
+func (o *forms) withoutTag(f *frame.Frame) *frame.Frame {
+	if !f.Tag.Present() {
+		return f
+	}
+	if o.untagged == nil {
+		o.untagged = o.view(f)
+		o.untagged.Tag = frame.Tag{}
+	}
+	return o.untagged
+}
+
+func (o *forms) view(f *frame.Frame) *frame.Frame {
+	v := &o.views[o.used]
+	o.used++
+	*v = *f
+	return v
+}
