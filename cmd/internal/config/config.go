@@ -27,11 +27,17 @@ const (
 	TypeInternal = "internal" // a netdev of weft's own, for a host
 )
 
-// ForwardIsolated is the only value of Network.Forward in this version.
-const ForwardIsolated = "isolated"
+// Values of Network.Forward.
+const (
+	ForwardIsolated = "isolated" // nowhere beyond the network's own ports
+	ForwardBridge   = "bridge"   // by the uplink, to the L2 network outside
+)
 
-// ModeBridge is the only value of Port.Mode in this version.
-const ModeBridge = "bridge"
+// Values of Network.ReservedGroups.
+const (
+	ReservedSwitch = "switch" // never forwarded, as a bridge must
+	ReservedWire   = "wire"   // forwarded, as a cable does
+)
 
 // MetricsOff as Metrics.Listen means that no metrics are served.
 const MetricsOff = "off"
@@ -59,10 +65,45 @@ type Metrics struct {
 // Network is one L2 domain.
 type Network struct {
 	Name    string // 1-15 characters of A-Z a-z 0-9 . _ -
-	Forward string // ForwardIsolated
-	MTU     int    // bytes after the Ethernet header, 68-65517
-	FDB     FDB
-	Ports   []Port // sorted by name
+	Forward string // ForwardIsolated or ForwardBridge
+
+	// MAC is the network's own unicast address: in the bridge identifier of
+	// its spanning tree, and the source of what it sends itself.
+	MAC frame.MAC
+
+	Uplink Uplink // only with ForwardBridge
+	MTU    int    // bytes after the Ethernet header, 68-65517
+
+	// ReservedGroups says what becomes of frames to 01:80:c2:00:00:00-0f:
+	// ReservedSwitch or ReservedWire.
+	ReservedGroups string
+
+	STP      STP
+	Snooping Snooping
+	FDB      FDB
+	Ports    []Port // sorted by name
+}
+
+// Uplink is a network's way to the L2 network outside.
+type Uplink struct {
+	Interface string // an existing interface, 1-15 bytes; see Network.UplinkPort
+}
+
+// STP is the spanning tree of a network (IEEE 802.1D-2004 clause 17). All
+// times are whole seconds.
+type STP struct {
+	Enabled      bool
+	Priority     int           // of the bridge, 0-61440 in steps of 4096
+	Hello        time.Duration // between BPDUs, 1s-10s
+	MaxAge       time.Duration // of what a BPDU said, 6s-40s
+	ForwardDelay time.Duration // 2s-30s; 0 forwards at once
+}
+
+// Snooping bounds multicast to the ports that asked for it (RFC 4541).
+type Snooping struct {
+	Enabled  bool
+	Querier  bool          // ask, where nobody else does
+	Interval time.Duration // between general queries, 10s-3600s, whole seconds
 }
 
 // FDB bounds the MAC table of a network.
@@ -95,7 +136,8 @@ type Port struct {
 
 	MAC       frame.MAC      // of an internal port's netdev, else zero
 	Addresses []netip.Prefix // put on an internal port's netdev, in this order
-	Mode      string         // ModeBridge
+
+	Policy
 }
 
 // Default returns the configuration that weft runs without a file: one
@@ -111,16 +153,21 @@ func empty() *Config { return &Config{Metrics: Metrics{Listen: DefaultListen}} }
 // NewNetwork returns a network without ports that has every default.
 func NewNetwork(name string) Network {
 	return Network{
-		Name:    name,
-		Forward: ForwardIsolated,
-		MTU:     DefaultMTU,
-		FDB:     FDB{Ageing: DefaultAgeing, Limit: DefaultLimit},
+		Name:           name,
+		Forward:        ForwardIsolated,
+		MAC:            DeriveMAC(name, ""),
+		MTU:            DefaultMTU,
+		ReservedGroups: ReservedSwitch,
+		STP:            STP{Priority: 32768, Hello: 2 * time.Second, MaxAge: 20 * time.Second, ForwardDelay: 15 * time.Second},
+		Snooping:       Snooping{Querier: true, Interval: 125 * time.Second},
+		FDB:            FDB{Ageing: DefaultAgeing, Limit: DefaultLimit},
 	}
 }
 
-// DeriveMAC returns the address of an internal port that the file gives none:
-// the same for the same two names on every machine and at every start, unicast
-// and locally administered (IEEE 802-2014 clause 8.2).
+// DeriveMAC returns the address of an internal port that the file gives none,
+// or with an empty port that of the network: the same for the same two names on
+// every machine and at every start, unicast and locally administered (IEEE
+// 802-2014 clause 8.2).
 func DeriveMAC(network, port string) frame.MAC {
 	sum := sha256.Sum256([]byte("weft port " + network + "\x00" + port))
 	m := frame.MAC(sum[:6])
@@ -128,7 +175,8 @@ func DeriveMAC(network, port string) frame.MAC {
 	return m
 }
 
-// Normalize fills the defaults of ports in and sorts c as its fields promise.
+// Normalize fills the defaults of ports in, adds the port of an uplink that has
+// none, and sorts c as its fields promise.
 func (c *Config) Normalize() {
 	c.fill()
 	c.sort()
@@ -137,9 +185,13 @@ func (c *Config) Normalize() {
 func (c *Config) fill() {
 	for i := range c.Networks {
 		n := &c.Networks[i]
+		if n.MAC == (frame.MAC{}) {
+			n.MAC = DeriveMAC(n.Name, "")
+		}
 		for j := range n.Ports {
 			n.Ports[j].fill(n.Name)
 		}
+		n.addUplink()
 	}
 }
 
@@ -147,12 +199,10 @@ func (p *Port) fill(network string) {
 	if p.Interface == "" {
 		p.Interface = p.Name
 	}
-	if p.Mode == "" {
-		p.Mode = ModeBridge
-	}
 	if p.Type == TypeInternal && p.MAC == (frame.MAC{}) {
 		p.MAC = DeriveMAC(network, p.Name)
 	}
+	p.Policy.fill()
 }
 
 func (c *Config) sort() {
@@ -161,6 +211,9 @@ func (c *Config) sort() {
 		n := &c.Networks[i]
 		slices.SortStableFunc(n.Ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
 		slices.SortStableFunc(n.FDB.Static, compareStatic)
+		for j := range n.Ports {
+			n.Ports[j].Policy.sort()
+		}
 	}
 }
 
@@ -168,8 +221,10 @@ func compareStatic(a, b StaticEntry) int {
 	if a.VLAN != b.VLAN {
 		return int(a.VLAN) - int(b.VLAN)
 	}
-	return slices.Compare(a.MAC[:], b.MAC[:])
+	return compareMAC(a.MAC, b.MAC)
 }
+
+func compareMAC(a, b frame.MAC) int { return slices.Compare(a[:], b[:]) }
 
 // Clone returns a copy that shares nothing with c.
 func (c *Config) Clone() *Config {
@@ -180,7 +235,10 @@ func (c *Config) Clone() *Config {
 		n.FDB.Static = slices.Clone(n.FDB.Static)
 		n.Ports = slices.Clone(n.Ports)
 		for j := range n.Ports {
-			n.Ports[j].Addresses = slices.Clone(n.Ports[j].Addresses)
+			p := &n.Ports[j]
+			p.Addresses = slices.Clone(p.Addresses)
+			p.VLAN.Trunk = slices.Clone(p.VLAN.Trunk)
+			p.Security.Sources = slices.Clone(p.Security.Sources)
 		}
 	}
 	return &out
@@ -206,4 +264,42 @@ func (n *Network) Port(name string) *Port {
 		}
 	}
 	return nil
+}
+
+// uplinkPort is the name of the port that Normalize adds for an uplink.
+const uplinkPort = "uplink"
+
+// UplinkPort returns the raw port on the uplink's interface, nil where the
+// network has no uplink. The result points into n.
+func (n *Network) UplinkPort() *Port {
+	if n.Forward != ForwardBridge {
+		return nil
+	}
+	if p := n.onInterface(n.Uplink.Interface); p != nil && p.Type == TypeRaw {
+		return p
+	}
+	return nil
+}
+
+// onInterface returns the port on that interface of the host, nil without one.
+func (n *Network) onInterface(name string) *Port {
+	for i := range n.Ports {
+		p := &n.Ports[i]
+		if p.Interface == name && (p.Type != TypeInternal || p.Netns == "") {
+			return p
+		}
+	}
+	return nil
+}
+
+// addUplink adds the port of an uplink that no port is on. What stands in its
+// way is for Validate to refuse.
+func (n *Network) addUplink() {
+	name := n.Uplink.Interface
+	if n.Forward != ForwardBridge || badInterface(name) != "" || n.onInterface(name) != nil || n.Port(uplinkPort) != nil {
+		return
+	}
+	p := Port{Name: uplinkPort, Type: TypeRaw, Interface: name}
+	p.fill(n.Name)
+	n.Ports = append(n.Ports, p)
 }

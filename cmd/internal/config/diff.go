@@ -3,10 +3,6 @@ package config
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
-
-	"github.com/weft/weft/dataplane/frame"
 )
 
 // Op is what a Change does.
@@ -35,7 +31,8 @@ type Change struct {
 func Diff(old, new *Config) []Change {
 	var d differ
 	d.removals(old, new)
-	d.values(old.Metrics.values(), new.Metrics.values(), Change{Op: OpChange}, "metrics")
+	keys := metricsKeys()
+	d.compare(outputs(keys, &old.Metrics, nil), outputs(keys, &new.Metrics, nil), Change{Op: OpChange}, "metrics")
 	for i := range new.Networks {
 		n := &new.Networks[i]
 		if o := old.Network(n.Name); o != nil {
@@ -97,13 +94,14 @@ func (d *differ) additions(old, new *Config) {
 
 func (d *differ) network(old, new *Network) {
 	c := Change{Op: OpChange, Network: new.Name}
-	d.values(old.values(), new.values(), c, "network "+new.Name)
+	networkKeys, portKeys := networkKeys(), portKeys()
+	d.compare(outputs(networkKeys, old, nil), outputs(networkKeys, new, nil), c, "network "+new.Name)
 	d.static("-", old.FDB.Static, new.FDB.Static, new.Name)
 	for i := range new.Ports {
 		n := &new.Ports[i]
 		if o := old.Port(n.Name); o != nil {
 			c.Port = n.Name
-			d.values(o.values(), n.values(), c, "port "+new.Name+"/"+n.Name)
+			d.compare(outputs(portKeys, o, nil), outputs(portKeys, n, nil), c, "port "+new.Name+"/"+n.Name)
 		}
 	}
 }
@@ -118,10 +116,11 @@ func (d *differ) static(sign string, entries, other []StaticEntry, network strin
 	}
 }
 
-// values compares two lists of the same keys.
-func (d *differ) values(old, new []setting, c Change, what string) {
-	for i, n := range new {
-		if o := old[i]; o != n {
+// compare lists the values that two outputs of the same keys differ in.
+func (d *differ) compare(old, new []output, c Change, what string) {
+	before, after := settings(nil, "", old), settings(nil, "", new)
+	for i, n := range after {
+		if o := before[i]; o != n {
 			d.add(c, "~ %s: %s %s -> %s", what, n.key, o.text, n.text)
 		}
 	}
@@ -130,35 +129,15 @@ func (d *differ) values(old, new []setting, c Change, what string) {
 // setting is one key and its value for people.
 type setting struct{ key, text string }
 
-func (m Metrics) values() []setting { return []setting{{"listen", m.Listen}} }
-
-func (n *Network) values() []setting {
-	return []setting{
-		{"forward", n.Forward},
-		{"mtu", strconv.Itoa(n.MTU)},
-		{"fdb.ageing", n.FDB.Ageing.String()},
-		{"fdb.limit", strconv.Itoa(n.FDB.Limit)},
-		{"fdb.port_limit", strconv.Itoa(n.FDB.PortLimit)},
+func settings(to []setting, prefix string, list []output) []setting {
+	for _, o := range list {
+		switch {
+		case o.apart:
+		case o.kind == aValue:
+			to = append(to, setting{prefix + o.name, o.text})
+		default:
+			to = settings(to, prefix+o.name+".", o.sub)
+		}
 	}
-}
-
-func (p *Port) values() []setting {
-	mac := ""
-	if p.MAC != (frame.MAC{}) {
-		mac = p.MAC.String()
-	}
-	addresses := make([]string, len(p.Addresses))
-	for i, a := range p.Addresses {
-		addresses[i] = a.String()
-	}
-	return []setting{
-		{"type", p.Type},
-		{"interface", strconv.Quote(p.Interface)},
-		{"netns", strconv.Quote(p.Netns)},
-		{"owner", strconv.Quote(p.Owner)},
-		{"group", strconv.Quote(p.Group)},
-		{"mac", strconv.Quote(mac)},
-		{"address", "[" + strings.Join(addresses, " ") + "]"},
-		{"mode", p.Mode},
-	}
+	return to
 }

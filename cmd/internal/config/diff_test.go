@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/weft/weft/dataplane/frame"
 )
 
 func texts(changes []Change) string {
@@ -86,29 +88,85 @@ func TestDiffAccounts(t *testing.T) {
 	}
 }
 
+func TestDiffPolicy(t *testing.T) {
+	old := mustParse(t, bridged("", "a: {type: tap, vlan: {access: 10}, rate: {ingress: {average: 1Gbit}}}, b: {type: tap, security: {sources: 02:00:00:00:00:01}}"))
+	new := mustParse(t, "networks: {lan: {reserved_groups: wire, stp: {enabled: true}, ports: {a: {type: tap, vlan: {trunk: [20-30, 10], native: 10}, stp: {edge: true}}, "+
+		"b: {type: tap, vlan: {access: 20}, storm: {unknown: 5}}}}}")
+	want := `- port lan/uplink (raw)
+~ network lan: forward bridge -> isolated
+~ network lan: uplink.interface "eth1" -> ""
+~ network lan: reserved_groups switch -> wire
+~ network lan: stp.enabled false -> true
+~ port lan/a: vlan.access 10 -> none
+~ port lan/a: vlan.trunk [] -> [10 20-30]
+~ port lan/a: vlan.native none -> 10
+~ port lan/a: stp.edge auto -> true
+~ port lan/a: rate.ingress.average 1Gbit -> 0
+~ port lan/a: rate.ingress.burst 6250kB -> 0
+~ port lan/b: vlan.access none -> 20
+~ port lan/b: security.sources [02:00:00:00:00:01] -> []
+~ port lan/b: storm.unknown 0 -> 5`
+	if got := texts(Diff(old, new)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // One value changed is one change, whichever it is.
 func TestDiffSeesEveryValue(t *testing.T) {
 	base := mustParse(t, "networks: {lan: {fdb: {static: [{mac: 02:00:00:00:00:01, port: h1}]}, ports: {h1: {type: internal}}}}")
 	for key, change := range map[string]func(*Config){
-		"listen":         func(c *Config) { c.Metrics.Listen = "off" },
-		"forward":        func(c *Config) { c.Networks[0].Forward = "x" },
-		"mtu":            func(c *Config) { c.Networks[0].MTU++ },
-		"fdb.ageing":     func(c *Config) { c.Networks[0].FDB.Ageing++ },
-		"fdb.limit":      func(c *Config) { c.Networks[0].FDB.Limit++ },
-		"fdb.port_limit": func(c *Config) { c.Networks[0].FDB.PortLimit++ },
-		"fdb.static -":   func(c *Config) { c.Networks[0].FDB.Static = nil },
-		"type":           func(c *Config) { c.Networks[0].Ports[0].Type = "x" },
-		"interface":      func(c *Config) { c.Networks[0].Ports[0].Interface = "x" },
-		"netns":          func(c *Config) { c.Networks[0].Ports[0].Netns = "x" },
-		"owner":          func(c *Config) { c.Networks[0].Ports[0].Owner = "x" },
-		"group":          func(c *Config) { c.Networks[0].Ports[0].Group = "x" },
-		"mac":            func(c *Config) { c.Networks[0].Ports[0].MAC[5]++ },
-		"address":        func(c *Config) { c.Networks[0].Ports[0].Addresses = make([]netip.Prefix, 1) },
-		"mode":           func(c *Config) { c.Networks[0].Ports[0].Mode = "x" },
+		"listen":            func(c *Config) { c.Metrics.Listen = "off" },
+		"forward":           func(c *Config) { c.Networks[0].Forward = "x" },
+		"uplink.interface":  func(c *Config) { c.Networks[0].Uplink.Interface = "x" },
+		"reserved_groups":   func(c *Config) { c.Networks[0].ReservedGroups = "x" },
+		"stp.enabled":       func(c *Config) { c.Networks[0].STP.Enabled = true },
+		"stp.priority":      func(c *Config) { c.Networks[0].STP.Priority++ },
+		"stp.hello":         func(c *Config) { c.Networks[0].STP.Hello++ },
+		"stp.max_age":       func(c *Config) { c.Networks[0].STP.MaxAge++ },
+		"stp.forward_delay": func(c *Config) { c.Networks[0].STP.ForwardDelay++ },
+		"snooping.enabled":  func(c *Config) { c.Networks[0].Snooping.Enabled = true },
+		"snooping.querier":  func(c *Config) { c.Networks[0].Snooping.Querier = false },
+		"snooping.interval": func(c *Config) { c.Networks[0].Snooping.Interval++ },
+		"mtu":               func(c *Config) { c.Networks[0].MTU++ },
+		"fdb.ageing":        func(c *Config) { c.Networks[0].FDB.Ageing++ },
+		"fdb.limit":         func(c *Config) { c.Networks[0].FDB.Limit++ },
+		"fdb.port_limit":    func(c *Config) { c.Networks[0].FDB.PortLimit++ },
+		"fdb.static -":      func(c *Config) { c.Networks[0].FDB.Static = nil },
+		"type":              func(c *Config) { c.Networks[0].Ports[0].Type = "x" },
+		"interface":         func(c *Config) { c.Networks[0].Ports[0].Interface = "x" },
+		"netns":             func(c *Config) { c.Networks[0].Ports[0].Netns = "x" },
+		"owner":             func(c *Config) { c.Networks[0].Ports[0].Owner = "x" },
+		"group":             func(c *Config) { c.Networks[0].Ports[0].Group = "x" },
+		"mac":               func(c *Config) { c.Networks[0].Ports[0].MAC[5]++ },
+		"address":           func(c *Config) { c.Networks[0].Ports[0].Addresses = make([]netip.Prefix, 1) },
+		"mode":              func(c *Config) { c.Networks[0].Ports[0].Mode = "x" },
+		"hairpin":           func(c *Config) { c.Networks[0].Ports[0].Hairpin = true },
+		"isolated":          func(c *Config) { c.Networks[0].Ports[0].Isolated = true },
+		"vlan.access":       func(c *Config) { c.Networks[0].Ports[0].VLAN.Access = 1 },
+		"vlan.trunk":        func(c *Config) { c.Networks[0].Ports[0].VLAN.Trunk = make([]VLANRange, 1) },
+		"vlan.native":       func(c *Config) { c.Networks[0].Ports[0].VLAN.Native = 1 },
+		"stp.edge":          func(c *Config) { c.Networks[0].Ports[0].STP.Edge = "x" },
+		"stp.cost":          func(c *Config) { c.Networks[0].Ports[0].STP.Cost++ },
+		// The network has a key of that name too.
+		"~ port lan/h1: stp.priority": func(c *Config) { c.Networks[0].Ports[0].STP.Priority++ },
+		"stp.root_guard":              func(c *Config) { c.Networks[0].Ports[0].STP.RootGuard = true },
+		"stp.bpdu_guard":              func(c *Config) { c.Networks[0].Ports[0].STP.BPDUGuard = true },
+		"security.max_macs":           func(c *Config) { c.Networks[0].Ports[0].Security.MaxMACs++ },
+		"security.sticky":             func(c *Config) { c.Networks[0].Ports[0].Security.Sticky = true },
+		"security.sources":            func(c *Config) { c.Networks[0].Ports[0].Security.Sources = []frame.MAC{{2}} },
+		"storm.broadcast":             func(c *Config) { c.Networks[0].Ports[0].Storm.Broadcast++ },
+		"storm.multicast":             func(c *Config) { c.Networks[0].Ports[0].Storm.Multicast++ },
+		"storm.unknown":               func(c *Config) { c.Networks[0].Ports[0].Storm.Unknown++ },
+		"rate.ingress.average":        func(c *Config) { c.Networks[0].Ports[0].Rate.Ingress.Average++ },
+		"rate.ingress.peak":           func(c *Config) { c.Networks[0].Ports[0].Rate.Ingress.Peak++ },
+		"rate.ingress.burst":          func(c *Config) { c.Networks[0].Ports[0].Rate.Ingress.Burst++ },
+		"rate.egress.average":         func(c *Config) { c.Networks[0].Ports[0].Rate.Egress.Average++ },
+		"rate.egress.peak":            func(c *Config) { c.Networks[0].Ports[0].Rate.Egress.Peak++ },
+		"rate.egress.burst":           func(c *Config) { c.Networks[0].Ports[0].Rate.Egress.Burst++ },
 	} {
 		c := base.Clone()
 		change(c)
-		if got := Diff(base, c); len(got) != 1 || !strings.Contains(got[0].Text, ": "+key+" ") {
+		if got := Diff(base, c); len(got) != 1 || !strings.Contains(": "+got[0].Text, ": "+key+" ") {
 			t.Errorf("%s: %+v", key, got)
 		}
 	}

@@ -75,6 +75,18 @@ func TestManyPorts(t *testing.T) {
 	}
 }
 
+// Comments are no levels, however many there are.
+func TestManyComments(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("networks:\n  # prose\n  lan:\n    # prose\n    ports:\n")
+	for i := range 200 {
+		fmt.Fprintf(&b, "      # prose\n      vm%d:\n        # prose\n        type: tap # prose\n", i)
+	}
+	if n := len(mustParse(t, b.String()).Networks[0].Ports); n != 200 {
+		t.Errorf("%d ports", n)
+	}
+}
+
 func TestPanicOfTheLibrary(t *testing.T) {
 	if _, err := parseTokens(token.Tokens{nil}); err == nil || !strings.Contains(err.Error(), "the parser gave up") {
 		t.Errorf("a nil token: %v", err)
@@ -90,6 +102,8 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"", "a: b", "networks: {lan: {ports: {vm1: {type: tap}}}}", "? a\n: b", "<<: *a", "- - a", "a: |\n  b\n", "%YAML 1.2\n---\n",
 		"networks: {lan: {fdb: {ageing: 0.1h, static: [{mac: 02:00:00:00:00:01, vlan: 7, port: p}]}, ports: {p: {type: internal, address: [1.2.3.4/5]}}}}",
+		bridged("stp: {enabled: true}", "a: {type: tap, mode: vepa, vlan: {trunk: [1, 2-3], native: 1}, rate: {ingress: {average: 1.5Mbit}}}"),
+		inPort("type: tap, security: {max_macs: 2, sources: [02:00:00:00:00:01, a:b]}, vlan: {access: 5}, storm: {unknown: 7}"),
 		"networks:\n  lan:\n    ports:\n      h1: {type: internal, netns: 'ä b', interface: \"x\\u2028\"}\n",
 	} {
 		f.Add([]byte(s))
@@ -116,6 +130,39 @@ func FuzzParse(f *testing.F) {
 		}
 		if d := sameConfig(c, mustParse(t, string(c.YAML()))); d != "" {
 			t.Fatalf("written out it is another one:\n%s", d)
+		}
+	})
+}
+
+// FuzzPatch: no body panics, and what is accepted, or else refused by Validate,
+// leaves a configuration.
+func FuzzPatch(f *testing.F) {
+	for _, s := range []string{
+		"", "null", "[]", `{"vlan":{"access":10,"trunk":null,"native":""}}`, `{"vlan":null,"stp":{"edge":"true","cost":"5"}}`, `{"mtu":"9000"}`,
+		`{"fdb":null,"stp":{"enabled":"true"},"mac":""}`, `{"security":{"sources":"02:00:00:00:00:01,02:00:00:00:00:02"}}`,
+		`{"rate":{"ingress":{"average":"1Mbit"},"egress":""}}`, `{"type":"raw"}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, patch := range []func(*Config) error{
+			func(c *Config) error { return c.PatchPort("lan", "vm1", data) },
+			func(c *Config) error { return c.PatchNetwork("lan", data) },
+		} {
+			c := mustParse(t, patched)
+			if err := patch(c); err != nil {
+				if d := sameConfig(mustParse(t, patched), c); d != "" {
+					t.Fatalf("%v, but changed:\n%s", err, d)
+				}
+				continue
+			}
+			c.Normalize()
+			if Validate(c) != nil {
+				continue
+			}
+			if d := sameConfig(c, mustParse(t, string(c.YAML()))); d != "" {
+				t.Fatalf("written out it is another one:\n%s", d)
+			}
 		}
 	})
 }

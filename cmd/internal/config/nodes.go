@@ -1,6 +1,9 @@
 package config
 
-import "github.com/goccy/go-yaml/ast"
+import (
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+)
 
 // entry is one pair of a map.
 type entry struct {
@@ -66,13 +69,18 @@ func items(r *report, n ast.Node, at place) []ast.Node {
 // it: 10 and true are good names of users and namespaces.
 func scalar(r *report, n ast.Node, at place) (string, bool) {
 	s := ""
-	switch n := n.(type) {
+	switch v := n.(type) {
 	case nil, *ast.NullNode:
 	case *ast.StringNode:
-		s = n.Value
+		s = v.Value
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		s = n.GetToken().Value
-	case ast.MapNode: // the library sees one in [fd00::1/64] too
+	case ast.MapNode:
+		if n.GetToken().Type == token.MappingValueType { // it has no braces
+			if joined, ok := joinedText(v.MapRange()); ok {
+				return joined, true
+			}
+		}
 		r.refuse(at, `a map, where a single value belongs: quote a value that holds ":"`)
 		return "", false
 	default:
@@ -84,6 +92,38 @@ func scalar(r *report, n ast.Node, at place) (string, bool) {
 		return "", false
 	}
 	return s, true
+}
+
+// joinedText returns what the library took apart: in {sources: [02:00:00:00:00:01]}
+// it sees a map, where YAML has a plain value unless a blank follows the colon
+// (YAML 1.2.2 section 7.3.3).
+func joinedText(it *ast.MapNodeIter) (string, bool) {
+	if !it.Next() {
+		return "", false
+	}
+	before, after := it.Key().GetToken(), it.Value().GetToken()
+	if _, single := it.Value().(ast.ScalarNode); !single || isQuoted(before) || isQuoted(after) {
+		return "", false
+	}
+	touching := after.Position.Line == before.Position.Line &&
+		after.Position.Column == before.Position.Column+len(before.Value)+len(":")
+	if !touching || it.Next() {
+		return "", false
+	}
+	return before.Value + ":" + after.Value, true
+}
+
+func isQuoted(t *token.Token) bool { return t.Indicator == token.QuotedScalarIndicator }
+
+// isNothing reports whether a patch asks for the default.
+func isNothing(n ast.Node) bool {
+	switch n := n.(type) {
+	case nil, *ast.NullNode:
+		return true
+	case *ast.StringNode:
+		return n.Value == ""
+	}
+	return false
 }
 
 func kind(n ast.Node) string {

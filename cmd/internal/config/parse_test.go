@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -29,13 +30,23 @@ func mustParse(t testing.TB, text string) *Config {
 	return c
 }
 
+// plainPolicy is that of a port whose file says nothing of it.
+func plainPolicy() Policy {
+	return Policy{Mode: "bridge", STP: PortSTP{Edge: "auto", Priority: 128, Cost: 2000}}
+}
+
 func TestParseEveryKey(t *testing.T) {
 	got := mustParse(t, `
 metrics: {listen: "[::1]:9000"}
 networks:
   lan:
-    forward: isolated
+    forward: bridge
+    mac: 02:00:00:00:00:fe
+    uplink: {interface: eth1}
     mtu: 9000
+    reserved_groups: wire
+    stp: {enabled: true, priority: 4096, hello: 1s, max_age: 6s, forward_delay: 2s}
+    snooping: {enabled: true, querier: false, interval: 10s}
     fdb:
       ageing: 1m30s
       limit: 100
@@ -46,7 +57,23 @@ networks:
         - mac: 02:00:00:00:00:03
           port: veth
     ports:
-      vm1: {type: tap, interface: tap7, owner: 1000, group: kvm, mode: bridge}
+      vm1:
+        type: tap
+        interface: tap7
+        owner: 1000
+        group: kvm
+        mode: vepa
+        isolated: true
+        vlan: {trunk: [30-40, 10, 11-12, 35-41], native: 11}
+        stp: {edge: true, priority: 0, cost: 7, root_guard: true, bpdu_guard: true}
+        security:
+          max_macs: 2
+          sticky: true
+          sources: [02:00:00:00:00:0b, 02:00:00:00:00:0a]
+        storm: {broadcast: 1, multicast: 2, unknown: 3}
+        rate:
+          ingress: {average: 100Mbit, peak: 200mbit/s, burst: 256KiB}
+          egress: {average: 1Gbit}
       h1:
         type: internal
         netns: 10
@@ -54,25 +81,41 @@ networks:
         address:
           - 10.99.0.1/24
           - fd00:99::1/64
-      veth: {type: raw, interface: veth-a}
+      veth: {type: raw, interface: veth-a, mode: bridge, hairpin: true, vlan: {access: 10}}
   dmz:
     ports:
       h1: {type: internal, address: 10.99.0.1/24}
 `)
+	veth := plainPolicy()
+	veth.Hairpin, veth.VLAN.Access = true, 10
+	vm1 := Policy{
+		Mode: "vepa", Isolated: true,
+		VLAN:     VLAN{Trunk: []VLANRange{{10, 12}, {30, 41}}, Native: 11},
+		STP:      PortSTP{Edge: "true", Priority: 0, Cost: 7, RootGuard: true, BPDUGuard: true},
+		Security: Security{MaxMACs: 2, Sticky: true, Sources: []frame.MAC{{2, 0, 0, 0, 0, 0xa}, {2, 0, 0, 0, 0, 0xb}}},
+		Storm:    Storm{1, 2, 3},
+		Rate:     Rates{Rate{100_000_000, 200_000_000, 262_144}, Rate{1_000_000_000, 0, 6_250_000}},
+	}
 	want := &Config{
 		Metrics: Metrics{Listen: "[::1]:9000"},
 		Networks: []Network{
 			{
-				Name: "dmz", Forward: "isolated", MTU: 1500,
-				FDB: FDB{Ageing: 300 * time.Second, Limit: 8192},
+				Name: "dmz", Forward: "isolated", MAC: DeriveMAC("dmz", ""), MTU: 1500,
+				ReservedGroups: "switch",
+				STP:            STP{Priority: 32768, Hello: 2 * time.Second, MaxAge: 20 * time.Second, ForwardDelay: 15 * time.Second},
+				Snooping:       Snooping{Querier: true, Interval: 125 * time.Second},
+				FDB:            FDB{Ageing: 300 * time.Second, Limit: 8192},
 				Ports: []Port{{
-					Name: "h1", Type: TypeInternal, Interface: "h1", Mode: "bridge",
+					Name: "h1", Type: TypeInternal, Interface: "h1", Policy: plainPolicy(),
 					MAC:       DeriveMAC("dmz", "h1"),
 					Addresses: []netip.Prefix{netip.MustParsePrefix("10.99.0.1/24")},
 				}},
 			},
 			{
-				Name: "lan", Forward: "isolated", MTU: 9000,
+				Name: "lan", Forward: "bridge", MAC: frame.MAC{2, 0, 0, 0, 0, 0xfe}, Uplink: Uplink{"eth1"}, MTU: 9000,
+				ReservedGroups: "wire",
+				STP:            STP{Enabled: true, Priority: 4096, Hello: time.Second, MaxAge: 6 * time.Second, ForwardDelay: 2 * time.Second},
+				Snooping:       Snooping{Enabled: true, Interval: 10 * time.Second},
 				FDB: FDB{
 					Ageing: 90 * time.Second, Limit: 100, PortLimit: 10,
 					Static: []StaticEntry{
@@ -83,14 +126,15 @@ networks:
 				},
 				Ports: []Port{
 					{
-						Name: "h1", Type: TypeInternal, Interface: "h1", Netns: "10", Mode: "bridge",
+						Name: "h1", Type: TypeInternal, Interface: "h1", Netns: "10", Policy: plainPolicy(),
 						MAC: frame.MAC{2, 0, 0, 0, 0, 0x11},
 						Addresses: []netip.Prefix{
 							netip.MustParsePrefix("10.99.0.1/24"), netip.MustParsePrefix("fd00:99::1/64"),
 						},
 					},
-					{Name: "veth", Type: TypeRaw, Interface: "veth-a", Mode: "bridge"},
-					{Name: "vm1", Type: TypeTap, Interface: "tap7", Owner: "1000", Group: "kvm", Mode: "bridge"},
+					{Name: "uplink", Type: TypeRaw, Interface: "eth1", Policy: plainPolicy()},
+					{Name: "veth", Type: TypeRaw, Interface: "veth-a", Policy: veth},
+					{Name: "vm1", Type: TypeTap, Interface: "tap7", Owner: "1000", Group: "kvm", Policy: vm1},
 				},
 			},
 		},
@@ -119,9 +163,21 @@ func TestParseSmallest(t *testing.T) {
 		t.Error(d)
 	}
 	c = mustParse(t, "networks: {lan: {ports: {vm1: {type: tap}}}}")
-	port := Port{Name: "vm1", Type: TypeTap, Interface: "vm1", Mode: ModeBridge}
+	port := Port{Name: "vm1", Type: TypeTap, Interface: "vm1", Policy: plainPolicy()}
 	if d := cmp.Diff([]Port{port}, c.Networks[0].Ports); d != "" {
 		t.Error(d)
+	}
+}
+
+// The library takes such values for maps, inside of braces.
+func TestColonsInLists(t *testing.T) {
+	c := mustParse(t, inPort("type: internal, address: [fd00::1/64, '::2/64', 1::3/64, 10.0.0.1/8], security: {sources: [02:00:00:00:00:01, ae:00:00:00:00:01, 0a:00:00:00:00:01]}"))
+	p := c.Networks[0].Ports[0]
+	if got, want := fmt.Sprint(p.Addresses), "[fd00::1/64 ::2/64 1::3/64 10.0.0.1/8]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := fmt.Sprint(p.Security.Sources), "[02:00:00:00:00:01 0a:00:00:00:00:01 ae:00:00:00:00:01]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
@@ -148,6 +204,29 @@ func TestParseBounds(t *testing.T) {
 		"networks: {a: {ports: {p: {type: internal, interface: eth0, netns: n1}, q: {type: internal, interface: eth0, netns: n2}, r: {type: raw, interface: eth0}}}}",
 		// The same MAC and the same address in two networks never meet.
 		"networks: {a: {ports: {p: {type: internal, mac: 02:00:00:00:00:01, address: 10.0.0.1/8}}}, b: {ports: {q: {type: internal, mac: 02:00:00:00:00:01, address: 10.0.0.1/8}}}}",
+		"networks: {a: {forward: bridge, uplink: {interface: 123456789012345}}}",
+		"networks: {a: {stp: {priority: 0, hello: 1s, max_age: 6s, forward_delay: 0s}}}",
+		"networks: {a: {stp: {priority: 61440, hello: 10s, max_age: 40s, forward_delay: 30s}}}",
+		"networks: {a: {snooping: {interval: 3600s}}}",
+		inPort("type: tap, vlan: {}"),
+		inPort("type: tap, vlan: {access: 1}"),
+		inPort("type: tap, vlan: {trunk: 4094}"),
+		inPort("type: tap, vlan: {trunk: 1-4094, native: 4094}"),
+		inPort("type: tap, stp: {priority: 240, cost: 1}"),
+		inPort("type: tap, stp: {edge: false, cost: 200000000}"),
+		inPort("type: tap, security: {max_macs: 65536, sticky: true}"),
+		inPort("type: tap, security: {max_macs: 1, sources: 02:00:00:00:00:01}"),
+		inPort("type: tap, storm: {broadcast: 100000000, multicast: 100000000, unknown: 100000000}"),
+		inPort("type: tap, rate: {ingress: {average: 8kbit, peak: 8kbit, burst: 1}, egress: {average: 1000Gbit, burst: 1024MiB}}"),
+		inPort("type: tap, rate: {ingress: {average: 0, peak: 0, burst: 0}}"),
+		inPort("type: tap, hairpin: true, isolated: true"),
+		// Every mode behind an uplink, which has none.
+		bridged("stp: {enabled: true}", "a: {type: tap, mode: vepa}, b: {type: tap, mode: private}, c: {type: tap}"),
+		bridged("", "a: {type: tap, mode: passthrough}"),
+		bridged("", "a: {type: tap, mode: passthrough}, wan: {type: raw, interface: eth1, hairpin: true}"),
+		// The uplink's name in another namespace is another interface.
+		bridged("", "a: {type: internal, interface: eth1, netns: x}"),
+		bridged("", "uplink: {type: raw, interface: eth1}"),
 		"\ufeffnetworks: {a: {}}\n",
 		"networks:\r\n  a:\r\n    mtu: 1400\r\n",
 	} {

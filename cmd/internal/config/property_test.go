@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,11 +20,16 @@ func anyConfig(t *rapid.T) *Config {
 	words := []string{"a", "b", "lan", "true", "null", "0", "010", "1e3", "off", "x-", "A.b_c", "0x1", "y", "inf", "2001-01-01"}
 	networks := rapid.SliceOfNDistinct(rapid.SampledFrom(words), 0, 3, rapid.ID[string]).Draw(t, "networks")
 	for i, name := range networks {
-		n := NewNetwork(name)
-		n.MTU = rapid.IntRange(minMTU, maxMTU).Draw(t, "mtu")
-		n.FDB = anyFDB(t)
-		for j, port := range rapid.SliceOfNDistinct(rapid.SampledFrom(words), 0, 4, rapid.ID[string]).Draw(t, "ports") {
-			n.Ports = append(n.Ports, anyPort(t, port, i*100+j))
+		n := anyNetwork(t, name, i)
+		ports := rapid.SliceOfNDistinct(rapid.SampledFrom(words), 0, 4, rapid.ID[string]).Draw(t, "ports")
+		for j, port := range ports {
+			p := anyPort(t, port, i*100+j)
+			p.Policy = anyPolicy(t, n.Forward == ForwardBridge)
+			n.Ports = append(n.Ports, p)
+		}
+		if len(ports) == 1 && n.Forward == ForwardBridge && rapid.Bool().Draw(t, "wire") {
+			n.STP.Enabled, n.Snooping.Enabled = false, false
+			n.Ports[0].Policy = Policy{Mode: ModePassthrough, Storm: n.Ports[0].Storm}
 		}
 		if len(n.Ports) > 0 {
 			n.FDB.Static = anyStatic(t, n.Ports)
@@ -35,6 +41,92 @@ func anyConfig(t *rapid.T) *Config {
 		t.Fatalf("the generator is wrong: %v", err)
 	}
 	return c
+}
+
+func anyNetwork(t *rapid.T, name string, number int) Network {
+	n := NewNetwork(name)
+	if rapid.Bool().Draw(t, "bridged") {
+		n.Forward = ForwardBridge
+		n.Uplink.Interface = fmt.Sprintf("up%d", number)
+	}
+	if rapid.Bool().Draw(t, "own mac") {
+		n.MAC = anyMAC(t)
+		n.MAC[5] = 0xff // of no port
+	}
+	n.MTU = rapid.IntRange(minMTU, maxMTU).Draw(t, "mtu")
+	n.ReservedGroups = rapid.SampledFrom([]string{ReservedSwitch, ReservedWire}).Draw(t, "reserved")
+	seconds := func(least, most int, label string) time.Duration {
+		return time.Duration(rapid.IntRange(least, most).Draw(t, label)) * time.Second
+	}
+	n.STP = STP{
+		Enabled: rapid.Bool().Draw(t, "stp"), Priority: 4096 * rapid.IntRange(0, 15).Draw(t, "priority"),
+		Hello: seconds(1, 10, "hello"), MaxAge: seconds(6, 40, "max_age"),
+	}
+	if rapid.Bool().Draw(t, "delay") {
+		n.STP.ForwardDelay = seconds(2, 30, "forward_delay")
+	}
+	n.Snooping = Snooping{rapid.Bool().Draw(t, "snooping"), rapid.Bool().Draw(t, "querier"), seconds(10, 3600, "interval")}
+	n.FDB = anyFDB(t)
+	return n
+}
+
+func anyPolicy(t *rapid.T, bridged bool) Policy {
+	p := Policy{Mode: ModeBridge, Isolated: rapid.Bool().Draw(t, "isolated"), VLAN: anyVLAN(t)}
+	if bridged {
+		p.Mode = rapid.SampledFrom([]string{ModeBridge, ModeVEPA, ModePrivate}).Draw(t, "mode")
+	}
+	p.Hairpin = p.Mode == ModeBridge && rapid.Bool().Draw(t, "hairpin")
+	p.STP = PortSTP{
+		Edge:      rapid.SampledFrom([]string{EdgeAuto, EdgeTrue, EdgeFalse}).Draw(t, "edge"),
+		Priority:  16 * rapid.IntRange(0, 15).Draw(t, "priority"),
+		Cost:      rapid.IntRange(1, maxCost).Draw(t, "cost"),
+		RootGuard: rapid.Bool().Draw(t, "root guard"), BPDUGuard: rapid.Bool().Draw(t, "bpdu guard"),
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "sources") {
+		m := anyMAC(t)
+		m[5] = byte(len(p.Security.Sources))
+		p.Security.Sources = append(p.Security.Sources, m)
+	}
+	if rapid.Bool().Draw(t, "max") {
+		p.Security.MaxMACs = rapid.IntRange(max(1, len(p.Security.Sources)), maxMACs).Draw(t, "max_macs")
+		p.Security.Sticky = rapid.Bool().Draw(t, "sticky")
+	}
+	storm := rapid.OneOf(rapid.Just(0), rapid.IntRange(0, maxStorm))
+	p.Storm = Storm{storm.Draw(t, "broadcast"), storm.Draw(t, "multicast"), storm.Draw(t, "unknown")}
+	p.Rate = Rates{anyRate(t), anyRate(t)}
+	p.fill()
+	p.sort()
+	return p
+}
+
+func anyVLAN(t *rapid.T) VLAN {
+	id := rapid.Uint16Range(1, maxVLAN)
+	var v VLAN
+	switch rapid.IntRange(0, 2).Draw(t, "vlan") {
+	case 1:
+		v.Access = id.Draw(t, "access")
+	case 2:
+		for range rapid.IntRange(1, 3).Draw(t, "ranges") {
+			first := id.Draw(t, "first")
+			v.Trunk = append(v.Trunk, VLANRange{first, rapid.Uint16Range(first, maxVLAN).Draw(t, "last")})
+		}
+		if rapid.Bool().Draw(t, "native") {
+			v.Native = v.Trunk[0].Last
+		}
+	}
+	return v
+}
+
+func anyRate(t *rapid.T) Rate {
+	var r Rate
+	if rapid.Bool().Draw(t, "limit") {
+		r.Average = rapid.Uint64Range(minRate, maxRate).Draw(t, "average")
+		r.Burst = rapid.IntRange(0, maxBurst).Draw(t, "burst")
+	}
+	if r.Average != 0 && rapid.Bool().Draw(t, "has peak") {
+		r.Peak = rapid.Uint64Range(r.Average, maxRate).Draw(t, "peak")
+	}
+	return r
 }
 
 func anyFDB(t *rapid.T) FDB {
@@ -105,6 +197,48 @@ func TestWrittenOutAndReadBack(t *testing.T) {
 			t.Fatalf("Normalize is not idempotent: %s", d)
 		}
 	})
+}
+
+// The text of a network is all its keys; that of a port has no policy but its
+// mode and what differs from the default.
+func TestWrittenOut(t *testing.T) {
+	c := mustParse(t, bridged("fdb: {static: [{mac: 02:00:00:00:00:01, port: b}]}",
+		"a: {type: tap}, b: {type: internal, mac: 02:00:00:00:00:02, mode: vepa, vlan: {trunk: [1, 5-9], native: 1}, stp: {edge: true, priority: 128}, rate: {egress: {average: 1Mbit}}}"))
+	c.Networks[0].MAC = frame.MAC{2, 0, 0, 0, 0, 3}
+	want := `metrics:
+  listen: "127.0.0.1:9820"
+networks:
+  lan:
+    forward: bridge
+    mac: "02:00:00:00:00:03"
+    uplink:
+      interface: eth1
+    mtu: 1500
+    reserved_groups: switch
+    stp:
+      enabled: false
+      priority: 32768
+      hello: 2s
+      max_age: 20s
+      forward_delay: 15s
+    snooping:
+      enabled: false
+      querier: true
+      interval: 2m5s
+    fdb:
+      ageing: 5m0s
+      limit: 8192
+      port_limit: 0
+      static:
+        - {mac: "02:00:00:00:00:01", vlan: 0, port: b}
+    ports:
+      a: {type: tap, interface: a, mode: bridge}
+      b: {type: internal, interface: b, mac: "02:00:00:00:00:02", mode: vepa, vlan: {trunk: [1, 5-9], native: 1}, stp: {edge: "true"}, rate: {egress: {average: 1Mbit, burst: 128KiB}}}
+      uplink: {type: raw, interface: eth1, mode: bridge}
+`
+	if got := string(c.YAML()); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
 }
 
 // Diff is empty exactly where nothing differs, always in the same order, and

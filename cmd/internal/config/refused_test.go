@@ -33,6 +33,15 @@ func inPort(body string) string { return "networks: {lan: {ports: {vm9: {" + bod
 func inFDB(body string) string {
 	return "networks: {lan: {fdb: {" + body + "}, ports: {vm1: {type: tap}}}}"
 }
+
+// bridged is a network with the uplink eth1, keys of its own, and ports.
+func bridged(keys, ports string) string {
+	if keys != "" {
+		keys += ", "
+	}
+	return "networks: {lan: {forward: bridge, uplink: {interface: eth1}, " + keys + "ports: {" + ports + "}}}"
+}
+
 func inNetwork(body string) string { return "networks: {lan: {" + body + "}}" }
 
 // Each of these is refused by exactly one line.
@@ -94,15 +103,18 @@ func TestRefused(t *testing.T) {
 		{"networks: {län: {}}", `f:1: network "län": the name may hold A-Z a-z 0-9 . _ - only`},
 		{"networks: {.a: {}}", `f:1: network ".a": the name must not start with '.'`},
 		{"networks: {'-a': {}}", `f:1: network "-a": the name must not start with '-'`},
-		{inNetwork("forward: nat"), lan + `forward: "nat" is not available in this version; use isolated`},
-		{inNetwork("forward: route"), lan + `forward: "route" is not available in this version; use isolated`},
-		{inNetwork("forward: bridge"), lan + `forward: "bridge" is not available in this version; use isolated`},
-		{inNetwork("forward: natt"), lan + `forward: "natt" is unknown; use isolated`},
+		{inNetwork("forward: nat"), lan + `forward: "nat" is not available in this version; use isolated or bridge`},
+		{inNetwork("forward: route"), lan + `forward: "route" is not available in this version; use isolated or bridge`},
+		{inNetwork("forward: brigde"), lan + `forward: "brigde" is unknown; did you mean "bridge"?`},
+		{inNetwork("forward: natt"), lan + `forward: "natt" is unknown; known here: isolated, bridge`},
+		{inNetwork("mac: 00:00:00:00:00:00"), lan + "mac: is the zero address: write another one"},
+		{inNetwork("mac: 01:00:00:00:00:01"), lan + "mac: 01:00:00:00:00:01 is a group address: a network needs a unicast one, such as 02:00:00:00:00:01"},
+		{inNetwork("reserved_groups: wires"), lan + `reserved_groups: "wires" is unknown; did you mean "wire"?`},
 		{inNetwork("mtu: 67"), lan + "mtu: 67 is out of range: give 68-65517 bytes"},
 		{inNetwork("mtu: 65518"), lan + "mtu: 65518 is out of range: give 68-65517 bytes"},
 		{inNetwork("mtu: 0"), lan + "mtu: 0 is out of range: give 68-65517 bytes"},
 		{inNetwork("mtu: -5"), lan + "mtu: -5 is out of range: give 68-65517 bytes"},
-		{inNetwork("dhcp: {}"), lan + `unknown key "dhcp"; known here: forward, mtu, fdb, ports`},
+		{inNetwork("dhcp: {}"), lan + `unknown key "dhcp"; known here: forward, mac, uplink, mtu, reserved_groups, stp, snooping, fdb, ports`},
 
 		// The MAC table.
 		{inFDB("ageing: 300"), lan + `fdb.ageing: "300" is not a duration: write a number and its unit, such as 300s, 5m or 1h`},
@@ -136,10 +148,6 @@ func TestRefused(t *testing.T) {
 		{inPort(""), port + "type: is missing: write one of tap, raw, internal"},
 		{inPort("type: tpa"), port + `type: "tpa" is unknown; did you mean "tap"?`},
 		{inPort("type: veth"), port + `type: "veth" is unknown; known here: tap, raw, internal`},
-		{inPort("type: tap, mode: vepa"), port + `mode: "vepa" is not available in this version; use bridge`},
-		{inPort("type: tap, mode: private"), port + `mode: "private" is not available in this version; use bridge`},
-		{inPort("type: tap, mode: passthrough"), port + `mode: "passthrough" is not available in this version; use bridge`},
-		{inPort("type: tap, mode: x"), port + `mode: "x" is unknown; use bridge`},
 		{inPort("type: tap, adress: x"), port + `unknown key "adress"; did you mean "address"?`},
 		{inPort("type: tap, interface: 1234567890123456"), port + `interface: "1234567890123456" has 16 bytes, the kernel takes at most 15: choose another name`},
 		{inPort("type: tap, interface: ''"), port + "interface: has no value: write one or remove the key"},
@@ -168,7 +176,10 @@ func TestRefused(t *testing.T) {
 		{inPort("type: internal, address: 10.0.0.1/33"), port + `address: "10.0.0.1/33" is not an address with a prefix length: write it such as 192.0.2.1/24 or 2001:db8::1/64`},
 		{inPort("type: internal, address: [10.0.0.1/8, x]"), port + `address[1]: "x" is not an address with a prefix length: write it such as 192.0.2.1/24 or 2001:db8::1/64`},
 		{inPort("type: internal, address: [10.0.0.1/8, ]]"), `f:1: is not valid YAML: ',' or '}' must be specified`},
-		{inPort("type: internal, address: [fd00::1/64]"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
+		{inPort("type: internal, address: [fd00: 1/64]"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
+		{inPort("type: internal, address: ['fd00':':1/64']"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
+		{inPort("type: internal, address: [{fd00:1/64}]"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
+		{inPort("type: internal, address: [{fd00: 1/64}]"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
 		{inPort("type: internal, address: 10.0.0.0/8"), port + "address[0]: 10.0.0.0/8 is the address of the whole subnet: write that of the host"},
 		{inPort("type: internal, address: 224.0.0.1/8"), port + "address[0]: 224.0.0.1/8 is not an address of one host: write one"},
 		{inPort("type: internal, address: '::/64'"), port + "address[0]: ::/64 is not an address of one host: write one"},
@@ -216,7 +227,7 @@ networks:
 `)
 	want := []string{
 		`f:1: unknown key "metrcs"; did you mean "metrics"?`,
-		`f:4: network "lan": forward: "nat" is not available in this version; use isolated`,
+		`f:4: network "lan": forward: "nat" is not available in this version; use isolated or bridge`,
 		`f:5: network "lan": mtu: a list, where a single value belongs`,
 		`f:8: network "lan": fdb.static[0].mac: "zz" is not a MAC address: write six bytes, such as 02:00:00:00:00:01`,
 		`f:10: network "lan": fdb.static[1].port: there is no port "vm7" in this network; did you mean "vm1"?`,

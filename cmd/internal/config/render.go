@@ -2,78 +2,143 @@ package config
 
 import (
 	"bytes"
-	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/token"
-
-	"github.com/weft/weft/dataplane/frame"
 )
 
-// YAML returns the text that Parse makes c of again, every default written
-// out. C must be valid.
+// YAML returns the text that Parse makes c of again, with every default written
+// out but those of the policies of ports. C must be valid.
 func (c *Config) YAML() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "metrics:\n  listen: %s\n", plain(c.Metrics.Listen))
-	if len(c.Networks) > 0 {
-		b.WriteString("networks:\n")
-	}
-	for i := range c.Networks {
-		writeNetwork(&b, &c.Networks[i])
-	}
+	writeBlock(&b, outputs(configKeys(), c, nil), 0)
 	return b.Bytes()
 }
 
-func writeNetwork(b *bytes.Buffer, n *Network) {
-	fmt.Fprintf(b, "  %s:\n    forward: %s\n    mtu: %d\n", plain(n.Name), plain(n.Forward), n.MTU)
-	f := &n.FDB
-	fmt.Fprintf(b, "    fdb:\n      ageing: %v\n      limit: %d\n      port_limit: %d\n", f.Ageing, f.Limit, f.PortLimit)
-	if len(f.Static) > 0 {
-		b.WriteString("      static:\n")
-	}
-	for _, s := range f.Static {
-		fmt.Fprintf(b, "        - {mac: %s, vlan: %d, port: %s}\n", plain(s.MAC.String()), s.VLAN, plain(s.Port))
-	}
-	if len(n.Ports) > 0 {
-		b.WriteString("    ports:\n")
-	}
-	for i := range n.Ports {
-		p := &n.Ports[i]
-		fmt.Fprintf(b, "      %s: {%s}\n", plain(p.Name), strings.Join(pairs(p), ", "))
-	}
+// output is a value on its way out, into YAML and for Diff.
+type output struct {
+	name string // of its key; empty in a list
+	kind outputKind
+	sub  []output // of a map or a list
+
+	file string // of a value, in YAML; empty to leave it out
+	text string // of a value, for people
+
+	omit  bool // leave it out of YAML
+	apart bool // has entries of its own name, which Diff pairs by that
 }
 
-func pairs(p *Port) []string {
-	var out []string
-	add := func(key, text string) {
-		if text != "" {
-			out = append(out, key+": "+text)
+type outputKind uint8
+
+const (
+	aValue outputKind = iota // a list of values too
+	aMap
+	aList
+)
+
+// outputs returns the values of keys, of brief ones only what is not as in def,
+// where there is one.
+func outputs[T any](keys []key[T], from, def *T) []output {
+	out := make([]output, len(keys))
+	for i, k := range keys {
+		out[i] = k.write(from)
+		out[i].name = k.name
+		if k.brief && def != nil {
+			out[i].omitDefaults(k.write(def))
 		}
 	}
-	add("type", plain(p.Type))
-	add("interface", plain(p.Interface))
-	add("netns", plain(p.Netns))
-	add("owner", plain(p.Owner))
-	add("group", plain(p.Group))
-	if p.MAC != (frame.MAC{}) {
-		add("mac", plain(p.MAC.String()))
-	}
-	add("address", addressList(p.Addresses))
-	add("mode", plain(p.Mode))
 	return out
 }
 
-func addressList(list []netip.Prefix) string {
-	if len(list) == 0 {
-		return ""
+func (o *output) omitDefaults(def output) {
+	if o.kind == aValue {
+		o.omit = o.text == def.text
 	}
-	out := make([]string, len(list))
-	for i, a := range list {
-		out[i] = plain(a.String())
+	for i := range o.sub {
+		o.sub[i].omitDefaults(def.sub[i])
 	}
-	return "[" + strings.Join(out, ", ") + "]"
+}
+
+// isEmpty reports whether there is nothing of it to write.
+func (o *output) isEmpty() bool {
+	if o.kind == aValue {
+		return o.omit || o.file == ""
+	}
+	for i := range o.sub {
+		if !o.sub[i].isEmpty() {
+			return false
+		}
+	}
+	return true
+}
+
+func writeNetworks(c *Config) output {
+	keys := networkKeys()
+	o := output{kind: aMap, apart: true}
+	for i := range c.Networks {
+		n := &c.Networks[i]
+		o.sub = append(o.sub, output{name: n.Name, kind: aMap, sub: outputs(keys, n, nil)})
+	}
+	return o
+}
+
+func writePorts(n *Network) output {
+	keys, def := portKeys(), &Port{Policy: defaultPolicy()}
+	o := output{kind: aMap, apart: true}
+	for i := range n.Ports {
+		p := &n.Ports[i]
+		o.sub = append(o.sub, output{name: p.Name, kind: aMap, sub: outputs(keys, p, def)})
+	}
+	return o
+}
+
+func writeStatic(f *FDB) output {
+	keys := staticKeys()
+	o := output{kind: aList, apart: true}
+	for i := range f.Static {
+		o.sub = append(o.sub, output{kind: aMap, sub: outputs(keys, &f.Static[i], nil)})
+	}
+	return o
+}
+
+// writeBlock writes a line for each of the values of a map on that level.
+func writeBlock(b *bytes.Buffer, list []output, level int) {
+	// Below the keys of a network all is on one line: see bounded.
+	const last = 3
+	indent := strings.Repeat("  ", level)
+	for _, o := range list {
+		if o.isEmpty() {
+			continue
+		}
+		b.WriteString(indent + plain(o.name) + ":")
+		switch {
+		case o.kind == aList:
+			b.WriteByte('\n')
+			for _, item := range o.sub {
+				b.WriteString(indent + "  - " + item.flow() + "\n")
+			}
+		case o.kind == aMap && level < last:
+			b.WriteByte('\n')
+			writeBlock(b, o.sub, level+1)
+		default:
+			b.WriteString(" " + o.flow() + "\n")
+		}
+	}
+}
+
+// flow returns a value, or a map without lists of maps, on one line.
+func (o *output) flow() string {
+	if o.kind == aValue {
+		return o.file
+	}
+	var pairs []string
+	for _, s := range o.sub {
+		if !s.isEmpty() {
+			pairs = append(pairs, plain(s.name)+": "+s.flow())
+		}
+	}
+	return "{" + strings.Join(pairs, ", ") + "}"
 }
 
 // plain quotes what some reader of YAML would not take for a string as it

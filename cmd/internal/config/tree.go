@@ -69,9 +69,16 @@ func invalidText(data []byte) int {
 // bounded refuses what the library would choke on.
 func bounded(r *report, tokens token.Tokens) bool {
 	keys, flow, entries, odd, line, lists := 0, 0, 0, 0, 0, 0
+	var indents indentation
 	for _, t := range tokens {
+		if t.Type == token.CommentType {
+			continue
+		}
 		if t.Position.Line != line {
 			line, lists = t.Position.Line, 0
+			if flow == 0 {
+				indents = indents.at(t.Position.Column)
+			}
 		}
 		switch t.Type {
 		case token.MappingValueType:
@@ -94,12 +101,24 @@ func bounded(r *report, tokens token.Tokens) bool {
 			r.refuseLine(line, place{}, "more than %d keys: write ports in one line each, {type: tap, …}", maxKeys)
 			return false
 		}
-		if flow > maxDepth || lists > maxDepth || odd > maxDepth || t.Position.IndentLevel > maxDepth {
+		if flow > maxDepth || lists > maxDepth || odd > maxDepth || len(indents) > maxDepth {
 			r.refuseLine(line, place{}, "more than %d nested levels, or YAML documents, anchors, aliases and tags: write plain keys and values", maxDepth)
 			return false
 		}
 	}
 	return true
+}
+
+// indentation holds the columns of the blocks that a line is in. The library's
+// own count of them grows with each commented key.
+type indentation []int
+
+// at returns the indentation of a line that begins in that column.
+func (in indentation) at(column int) indentation {
+	for len(in) > 0 && in[len(in)-1] >= column {
+		in = in[:len(in)-1]
+	}
+	return append(in, column)
 }
 
 // inFlowMap reports whether the key in front of a colon follows a brace or a

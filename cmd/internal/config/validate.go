@@ -11,8 +11,6 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/weft/weft/dataplane/frame"
 )
 
 // Bounds of the values of a configuration.
@@ -26,6 +24,21 @@ const (
 	minAgeing    = time.Second
 	maxAgeing    = 12 * time.Hour
 	maxLimit     = 1 << 20
+
+	maxMACs    = 65536
+	maxSources = 64 // each frame of the port is compared with all of them
+	maxStorm   = 100_000_000
+
+	minRate         = 8000
+	maxRate         = 1_000_000_000_000
+	maxBurst        = 1 << 30
+	minDefaultBurst = 128 << 10
+
+	maxBridgePriority  = 61440 // IEEE 802.1D-2004 clause 9.2.5
+	bridgePriorityStep = 4096
+	maxPortPriority    = 240 // clause 9.2.7
+	portPriorityStep   = 16
+	maxCost            = 200_000_000 // clause 17.14
 )
 
 var errZeroMAC = errors.New("is the zero address: write another one")
@@ -93,35 +106,10 @@ func (r *report) name(at place, what, s string) {
 	}
 }
 
-// oneOf checks a word of which some values are planned, but not there yet.
-func (r *report) oneOf(at place, s, only string, later ...string) {
-	switch {
-	case s == only:
-	case slices.Contains(later, s):
-		r.refuse(at, "%q is not available in this version; use %s", s, only)
-	default:
-		r.refuse(at, "%s is unknown; use %s", quoted(s), only)
-	}
-}
-
-func (r *report) network(at place, n *Network) {
-	r.name(at, "network", n.Name)
-	r.oneOf(at.sub("forward"), n.Forward, ForwardIsolated, "nat", "route", "bridge")
-	r.within(at.sub("mtu"), n.MTU, minMTU, maxMTU, " bytes")
-	r.fdb(at.sub("fdb"), n)
-	seen := map[string]bool{}
-	macs := map[frame.MAC]string{}
-	addresses := map[netip.Addr]string{}
-	for i := range n.Ports {
-		p := &n.Ports[i]
-		in := place{network: n.Name, port: p.Name}
-		if seen[p.Name] {
-			r.refuse(in, "is there already: give one of the two another name")
-		}
-		seen[p.Name] = true
-		r.port(in, p)
-		r.uniqueMAC(in.sub("mac"), p, macs)
-		r.uniqueAddresses(in.sub("address"), p, addresses)
+// word checks one that is of a fixed list.
+func (r *report) word(at place, s string, known ...string) {
+	if !slices.Contains(known, s) {
+		r.refuse(at, "%s is unknown%s", quoted(s), hint(s, known))
 	}
 }
 
@@ -131,81 +119,16 @@ func (r *report) within(at place, v, least, most int, unit string) {
 	}
 }
 
-func (r *report) fdb(at place, n *Network) {
-	f := &n.FDB
-	if f.Ageing != 0 && (f.Ageing < minAgeing || f.Ageing > maxAgeing) {
-		r.refuse(at.sub("ageing"), "%v is out of range: give 1s-12h, or 0s for never", f.Ageing)
-	}
-	r.within(at.sub("limit"), f.Limit, 1, maxLimit, " entries")
-	if !r.refused[at.sub("limit")] {
-		r.within(at.sub("port_limit"), f.PortLimit, 0, f.Limit, " entries (0 means the limit of the network)")
-	}
-	type address struct {
-		mac  frame.MAC
-		vlan uint16
-	}
-	seen := map[address]bool{}
-	for i, s := range f.Static {
-		in := at.sub("static").index(i)
-		r.static(in, s, n)
-		if a := (address{s.MAC, s.VLAN}); seen[a] {
-			r.refuse(in.sub("mac"), "%v with VLAN %d is there already: remove one of the two", s.MAC, s.VLAN)
-		} else {
-			seen[a] = true
-		}
+func (r *report) steps(at place, v, most, step int) {
+	if v < 0 || v > most || v%step != 0 {
+		r.refuse(at, "%d is out of range: give 0-%d in steps of %d", v, most, step)
 	}
 }
 
-func (r *report) static(at place, s StaticEntry, n *Network) {
-	switch {
-	case s.MAC == frame.MAC{}:
-		r.refuse(at.sub("mac"), "is missing or zero: write the address to pin, such as 02:00:00:00:00:01")
-	case s.MAC.IsGroup():
-		r.refuse(at.sub("mac"), "%v is a group address: only a unicast address can be pinned", s.MAC)
-	}
-	if s.VLAN > maxVLAN {
-		r.refuse(at.sub("vlan"), "%v", badVLAN(int(s.VLAN)))
-	}
-	if s.Port == "" {
-		r.refuse(at.sub("port"), "is missing: write the name of a port of this network")
-	} else if n.Port(s.Port) == nil {
-		r.refuse(at.sub("port"), "there is no port %s in this network%s", quoted(s.Port), nearPort(s.Port, n))
-	}
-}
-
-func nearPort(name string, n *Network) string {
-	known := make([]string, len(n.Ports))
-	for i := range n.Ports {
-		known[i] = n.Ports[i].Name
-	}
-	if near := nearest(name, known); near != "" {
-		return "; did you mean " + quoted(near) + "?"
-	}
-	return ": add it, or name another one"
-}
-
-func badVLAN(v int) error {
-	return fmt.Errorf("%d is out of range: give 1-%d, or 0 for untagged", v, maxVLAN)
-}
-
-func (r *report) uniqueMAC(at place, p *Port, seen map[frame.MAC]string) {
-	if p.MAC == (frame.MAC{}) {
-		return
-	}
-	if other, twice := seen[p.MAC]; twice {
-		r.refuse(at, "%v is the address of port %s already: give each port its own", p.MAC, quoted(other))
-		return
-	}
-	seen[p.MAC] = p.Name
-}
-
-func (r *report) uniqueAddresses(at place, p *Port, seen map[netip.Addr]string) {
-	for i, a := range p.Addresses {
-		if other, twice := seen[a.Addr()]; twice && a.IsValid() {
-			r.refuse(at.index(i), "%v is an address of port %s already: use each one once", a.Addr(), quoted(other))
-			continue
-		}
-		seen[a.Addr()] = p.Name
+// seconds checks a timer that is counted in whole seconds.
+func (r *report) seconds(at place, v time.Duration, least, most int, orElse string) {
+	if v < time.Duration(least)*time.Second || v > time.Duration(most)*time.Second || v%time.Second != 0 {
+		r.refuse(at, "%v is out of range: give %ds-%ds in whole seconds%s", v, least, most, orElse)
 	}
 }
 
@@ -220,13 +143,23 @@ func (r *report) interfaces(c *Config) {
 				d.netns = ""
 			}
 			if other, twice := seen[d]; twice {
-				at := place{network: n.Name, port: p.Name, key: "interface"}
+				at := r.blameInterface(&n, &p)
 				r.refuse(at, "%s is the interface of port %s already: give each port its own", quoted(p.Interface), other)
 				continue
 			}
 			seen[d] = n.Name + "/" + p.Name
 		}
 	}
+}
+
+// blameInterface returns the place where the interface of a port stands: that
+// of an uplink, where the port was made for it.
+func (r *report) blameInterface(n *Network, p *Port) place {
+	at := place{network: n.Name, port: p.Name}
+	if p.Name == uplinkPort && p.Interface == n.Uplink.Interface && n.Forward == ForwardBridge && r.lines[at] == 0 {
+		return place{network: n.Name, key: "uplink.interface"}
+	}
+	return at.sub("interface")
 }
 
 // badInterface says why the kernel would not take the name of an interface

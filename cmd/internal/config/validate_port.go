@@ -17,7 +17,7 @@ func (r *report) port(at place, p *Port) {
 			r.refuse(at.sub("interface"), "%s %s: choose another name", quoted(p.Interface), why)
 		}
 	}
-	r.oneOf(at.sub("mode"), p.Mode, ModeBridge, "vepa", "private", "passthrough")
+	r.policy(at, &p.Policy)
 	switch p.Type {
 	case TypeTap, TypeRaw, TypeInternal:
 		r.keysOfType(at, p)

@@ -21,10 +21,10 @@ func TestValidateValue(t *testing.T) {
 		{func(c *Config, n *Network) { n.Ports[0].Name = "" }, `network "lan": a port without a name: write one of 1-15 characters`},
 		{func(c *Config, n *Network) { c.Networks = append(c.Networks, NewNetwork("lan")) }, `network "lan": is there already: give one of the two another name`},
 		{func(c *Config, n *Network) {
-			n.Ports = append(n.Ports, Port{Name: "h1", Type: TypeRaw, Interface: "x", Mode: ModeBridge})
+			n.Ports = append(n.Ports, Port{Name: "h1", Type: TypeRaw, Interface: "x", Policy: plainPolicy()})
 		}, `network "lan": port "h1": is there already: give one of the two another name`},
-		{func(c *Config, n *Network) { n.Forward = "" }, `network "lan": forward: "" is unknown; use isolated`},
-		{func(c *Config, n *Network) { n.Ports[0].Mode = "" }, `network "lan": port "h1": mode: "" is unknown; use bridge`},
+		{func(c *Config, n *Network) { n.Forward = "" }, `network "lan": forward: "" is unknown; known here: isolated, bridge`},
+		{func(c *Config, n *Network) { n.Ports[0].Mode = "" }, `network "lan": port "h1": mode: "" is unknown; known here: bridge, vepa, private, passthrough`},
 		{func(c *Config, n *Network) { n.Ports[0].Type = "" }, `network "lan": port "h1": type: is missing: write one of tap, raw, internal`},
 		{func(c *Config, n *Network) { n.Ports[0].Interface = "" }, `network "lan": port "h1": interface: "" is empty: choose another name`},
 		{func(c *Config, n *Network) { n.Ports[0].MAC = frame.MAC{} }, `network "lan": port "h1": mac: is the zero address: write another one`},
@@ -33,6 +33,25 @@ func TestValidateValue(t *testing.T) {
 			n.FDB.Static = []StaticEntry{{MAC: frame.MAC{2}, VLAN: 4095, Port: "h1"}}
 		}, `network "lan": fdb.static[0].vlan: 4095 is out of range: give 1-4094, or 0 for untagged`},
 		{func(c *Config, n *Network) { n.Ports[0].Interface = "a\xff" }, `network "lan": port "h1": interface: "a\xff" must not hold "/", ":", "%", a blank or what does not print: choose another name`},
+		{func(c *Config, n *Network) { n.MAC = frame.MAC{} }, `network "lan": mac: is the zero address: write another one`},
+		{func(c *Config, n *Network) { n.ReservedGroups = "" }, `network "lan": reserved_groups: "" is unknown; known here: switch, wire`},
+		{func(c *Config, n *Network) { n.Forward, n.Uplink.Interface = ForwardBridge, "eth1" }, `network "lan": uplink.interface: no port is on "eth1": add one of type raw`},
+		{func(c *Config, n *Network) { n.Ports[0].MAC = n.MAC }, `network "lan": port "h1": mac: ` + DeriveMAC("lan", "").String() + ` is the address of the network itself: give the port its own`},
+		{func(c *Config, n *Network) { n.Ports[0].STP.Edge = "" }, `network "lan": port "h1": stp.edge: "" is unknown; known here: auto, true, false`},
+		{func(c *Config, n *Network) { n.Ports[0].VLAN.Access = 4095 }, `network "lan": port "h1": vlan.access: 4095 is out of range: give 1-4094`},
+		{func(c *Config, n *Network) { n.Ports[0].VLAN.Native = 4095 }, `network "lan": port "h1": vlan.native: 4095 is out of range: give 1-4094`},
+		{func(c *Config, n *Network) { n.Ports[0].VLAN = VLAN{Trunk: []VLANRange{{1, 1}, {}}, Native: 5} }, `network "lan": port "h1": vlan.trunk[1]: 0 is out of range: give 1-4094`},
+		{func(c *Config, n *Network) { n.Ports[0].VLAN.Trunk = []VLANRange{{9, 8}} }, `network "lan": port "h1": vlan.trunk[0]: 9-8 runs backwards: write it as 8-9`},
+		{func(c *Config, n *Network) { n.Ports[0].Security.Sources = make([]frame.MAC, 1) }, `network "lan": port "h1": security.sources[0]: is the zero address: write another one`},
+		{func(c *Config, n *Network) { n.Ports[0].Rate.Egress = Rate{Average: 8000, Burst: -1} }, `network "lan": port "h1": rate.egress.burst: -1 bytes is out of range: give up to 1024MiB, or 0 for the default`},
+		{func(c *Config, n *Network) {
+			n.Forward, n.Uplink.Interface = ForwardBridge, "eth1"
+			n.addUplink()
+			o := NewNetwork("z")
+			o.Forward, o.Uplink = n.Forward, n.Uplink
+			o.addUplink()
+			c.Networks = append(c.Networks, o)
+		}, `network "z": uplink.interface: "eth1" is the interface of port lan/uplink already: give each port its own`},
 		{func(c *Config, n *Network) { n.MTU, n.FDB.Limit = 1, 0 }, "network \"lan\": mtu: 1 is out of range: give 68-65517 bytes\nnetwork \"lan\": fdb.limit: 0 is out of range: give 1-1048576 entries"},
 	} {
 		c := mustParse(t, "networks: {lan: {ports: {h1: {type: internal}}}}")
@@ -80,7 +99,8 @@ func TestAddByCommand(t *testing.T) {
 }
 
 func TestCloneSharesNothing(t *testing.T) {
-	text := "networks: {lan: {fdb: {static: [{mac: 02:00:00:00:00:01, port: h1}]}, ports: {h1: {type: internal, address: 10.0.0.1/8}}}}"
+	text := "networks: {lan: {fdb: {static: [{mac: 02:00:00:00:00:01, port: h1}]}, ports: {h1: {type: internal, address: 10.0.0.1/8, " +
+		"vlan: {trunk: 10}, security: {sources: 02:00:00:00:00:02}}}}}"
 	c, want := mustParse(t, text), mustParse(t, text)
 	o := c.Clone()
 	if d := sameConfig(c, o); d != "" {
@@ -90,6 +110,8 @@ func TestCloneSharesNothing(t *testing.T) {
 	o.Metrics.Listen, n.Name, n.Ports[0].Name = "x", "x", "x"
 	n.FDB.Static[0].Port = "x"
 	n.Ports[0].Addresses[0] = netip.Prefix{}
+	n.Ports[0].VLAN.Trunk[0] = VLANRange{}
+	n.Ports[0].Security.Sources[0] = frame.MAC{}
 	if d := sameConfig(want, c); d != "" {
 		t.Errorf("a change of the clone shows:\n%s", d)
 	}

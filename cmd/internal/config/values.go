@@ -30,6 +30,62 @@ func parseVLAN(s string) (uint16, error) {
 	return uint16(v), nil
 }
 
+func parseVLANID(s string) (uint16, error) {
+	v, err := parseInt(s)
+	if err != nil {
+		return 0, err
+	}
+	if err := badVLANID(v); err != nil {
+		return 0, err
+	}
+	return uint16(v), nil
+}
+
+func badVLANID(v int) error {
+	if v < 1 || v > maxVLAN {
+		return fmt.Errorf("%d is out of range: give 1-%d", v, maxVLAN)
+	}
+	return nil
+}
+
+func parseVLANRange(s string) (VLANRange, error) {
+	from, to, ok := strings.Cut(s, "-")
+	if !ok {
+		to = from
+	}
+	first, err := parseVLANID(strings.TrimSpace(from))
+	if err != nil {
+		return VLANRange{}, err
+	}
+	last, err := parseVLANID(strings.TrimSpace(to))
+	if err != nil {
+		return VLANRange{}, err
+	}
+	v := VLANRange{first, last}
+	return v, badRange(v)
+}
+
+func badRange(v VLANRange) error {
+	if err := badVLANID(int(v.First)); err != nil {
+		return err
+	}
+	if err := badVLANID(int(v.Last)); err != nil {
+		return err
+	}
+	if v.First > v.Last {
+		return fmt.Errorf("%v runs backwards: write it as %d-%d", v, v.Last, v.First)
+	}
+	return nil
+}
+
+func parseBool(s string) (bool, error) {
+	switch s {
+	case "true", "false":
+		return s == "true", nil
+	}
+	return false, fmt.Errorf("%s is neither true nor false: write one of the two", quoted(s))
+}
+
 func parseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {

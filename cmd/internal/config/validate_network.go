@@ -1,0 +1,181 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+func (r *report) network(at place, n *Network) {
+	r.name(at, "network", n.Name)
+	r.forward(at.sub("forward"), n.Forward)
+	r.networkMAC(at.sub("mac"), n.MAC)
+	r.uplink(at.sub("uplink"), n)
+	r.within(at.sub("mtu"), n.MTU, minMTU, maxMTU, " bytes")
+	r.word(at.sub("reserved_groups"), n.ReservedGroups, ReservedSwitch, ReservedWire)
+	r.stp(at.sub("stp"), &n.STP)
+	r.seconds(at.sub("snooping").sub("interval"), n.Snooping.Interval, 10, 3600, "")
+	r.fdb(at.sub("fdb"), n)
+	r.ports(n)
+	r.modes(n)
+}
+
+// ports checks each port, and what two of them cannot share.
+func (r *report) ports(n *Network) {
+	seen := map[string]bool{}
+	macs := map[frame.MAC]string{}
+	addresses := map[netip.Addr]string{}
+	for i := range n.Ports {
+		p := &n.Ports[i]
+		in := place{network: n.Name, port: p.Name}
+		if seen[p.Name] {
+			r.refuse(in, "is there already: give one of the two another name")
+		}
+		seen[p.Name] = true
+		r.port(in, p)
+		r.uniqueMAC(in.sub("mac"), n, p, macs)
+		r.uniqueAddresses(in.sub("address"), p, addresses)
+	}
+}
+
+func (r *report) forward(at place, s string) {
+	switch s {
+	case "nat", "route":
+		r.refuse(at, "%q is not available in this version; use %s or %s", s, ForwardIsolated, ForwardBridge)
+	default:
+		r.word(at, s, ForwardIsolated, ForwardBridge)
+	}
+}
+
+func (r *report) networkMAC(at place, m frame.MAC) {
+	switch {
+	case m == frame.MAC{}:
+		r.refuse(at, "%v", errZeroMAC)
+	case m.IsGroup():
+		r.refuse(at, "%v is a group address: a network needs a unicast one, such as 02:00:00:00:00:01", m)
+	}
+}
+
+func (r *report) uplink(at place, n *Network) {
+	name, in := n.Uplink.Interface, at.sub("interface")
+	switch {
+	case n.Forward == ForwardIsolated && name != "":
+		r.refuse(at, "is for networks with forward: bridge only: write that, or remove the uplink")
+	case n.Forward != ForwardBridge:
+	case name == "":
+		r.refuse(in, "is missing: write the interface by which the network goes on, such as eth1, or forward: isolated")
+	case badInterface(name) != "":
+		r.refuse(in, "%s %s: choose another name", quoted(name), badInterface(name))
+	default:
+		r.uplinkPort(in, n)
+	}
+}
+
+func (r *report) uplinkPort(at place, n *Network) {
+	p := n.onInterface(n.Uplink.Interface)
+	if p == nil && n.Port(uplinkPort) == nil {
+		r.refuse(at, "no port is on %s: add one of type raw", quoted(n.Uplink.Interface))
+		return
+	}
+	if p == nil {
+		r.refuse(at, "the port on it would be named %q, as one on another interface is: rename that, or add a port of type raw on %s",
+			uplinkPort, quoted(n.Uplink.Interface))
+		return
+	}
+	if p.Type == TypeTap || p.Type == TypeInternal {
+		r.refuse(at, "%s is the interface of port %s, of type %s: an uplink needs one that is there already, as ports of type raw do",
+			quoted(n.Uplink.Interface), quoted(p.Name), p.Type)
+	}
+}
+
+func (r *report) stp(at place, s *STP) {
+	r.steps(at.sub("priority"), s.Priority, maxBridgePriority, bridgePriorityStep)
+	r.seconds(at.sub("hello"), s.Hello, 1, 10, "")
+	r.seconds(at.sub("max_age"), s.MaxAge, 6, 40, "")
+	if s.ForwardDelay != 0 {
+		r.seconds(at.sub("forward_delay"), s.ForwardDelay, 2, 30, ", or 0s to forward at once")
+	}
+}
+
+func (r *report) fdb(at place, n *Network) {
+	f := &n.FDB
+	if f.Ageing != 0 && (f.Ageing < minAgeing || f.Ageing > maxAgeing) {
+		r.refuse(at.sub("ageing"), "%v is out of range: give 1s-12h, or 0s for never", f.Ageing)
+	}
+	r.within(at.sub("limit"), f.Limit, 1, maxLimit, " entries")
+	if !r.refused[at.sub("limit")] {
+		r.within(at.sub("port_limit"), f.PortLimit, 0, f.Limit, " entries (0 means the limit of the network)")
+	}
+	type address struct {
+		mac  frame.MAC
+		vlan uint16
+	}
+	seen := map[address]bool{}
+	for i, s := range f.Static {
+		in := at.sub("static").index(i)
+		r.static(in, s, n)
+		if a := (address{s.MAC, s.VLAN}); seen[a] {
+			r.refuse(in.sub("mac"), "%v with VLAN %d is there already: remove one of the two", s.MAC, s.VLAN)
+		} else {
+			seen[a] = true
+		}
+	}
+}
+
+func (r *report) static(at place, s StaticEntry, n *Network) {
+	switch {
+	case s.MAC == frame.MAC{}:
+		r.refuse(at.sub("mac"), "is missing or zero: write the address to pin, such as 02:00:00:00:00:01")
+	case s.MAC.IsGroup():
+		r.refuse(at.sub("mac"), "%v is a group address: only a unicast address can be pinned", s.MAC)
+	}
+	if s.VLAN > maxVLAN {
+		r.refuse(at.sub("vlan"), "%v", badVLAN(int(s.VLAN)))
+	}
+	if s.Port == "" {
+		r.refuse(at.sub("port"), "is missing: write the name of a port of this network")
+	} else if n.Port(s.Port) == nil {
+		r.refuse(at.sub("port"), "there is no port %s in this network%s", quoted(s.Port), nearPort(s.Port, n))
+	}
+}
+
+func nearPort(name string, n *Network) string {
+	known := make([]string, len(n.Ports))
+	for i := range n.Ports {
+		known[i] = n.Ports[i].Name
+	}
+	if near := nearest(name, known); near != "" {
+		return "; did you mean " + quoted(near) + "?"
+	}
+	return ": add it, or name another one"
+}
+
+func badVLAN(v int) error {
+	return fmt.Errorf("%d is out of range: give 1-%d, or 0 for untagged", v, maxVLAN)
+}
+
+func (r *report) uniqueMAC(at place, n *Network, p *Port, seen map[frame.MAC]string) {
+	if p.MAC == (frame.MAC{}) {
+		return
+	}
+	if p.MAC == n.MAC {
+		r.refuse(at, "%v is the address of the network itself: give the port its own", p.MAC)
+		return
+	}
+	if other, twice := seen[p.MAC]; twice {
+		r.refuse(at, "%v is the address of port %s already: give each port its own", p.MAC, quoted(other))
+		return
+	}
+	seen[p.MAC] = p.Name
+}
+
+func (r *report) uniqueAddresses(at place, p *Port, seen map[netip.Addr]string) {
+	for i, a := range p.Addresses {
+		if other, twice := seen[a.Addr()]; twice && a.IsValid() {
+			r.refuse(at.index(i), "%v is an address of port %s already: use each one once", a.Addr(), quoted(other))
+			continue
+		}
+		seen[a.Addr()] = p.Name
+	}
+}
