@@ -25,6 +25,13 @@ type Backend interface {
 	// Networks returns all networks, sorted by name.
 	Networks() []Network
 
+	// SetNetwork changes the network's keys of the configuration file that are
+	// in settings, a JSON object, and leaves the others as they are: null is
+	// the default of a key, or of all below it (RFC 7396). It changes all of
+	// them or, with an error, nothing. SetPort does so for a port.
+	SetNetwork(name string, settings []byte) error
+	SetPort(network, name string, settings []byte) error
+
 	// Ports returns the ports of a network, or of all where network is "",
 	// sorted by network and name.
 	Ports(network string) ([]Port, error)
@@ -43,6 +50,10 @@ type Backend interface {
 	// FlushFDB forgets the dynamic entries of a port, or of the whole network
 	// where port is "", and returns their number.
 	FlushFDB(network, port string) (int, error)
+
+	// Groups returns who listens to which multicast group in a network, or in
+	// all where network is "", sorted by network, VLAN, group and port.
+	Groups(network string) ([]Group, error)
 
 	// Apply makes the configuration in yaml the running one, all of it or
 	// nothing, and returns what changes, one line each. With dryRun it

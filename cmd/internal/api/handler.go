@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,14 +32,17 @@ func routes() []route {
 		{"GET", "/v1/status", nil, getStatus},
 		{"GET", "/v1/networks", nil, getNetworks},
 		{"GET", "/v1/networks/{network}", nil, getNetwork},
+		{"PATCH", "/v1/networks/{network}", nil, setNetwork},
 		{"GET", "/v1/ports", []string{"network"}, getPorts},
 		{"POST", "/v1/networks/{network}/ports", nil, addPort},
 		{"GET", "/v1/networks/{network}/ports/{port}", nil, getPort},
+		{"PATCH", "/v1/networks/{network}/ports/{port}", nil, setPort},
 		{"DELETE", "/v1/networks/{network}/ports/{port}", nil, removePort},
 		{"GET", "/v1/fdb", []string{"network"}, getFDB},
 		{"POST", "/v1/networks/{network}/fdb", nil, addFDB},
 		{"DELETE", "/v1/networks/{network}/fdb/{mac}", []string{"vlan"}, removeFDB},
 		{"POST", "/v1/networks/{network}/fdb/flush", []string{"port"}, flushFDB},
+		{"GET", "/v1/groups", []string{"network"}, getGroups},
 		{"POST", "/v1/apply", []string{"dry_run", "name"}, apply},
 		{"GET", "/v1/config", nil, getConfig},
 		{"GET", "/v1/networks/{network}/capture", []string{"port", "snaplen"}, capture},
@@ -78,7 +82,7 @@ func Handler(b Backend) http.Handler {
 func noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) error {
 	var allow []string
 	p := r.URL.EscapedPath()
-	for _, m := range []string{"GET", "HEAD", "POST", "DELETE"} {
+	for _, m := range []string{"GET", "HEAD", "POST", "PATCH", "DELETE"} {
 		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
 		if _, pattern := mux.Handler(probe); pattern != "" && path.Clean(p) == p {
 			allow = append(allow, m)
@@ -169,6 +173,32 @@ func readJSON(r *http.Request, v any) error {
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return badRequest("request body: more than one JSON value")
+	}
+	return nil
+}
+
+// readObject returns the body, which must be one JSON object, as it came.
+func readObject(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, bodyError(io.EOF)
+	}
+	return body, checkObject("request body", body)
+}
+
+// checkObject refuses what is no JSON object: a merge patch of any other value
+// would replace all of its target (RFC 7396 section 2).
+func checkObject(what string, text []byte) error {
+	var object map[string]json.RawMessage
+	err := json.Unmarshal(text, &object)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok || err == nil && object == nil {
+		return badRequest("%s: not a JSON object, which begins with {", what)
+	}
+	if err != nil {
+		return badRequest("%s: %v", what, err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -151,9 +152,11 @@ func TestDocumentRefs(t *testing.T) {
 func jsonTypes() []reflect.Type {
 	return []reflect.Type{
 		reflect.TypeFor[Status](), reflect.TypeFor[Fastpath](),
-		reflect.TypeFor[Network](), reflect.TypeFor[NetworkFDB](),
+		reflect.TypeFor[Network](), reflect.TypeFor[NetworkFDB](), reflect.TypeFor[NetworkSTP](), reflect.TypeFor[NetworkSnooping](),
 		reflect.TypeFor[Port](), reflect.TypeFor[Counters](), reflect.TypeFor[PortSpec](),
-		reflect.TypeFor[FDBEntry](), reflect.TypeFor[FDBSpec](), reflect.TypeFor[Flushed](),
+		reflect.TypeFor[PortVLAN](), reflect.TypeFor[PortSTP](), reflect.TypeFor[Security](), reflect.TypeFor[Storm](),
+		reflect.TypeFor[PortRate](), reflect.TypeFor[Rate](),
+		reflect.TypeFor[FDBEntry](), reflect.TypeFor[FDBSpec](), reflect.TypeFor[Flushed](), reflect.TypeFor[Group](),
 		reflect.TypeFor[Applied](), reflect.TypeFor[Problem](),
 	}
 }
@@ -202,10 +205,20 @@ func shape(t *testing.T, property object) string {
 	if ref, ok := property["$ref"].(string); ok {
 		return ref[strings.LastIndex(ref, "/")+1:]
 	}
+	if either, ok := property["oneOf"].([]any); ok {
+		var shapes []string
+		for _, node := range either {
+			shapes = append(shapes, shape(t, at(t, node)))
+		}
+		return strings.Join(shapes, " or ")
+	}
 	switch kind := fmt.Sprint(property["type"]); kind {
 	case "array":
 		return "array of " + shape(t, at(t, property, "items"))
 	case "object":
+		if property["additionalProperties"] == true {
+			return "any object"
+		}
 		return "map of " + shape(t, at(t, property, "additionalProperties"))
 	default:
 		return kind
@@ -230,12 +243,17 @@ func goFields(t *testing.T, typ reflect.Type) (fields map[string]string, require
 
 func goShape(t *testing.T, typ reflect.Type) string {
 	t.Helper()
+	if typ == reflect.TypeFor[json.RawMessage]() {
+		return "any object"
+	}
 	switch typ.Kind() {
+	case reflect.Pointer:
+		return goShape(t, typ.Elem()) + " or null"
 	case reflect.String:
 		return "string"
 	case reflect.Bool:
 		return "boolean"
-	case reflect.Int, reflect.Int64, reflect.Uint16, reflect.Uint64:
+	case reflect.Int, reflect.Int64, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return "integer"
 	case reflect.Slice:
 		return "array of " + goShape(t, typ.Elem())

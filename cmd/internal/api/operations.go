@@ -38,6 +38,17 @@ func findNetwork(b Backend, name string) (Network, error) {
 	return Network{}, Mark(ErrNotFound, fmt.Errorf("network %q does not exist", name))
 }
 
+func setNetwork(b Backend, w http.ResponseWriter, r *http.Request) error {
+	settings, err := readObject(r)
+	if err != nil {
+		return err
+	}
+	if err := b.SetNetwork(r.PathValue("network"), settings); err != nil {
+		return err
+	}
+	return getNetwork(b, w, r)
+}
+
 func getPorts(b Backend, w http.ResponseWriter, r *http.Request) error {
 	ports, err := b.Ports(r.URL.Query().Get("network"))
 	if err != nil {
@@ -64,6 +75,11 @@ func addPort(b Backend, w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(r, &spec); err != nil {
 		return err
 	}
+	if spec.Settings != nil {
+		if err := checkObject("settings", spec.Settings); err != nil {
+			return err
+		}
+	}
 	network := r.PathValue("network")
 	if err := b.AddPort(network, spec); err != nil {
 		return err
@@ -75,6 +91,17 @@ func addPort(b Backend, w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Location", "/v1/networks/"+url.PathEscape(network)+"/ports/"+url.PathEscape(spec.Name))
 	writeJSON(w, http.StatusCreated, p.complete())
 	return nil
+}
+
+func setPort(b Backend, w http.ResponseWriter, r *http.Request) error {
+	settings, err := readObject(r)
+	if err != nil {
+		return err
+	}
+	if err := b.SetPort(r.PathValue("network"), r.PathValue("port"), settings); err != nil {
+		return err
+	}
+	return getPort(b, w, r)
 }
 
 func removePort(b Backend, w http.ResponseWriter, r *http.Request) error {
@@ -127,6 +154,15 @@ func flushFDB(b Backend, w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func getGroups(b Backend, w http.ResponseWriter, r *http.Request) error {
+	groups, err := b.Groups(r.URL.Query().Get("network"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, orEmpty(groups))
+	return nil
+}
+
 func apply(b Backend, w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	dryRun := false
@@ -172,9 +208,10 @@ func queryInt(r *http.Request, key string, least, limit int) (int, error) {
 }
 
 // complete replaces what is nil, so that a reader of the JSON always finds a
-// list or an object, never null.
+// list or a map, never null.
 func (p Port) complete() Port {
 	p.Addresses, p.Offloads = orEmpty(p.Addresses), orEmpty(p.Offloads)
+	p.Security.Sources = orEmpty(p.Security.Sources)
 	if p.Drops == nil {
 		p.Drops = map[string]uint64{}
 	}

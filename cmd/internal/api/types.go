@@ -1,5 +1,7 @@
 package api
 
+import "encoding/json"
+
 // Status is the daemon at a glance.
 type Status struct {
 	Version       string   `json:"version"`
@@ -21,12 +23,17 @@ type Fastpath struct {
 
 // Network is one L2 domain.
 type Network struct {
-	Name    string     `json:"name"`
-	Forward string     `json:"forward"`
-	MTU     int        `json:"mtu"`   // bytes of IP packet
-	Ports   int        `json:"ports"` // all ports
-	Up      int        `json:"up"`    // those that are up
-	FDB     NetworkFDB `json:"fdb"`
+	Name           string          `json:"name"`
+	Forward        string          `json:"forward"`
+	MAC            string          `json:"mac"`             // of the network itself
+	Uplink         string          `json:"uplink"`          // name of the port; empty where there is none
+	MTU            int             `json:"mtu"`             // bytes of IP packet
+	ReservedGroups string          `json:"reserved_groups"` // ReservedSwitch or ReservedWire
+	Ports          int             `json:"ports"`           // all ports
+	Up             int             `json:"up"`              // those that are up
+	FDB            NetworkFDB      `json:"fdb"`
+	STP            NetworkSTP      `json:"stp"`
+	Snooping       NetworkSnooping `json:"snooping"`
 }
 
 // NetworkFDB sums up the MAC table of a network.
@@ -51,8 +58,9 @@ const (
 type Port struct {
 	Network   string            `json:"network"`
 	Name      string            `json:"name"`
-	Type      string            `json:"type"` // tap, raw or internal
-	Mode      string            `json:"mode"`
+	Type      string            `json:"type"`   // tap, raw or internal
+	Mode      string            `json:"mode"`   // bridge, vepa, private or passthrough
+	Uplink    bool              `json:"uplink"` // the network goes on outside by this port
 	Interface string            `json:"interface"`
 	Netns     string            `json:"netns"` // of an internal port; empty: the host's
 	MAC       string            `json:"mac"`   // of the interface; empty where it has none of its own
@@ -63,9 +71,16 @@ type Port struct {
 	Group     string            `json:"group"`  // group that may open a tap
 	Addresses []string          `json:"addresses"`
 	Offloads  []string          `json:"offloads"` // what the port finishes itself
-	RX        Counters          `json:"rx"`       // from the attachment into weft
-	TX        Counters          `json:"tx"`       // from weft to the attachment
-	Drops     map[string]uint64 `json:"drops"`    // frames by reason; zeroes are left out
+	Hairpin   bool              `json:"hairpin"`  // frames may leave by the port they came from
+	Isolated  bool              `json:"isolated"` // no frames from or to another isolated port
+	VLAN      *PortVLAN         `json:"vlan"`     // nil: the port carries every VLAN as it is
+	STP       *PortSTP          `json:"stp"`      // its settings, and its state where there is a tree
+	Security  Security          `json:"security"`
+	Storm     Storm             `json:"storm"`
+	Rate      PortRate          `json:"rate"`
+	RX        Counters          `json:"rx"`    // from the attachment into weft
+	TX        Counters          `json:"tx"`    // from weft to the attachment
+	Drops     map[string]uint64 `json:"drops"` // frames by reason; zeroes are left out
 }
 
 // Counters counts one direction of a port.
@@ -76,6 +91,8 @@ type Counters struct {
 
 // PortSpec asks for a port. What is left empty takes its default: mode
 // "bridge", the port's name as interface, a MAC derived from the names.
+// Settings holds keys of the port's policy in the configuration file, in the
+// form that SetPort takes.
 type PortSpec struct {
 	Name      string   `json:"name"`
 	Type      string   `json:"type"`
@@ -86,6 +103,8 @@ type PortSpec struct {
 	Addresses []string `json:"addresses,omitempty"` // internal only; CIDR
 	Owner     string   `json:"owner,omitempty"`     // tap only; name or number
 	Group     string   `json:"group,omitempty"`     // tap only; name or number
+
+	Settings json.RawMessage `json:"settings,omitempty"` // a JSON object
 }
 
 // FDBEntry is one known address.
@@ -94,7 +113,7 @@ type FDBEntry struct {
 	MAC        string `json:"mac"`
 	VLAN       uint16 `json:"vlan"` // 0: untagged
 	Port       string `json:"port"`
-	Kind       string `json:"kind"`        // dynamic, static or local
+	Kind       string `json:"kind"`        // dynamic, static, local or sticky
 	AgeSeconds int64  `json:"age_seconds"` // since last seen; 0 where it does not age
 }
 

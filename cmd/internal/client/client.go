@@ -81,6 +81,12 @@ func (c *Client) Network(ctx context.Context, name string) (n api.Network, err e
 	return n, c.call(ctx, "GET", networkPath(name), nil, nil, &n)
 }
 
+// SetNetwork changes keys of a network and returns it as it is then. settings
+// is a JSON object as api.Backend describes it.
+func (c *Client) SetNetwork(ctx context.Context, name string, settings []byte) (n api.Network, err error) {
+	return n, c.call(ctx, "PATCH", networkPath(name), nil, settings, &n)
+}
+
 // Ports returns the ports of a network, or of all where network is "".
 func (c *Client) Ports(ctx context.Context, network string) (p []api.Port, err error) {
 	return p, c.call(ctx, "GET", "/v1/ports", query("network", network), nil, &p)
@@ -94,6 +100,12 @@ func (c *Client) Port(ctx context.Context, network, name string) (p api.Port, er
 // AddPort adds a port and returns it as it came to be.
 func (c *Client) AddPort(ctx context.Context, network string, s api.PortSpec) (p api.Port, err error) {
 	return p, c.callJSON(ctx, networkPath(network, "ports"), s, &p)
+}
+
+// SetPort changes keys of a port and returns it as it is then. settings is a
+// JSON object as api.Backend describes it.
+func (c *Client) SetPort(ctx context.Context, network, name string, settings []byte) (p api.Port, err error) {
+	return p, c.call(ctx, "PATCH", networkPath(network, "ports", name), nil, settings, &p)
 }
 
 // RemovePort takes a port away.
@@ -123,6 +135,12 @@ func (c *Client) FlushFDB(ctx context.Context, network, port string) (int, error
 	var f api.Flushed
 	err := c.call(ctx, "POST", networkPath(network, "fdb", "flush"), query("port", port), nil, &f)
 	return f.Flushed, err
+}
+
+// Groups returns who listens to which multicast group in a network, or in all
+// where network is "".
+func (c *Client) Groups(ctx context.Context, network string) (g []api.Group, err error) {
+	return g, c.call(ctx, "GET", "/v1/groups", query("network", network), nil, &g)
 }
 
 // Apply makes a configuration the running one and returns what changes. name

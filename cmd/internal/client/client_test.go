@@ -80,6 +80,26 @@ func TestEveryCall(t *testing.T) {
 	flushed, err = c.FlushFDB(ctx, "lab", "")
 	want(t, "flush network", err, flushed, 1)
 
+	set, err := c.SetNetwork(ctx, "lab", []byte(`{"mtu": "9000", "stp": {"enabled": true}}`))
+	want(t, "set network", err, set, b.Networks()[0])
+	want(t, "set network", err, set.MTU, 9000)
+	port, err = c.SetPort(ctx, "lab", "vm1", []byte(`{"mode": "vepa", "vlan": {"trunk": [10, "20-30"]}}`))
+	want(t, "set port", err, port.VLAN, &api.PortVLAN{Trunk: []string{"10", "20-30"}})
+	port, err = c.SetPort(ctx, "lab", "vm1", []byte(`{"vlan": null}`))
+	want(t, "reset port", err, port.VLAN, (*api.PortVLAN)(nil))
+	want(t, "reset port", err, port.Mode, "vepa")
+	added, err = c.AddPort(ctx, "lab", api.PortSpec{Name: "vm2", Type: "tap", Settings: []byte(`{"isolated": true}`)})
+	want(t, "add port with settings", err, added.Isolated, true)
+
+	b.Join("lab", 0, "ff05::1", "lan")
+	groups, err := c.Groups(ctx, "lab")
+	want(t, "groups", err, groups, []api.Group{
+		{Network: "lab", Group: "ff05::1", Port: "lan", ExpiresSeconds: 260},
+		{Network: "lab", VLAN: 10, Group: "239.1.1.1", Port: "vm1", ExpiresSeconds: 260},
+	})
+	groups, err = c.Groups(ctx, "")
+	want(t, "groups of all", err, len(groups), 2)
+
 	changes, err := c.Apply(ctx, "f.yaml", []byte("networks: {b: {}}"), true)
 	want(t, "dry run", err, changes, []string{`- network "lab"`, `+ network "b"`})
 	config, err := c.Config(ctx)
@@ -104,6 +124,9 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 	_, notFound := c.Port(ctx, "lab", "vm9")
 	_, conflict := c.AddPort(ctx, "lab", api.PortSpec{Name: "vm1", Type: "tap"})
 	_, invalid := c.Apply(ctx, "f.yaml", []byte("networks: {bad: {}}"), false)
+	_, unknown := c.SetPort(ctx, "lab", "vm1", []byte(`{"colour": "red"}`))
+	_, nowhere := c.SetNetwork(ctx, "nil", []byte(`{}`))
+	_, noGroups := c.Groups(ctx, "nil")
 	odd := c.RemovePort(ctx, "a/b?c", "..") // escaped, so it is a name like any other
 	for _, e := range []struct {
 		got  error
@@ -114,6 +137,9 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 		{conflict, api.ErrConflict, `network "lab": port "vm1" exists already`},
 		{invalid, api.ErrInvalid, "f.yaml:2: first\nf.yaml:3: second"},
 		{odd, api.ErrNotFound, `network "a/b?c" does not exist`},
+		{unknown, api.ErrInvalid, `port "vm1": unknown key "colour"`},
+		{nowhere, api.ErrNotFound, `network "nil" does not exist`},
+		{noGroups, api.ErrNotFound, `network "nil" does not exist`},
 	} {
 		if !errors.Is(e.got, e.kind) || e.got.Error() != e.text {
 			t.Errorf("got %v\nwant %v: %s", e.got, e.kind, e.text)

@@ -16,7 +16,8 @@ import (
 )
 
 // Backend implements api.Backend. It starts with a network "lab" of two ports,
-// vm1 (tap, up) and lan (raw, missing), and one address behind vm1.
+// vm1 (tap, up) and lan (raw, missing), one address behind vm1, and one group
+// that vm1 has asked for.
 type Backend struct {
 	mu       sync.Mutex
 	networks map[string]*network
@@ -31,6 +32,10 @@ type network struct {
 	ports map[string]api.Port
 	fdb   map[fdbKey]api.FDBEntry
 	moves uint64
+
+	groups       []api.Group
+	settings     settings
+	portSettings map[string]settings
 }
 
 type fdbKey struct {
@@ -39,7 +44,9 @@ type fdbKey struct {
 }
 
 func newNetwork() *network {
-	return &network{ports: map[string]api.Port{}, fdb: map[fdbKey]api.FDBEntry{}}
+	return &network{
+		ports: map[string]api.Port{}, fdb: map[fdbKey]api.FDBEntry{}, portSettings: map[string]settings{},
+	}
 }
 
 // New returns the network described at Backend.
@@ -51,17 +58,18 @@ func New() *Backend {
 		notes:    []string{`network "lab" keeps everything in memory`},
 	}
 	lab := b.networks["lab"]
-	lab.ports["vm1"] = api.Port{
-		Network: "lab", Name: "vm1", Type: "tap", Mode: "bridge", Interface: "vm1", MTU: 1500,
+	lab.ports["vm1"] = withDefaults(api.Port{
+		Network: "lab", Name: "vm1", Type: "tap", Interface: "vm1", MTU: 1500,
 		State: api.StateUp, Owner: "root", Offloads: []string{"checksum", "tso4"},
 		RX: api.Counters{Frames: 3, Bytes: 4096}, TX: api.Counters{Frames: 2, Bytes: 2_500_000},
 		Drops: map[string]uint64{"no-egress": 7},
-	}
-	lab.ports["lan"] = api.Port{
-		Network: "lab", Name: "lan", Type: "raw", Mode: "bridge", Interface: "veth-a", MTU: 1500,
+	})
+	lab.ports["lan"] = withDefaults(api.Port{
+		Network: "lab", Name: "lan", Type: "raw", Interface: "veth-a", MTU: 1500,
 		State: api.StateMissing, Detail: `interface "veth-a" does not exist`,
-	}
+	})
 	b.Learn("lab", "52:54:00:00:00:01", "vm1")
+	b.Join("lab", 10, "239.1.1.1", "vm1")
 	return b
 }
 
@@ -99,10 +107,7 @@ func (b *Backend) Networks() []api.Network {
 	var all []api.Network
 	for _, name := range slices.Sorted(maps.Keys(b.networks)) {
 		n := b.networks[name]
-		sum := api.Network{
-			Name: name, Forward: "isolated", MTU: 1500, Ports: len(n.ports),
-			FDB: api.NetworkFDB{Entries: len(n.fdb), Limit: 8192, AgeingSeconds: 300, Moves: n.moves},
-		}
+		sum := n.describe(name)
 		for _, p := range n.ports {
 			if p.State == api.StateUp {
 				sum.Up++
@@ -111,6 +116,25 @@ func (b *Backend) Networks() []api.Network {
 		all = append(all, sum)
 	}
 	return all
+}
+
+// describe returns a network as its settings make it. The lock is held.
+func (n *network) describe(name string) api.Network {
+	v := api.Network{
+		Name: name, Forward: "isolated", MAC: "02:00:00:00:00:fe", MTU: 1500,
+		ReservedGroups: api.ReservedSwitch, Ports: len(n.ports),
+		FDB:      api.NetworkFDB{Entries: len(n.fdb), Limit: 8192, AgeingSeconds: 300, Moves: n.moves},
+		STP:      api.NetworkSTP{Priority: 32768, HelloSeconds: 2, MaxAgeSeconds: 20, ForwardDelaySeconds: 15},
+		Snooping: api.NetworkSnooping{Querier: true, IntervalSeconds: 125, Groups: n.listenedTo()},
+	}
+	if err := set(&v, n.settings, networkKeys()); err != nil {
+		panic(err) // SetNetwork has tried them
+	}
+	if v.STP.Enabled { // alone, it is its own root
+		v.STP.BridgeID = fmt.Sprintf("%04x.%s", v.STP.Priority, v.MAC)
+		v.STP.RootID = v.STP.BridgeID
+	}
+	return v
 }
 
 // Ports implements api.Backend.
@@ -164,11 +188,20 @@ func (b *Backend) AddPort(networkName string, s api.PortSpec) error {
 	if _, ok := n.ports[s.Name]; ok {
 		return api.Mark(api.ErrConflict, fmt.Errorf("network %q: port %q exists already", networkName, s.Name))
 	}
-	n.ports[s.Name] = api.Port{
-		Network: networkName, Name: s.Name, Type: s.Type, Mode: cmp.Or(s.Mode, "bridge"),
+	patch := s.Settings
+	if patch == nil {
+		patch = []byte("{}")
+	}
+	p, err := n.patchPort(api.Port{
+		Network: networkName, Name: s.Name, Type: s.Type,
 		Interface: cmp.Or(s.Interface, s.Name), Netns: s.Netns, MAC: s.MAC, Addresses: s.Addresses,
 		Owner: s.Owner, Group: s.Group, MTU: 1500, State: api.StateUp,
+	}, patch)
+	if err != nil {
+		return err
 	}
+	p.Mode = cmp.Or(s.Mode, p.Mode)
+	n.ports[s.Name] = p
 	return nil
 }
 
@@ -184,6 +217,8 @@ func (b *Backend) RemovePort(networkName, name string) error {
 		return noPort(networkName, name)
 	}
 	delete(n.ports, name)
+	delete(n.portSettings, name)
+	n.groups = slices.DeleteFunc(n.groups, func(g api.Group) bool { return g.Port == name })
 	maps.DeleteFunc(n.fdb, func(_ fdbKey, e api.FDBEntry) bool { return e.Port == name })
 	return nil
 }
