@@ -83,34 +83,6 @@ func hostAddressNote(network string, p config.Port) string {
 	return fmt.Sprintf("port %s/%s: the host has address %s on %s, where it no longer receives anything while weft does", network, p.Name, ips[0], p.Interface)
 }
 
-// Networks implements api.Backend.
-func (d *Daemon) Networks() []api.Network {
-	var list []api.Network
-	for _, n := range d.config().Networks {
-		dn := d.sw.Network(n.Name)
-		if dn == nil {
-			continue // being removed
-		}
-		st := dn.FDBStats()
-		v := api.Network{
-			Name: n.Name, Forward: n.Forward, MTU: n.MTU, Ports: len(n.Ports),
-			FDB: api.NetworkFDB{
-				Entries: st.Dynamic + st.Static + st.Local, Limit: n.FDB.Limit,
-				AgeingSeconds: int64(n.FDB.Ageing / time.Second), Moves: st.Moved, Evicted: st.Evicted,
-			},
-		}
-		for _, p := range n.Ports {
-			if a := d.attachment(portKey{n.Name, p.Name}); a != nil {
-				if state, _, _ := a.status(); state == api.StateUp {
-					v.Up++
-				}
-			}
-		}
-		list = append(list, v)
-	}
-	return list
-}
-
 // findNetwork returns a network of the running configuration.
 func findNetwork(cfg *config.Config, name string) (*config.Network, error) {
 	if n := cfg.Network(name); n != nil {
@@ -139,9 +111,13 @@ func (d *Daemon) Ports(network string) ([]api.Port, error) {
 		}
 	}
 	list := []api.Port{}
-	for _, c := range portsOf(cfg) {
-		if network == "" || c.key.network == network {
-			list = append(list, d.describe(c.key, c.cfg))
+	for i := range cfg.Networks {
+		n := &cfg.Networks[i]
+		if network != "" && n.Name != network {
+			continue
+		}
+		for j := range n.Ports {
+			list = append(list, d.describePort(n, &n.Ports[j]))
 		}
 	}
 	return list, nil
@@ -149,52 +125,12 @@ func (d *Daemon) Ports(network string) ([]api.Port, error) {
 
 // Port implements api.Backend.
 func (d *Daemon) Port(network, name string) (api.Port, error) {
-	p, err := findPort(d.config(), network, name)
+	cfg := d.config()
+	p, err := findPort(cfg, network, name)
 	if err != nil {
 		return api.Port{}, err
 	}
-	return d.describe(portKey{network, name}, *p), nil
-}
-
-func (d *Daemon) describe(k portKey, cfg config.Port) api.Port {
-	v := api.Port{
-		Network: k.network, Name: k.port, Type: cfg.Type, Mode: cfg.Mode,
-		Interface: cfg.Interface, Netns: cfg.Netns, Owner: cfg.Owner, Group: cfg.Group,
-		Addresses: []string{}, Offloads: []string{}, Drops: map[string]uint64{},
-		State: api.StateMissing,
-	}
-	for _, a := range cfg.Addresses {
-		v.Addresses = append(v.Addresses, a.String())
-	}
-	a := d.attachment(k)
-	if a == nil {
-		return v // being added or removed
-	}
-	state, detail, info := a.status()
-	v.State, v.Detail, v.MTU = state, detail, info.MTU
-	if info.MAC != (frame.MAC{}) {
-		v.MAC = info.MAC.String()
-	}
-	v.Offloads = capNames(a.port.Offloads())
-	st := a.port.Stats()
-	v.RX, v.TX = api.Counters(st.Rx), api.Counters(st.Tx)
-	for verdict, n := range st.Drops {
-		v.Drops[verdict.String()] = n
-	}
-	return v
-}
-
-func capNames(c frame.Caps) []string {
-	list := []string{}
-	for _, o := range []struct {
-		bit  frame.Caps
-		name string
-	}{{frame.CapChecksum, "checksum"}, {frame.CapTSO4, "tso4"}, {frame.CapTSO6, "tso6"}, {frame.CapUSO, "uso"}} {
-		if c&o.bit != 0 {
-			list = append(list, o.name)
-		}
-	}
-	return list
+	return d.describePort(cfg.Network(network), p), nil
 }
 
 // change makes the configuration that edit turns the running one into the
@@ -231,14 +167,39 @@ func (d *Daemon) AddPort(network string, spec api.PortSpec) error {
 			return api.Mark(api.ErrConflict, fmt.Errorf("network %q: port %q exists already: choose another name", network, spec.Name))
 		}
 		n.Ports = append(n.Ports, p)
-		return nil
+		if len(spec.Settings) == 0 {
+			return nil
+		}
+		c.Normalize()
+		return api.Mark(api.ErrInvalid, c.PatchPort(network, p.Name, spec.Settings))
+	})
+}
+
+// SetPort implements api.Backend.
+func (d *Daemon) SetPort(network, name string, settings []byte) error {
+	return d.change(func(c *config.Config) error {
+		if _, err := findPort(c, network, name); err != nil {
+			return err
+		}
+		return api.Mark(api.ErrInvalid, c.PatchPort(network, name, settings))
+	})
+}
+
+// SetNetwork implements api.Backend.
+func (d *Daemon) SetNetwork(name string, settings []byte) error {
+	return d.change(func(c *config.Config) error {
+		if _, err := findNetwork(c, name); err != nil {
+			return err
+		}
+		return api.Mark(api.ErrInvalid, c.PatchNetwork(name, settings))
 	})
 }
 
 func portConfig(spec api.PortSpec) (config.Port, error) {
 	p := config.Port{
-		Name: spec.Name, Type: spec.Type, Mode: spec.Mode, Interface: spec.Interface,
+		Name: spec.Name, Type: spec.Type, Interface: spec.Interface,
 		Netns: spec.Netns, Owner: spec.Owner, Group: spec.Group,
+		Policy: config.Policy{Mode: spec.Mode},
 	}
 	if spec.MAC != "" {
 		m, err := parseMAC(spec.MAC)
@@ -272,6 +233,9 @@ func (d *Daemon) RemovePort(network, name string) error {
 			return err
 		}
 		n := c.Network(network)
+		if up := n.UplinkPort(); up != nil && up.Name == name {
+			return api.Mark(api.ErrConflict, fmt.Errorf("network %q: port %q is the uplink: change forward and uplink in the file and apply it", network, name))
+		}
 		n.Ports = slices.DeleteFunc(n.Ports, func(p config.Port) bool { return p.Name == name })
 		// What was pinned to the port goes with it.
 		n.FDB.Static = slices.DeleteFunc(n.FDB.Static, func(e config.StaticEntry) bool { return e.Port == name })

@@ -9,7 +9,6 @@ import (
 
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane"
-	"github.com/weft/weft/fdb"
 	"github.com/weft/weft/ports/netdev"
 )
 
@@ -37,13 +36,32 @@ type plan struct {
 }
 
 type portChange struct {
-	key portKey
-	cfg config.Port
-	mtu int
+	key    portKey
+	cfg    config.Port
+	mtu    int
+	policy dataplane.Policy
 }
 
 // place is where a port's interface is: no two ports share one.
 func (c portChange) place() [2]string { return [2]string{c.cfg.Netns, c.cfg.Interface} }
+
+// sameDevice reports whether two ports differ in nothing but their policy, which
+// changes while the port runs.
+func (c portChange) sameDevice(o portChange) bool {
+	a, b := c.cfg, o.cfg
+	a.Policy, b.Policy = config.Policy{}, config.Policy{}
+	return reflect.DeepEqual(a, b)
+}
+
+// samePolicies reports whether the ports that are in both may do the same.
+func samePolicies(old, next map[string]dataplane.Policy) bool {
+	for name, o := range old {
+		if n, ok := next[name]; ok && !reflect.DeepEqual(o, n) {
+			return false
+		}
+	}
+	return true
+}
 
 func newPlan(old, next *config.Config) plan {
 	var p plan
@@ -51,7 +69,7 @@ func newPlan(old, next *config.Config) plan {
 		switch o := old.Network(n.Name); {
 		case o == nil:
 			p.addNetworks = append(p.addNetworks, n)
-		case o.MTU != n.MTU || !reflect.DeepEqual(o.FDB, n.FDB):
+		case networkConfig(o) != networkConfig(&n) || !samePolicies(policies(o), policies(&n)):
 			p.changeNetworks = append(p.changeNetworks, n)
 		}
 	}
@@ -72,7 +90,7 @@ func (p *plan) planPorts(before, after []portChange) {
 	wanted := map[[2]string]bool{} // places of ports to come
 	for _, c := range after {
 		o := find(before, c.key)
-		if o != nil && reflect.DeepEqual(o.cfg, c.cfg) {
+		if o != nil && o.sameDevice(c) {
 			continue
 		}
 		wanted[c.place()] = true
@@ -85,7 +103,7 @@ func (p *plan) planPorts(before, after []portChange) {
 	for _, o := range before {
 		c := find(after, o.key)
 		switch {
-		case c != nil && reflect.DeepEqual(o.cfg, c.cfg):
+		case c != nil && o.sameDevice(*c):
 		case c != nil || wanted[o.place()]:
 			p.stop = append(p.stop, o)
 		default:
@@ -106,9 +124,11 @@ func (p *plan) hasHeir(o portChange) bool {
 
 func portsOf(c *config.Config) []portChange {
 	var list []portChange
-	for _, n := range c.Networks {
+	for i := range c.Networks {
+		n := &c.Networks[i]
+		policy := policies(n)
 		for _, p := range n.Ports {
-			list = append(list, portChange{portKey{n.Name, p.Name}, p, n.MTU})
+			list = append(list, portChange{portKey{n.Name, p.Name}, p, n.MTU, policy[p.Name]})
 		}
 	}
 	return list
@@ -191,7 +211,7 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 	for _, n := range p.addNetworks {
 		list = append(list, step{
 			do: func() error {
-				_, err := d.sw.AddNetwork(n.Name, networkConfig(n))
+				_, err := d.sw.AddNetwork(n.Name, networkConfig(&n))
 				return err
 			},
 			undo: func() { d.sw.RemoveNetwork(n.Name) },
@@ -235,16 +255,10 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 	return list
 }
 
-func networkConfig(n config.Network) dataplane.NetworkConfig {
-	return dataplane.NetworkConfig{
-		MTU: n.MTU,
-		FDB: fdb.Config{Limit: n.FDB.Limit, PortLimit: n.FDB.PortLimit, Ageing: n.FDB.Ageing},
-	}
-}
-
-// changeNetwork changes a network's settings and those of its interfaces.
+// changeNetwork changes a network's settings, what its ports may do, and the
+// MTU of its interfaces.
 func (d *Daemon) changeNetwork(from, to config.Network) error {
-	d.sw.Network(to.Name).Reconfigure(networkConfig(to))
+	d.sw.Network(to.Name).Reconfigure(networkConfig(&to), policies(&to))
 	if from.MTU == to.MTU {
 		return nil
 	}
@@ -258,7 +272,7 @@ func (d *Daemon) changeNetwork(from, to config.Network) error {
 			for _, a := range changed {
 				_ = a.setMTU(from.MTU)
 			}
-			d.sw.Network(to.Name).Reconfigure(networkConfig(from))
+			d.sw.Network(to.Name).Reconfigure(networkConfig(&from), policies(&from))
 			return fmt.Errorf("network %q: port %q: %w", key.network, key.port, err)
 		}
 	}
@@ -271,7 +285,7 @@ func (d *Daemon) device(c portChange) *device {
 
 func (d *Daemon) addPort(c portChange) error {
 	n := d.sw.Network(c.key.network)
-	port, err := n.AddPort(c.key.port)
+	port, err := n.AddPort(c.key.port, c.policy)
 	if err != nil {
 		return err
 	}
