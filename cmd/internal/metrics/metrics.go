@@ -48,6 +48,7 @@ type Collector struct {
 
 	frames, bytes, drops, up       *prometheus.Desc
 	entries, limit, moves, evicted *prometheus.Desc
+	changes, forwarding, groups    *prometheus.Desc
 	build                          *prometheus.Desc
 }
 
@@ -67,7 +68,11 @@ func NewCollector(src Source) *Collector {
 		entries: desc("fdb_entries", "Addresses known in a network.", "network"),
 		limit:   desc("fdb_entries_limit", "Addresses that a network may know.", "network"),
 		moves:   desc("fdb_moves_total", "Times that an address changed its port.", "network"),
+		forwarding: desc("stp_port_forwarding", "1 where the spanning tree lets a port forward, 0 where it does not.",
+			"network", "port"),
 		evicted: desc("fdb_evicted_total", "Addresses that gave way at a limit.", "network"),
+		changes: desc("stp_topology_changes_total", "Topology changes of a network's spanning tree.", "network"),
+		groups:  desc("snooping_groups", "Multicast groups that hosts of a network have joined.", "network"),
 		build:   desc("build_info", "Always 1; the labels tell the build.", "version", "go_version"),
 	}
 }
@@ -75,7 +80,8 @@ func NewCollector(src Source) *Collector {
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.frames, c.bytes, c.drops, c.up, c.entries, c.limit, c.moves, c.evicted, c.build,
+		c.frames, c.bytes, c.drops, c.up, c.entries, c.limit, c.moves, c.evicted,
+		c.changes, c.forwarding, c.groups, c.build,
 	} {
 		ch <- d
 	}
@@ -95,6 +101,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.limit, float64(n.FDB.Limit), n.Name)
 		counter(c.moves, n.FDB.Moves, n.Name)
 		counter(c.evicted, n.FDB.Evicted, n.Name)
+		if n.STP.Enabled {
+			counter(c.changes, n.STP.TopologyChanges, n.Name)
+		}
+		if n.Snooping.Enabled {
+			gauge(c.groups, float64(n.Snooping.Groups), n.Name)
+		}
 	}
 	ports, err := c.src.Ports("")
 	if err != nil {
@@ -102,11 +114,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for _, p := range ports {
-		up := 0.0
-		if p.State == api.StateUp {
-			up = 1
+		gauge(c.up, oneIf(p.State == api.StateUp), p.Network, p.Name)
+		if p.STP != nil && p.STP.State != "" {
+			gauge(c.forwarding, oneIf(p.STP.State == "forwarding"), p.Network, p.Name)
 		}
-		gauge(c.up, up, p.Network, p.Name)
 		counter(c.frames, p.RX.Frames, p.Network, p.Name, "rx")
 		counter(c.frames, p.TX.Frames, p.Network, p.Name, "tx")
 		counter(c.bytes, p.RX.Bytes, p.Network, p.Name, "rx")
@@ -115,4 +126,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			counter(c.drops, n, p.Network, p.Name, reason)
 		}
 	}
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -128,3 +128,42 @@ func TestNoLabelHoldsAnAddress(t *testing.T) {
 		}
 	}
 }
+
+// spanning has a spanning tree and snoops.
+type spanning struct{ *apitest.Backend }
+
+func (s spanning) Networks() []api.Network {
+	list := s.Backend.Networks()
+	list[0].STP.Enabled, list[0].STP.TopologyChanges = true, 4
+	list[0].Snooping.Enabled, list[0].Snooping.Groups = true, 3
+	return list
+}
+
+func (s spanning) Ports(network string) ([]api.Port, error) {
+	list, err := s.Backend.Ports(network)
+	for i, state := range []string{"forwarding", "discarding"} {
+		list[i].STP = &api.PortSTP{State: state}
+	}
+	return list, err
+}
+
+// What a network does not run has no metrics; see TestCollector.
+func TestCollectorOfControl(t *testing.T) {
+	want := `
+# HELP weft_snooping_groups Multicast groups that hosts of a network have joined.
+# TYPE weft_snooping_groups gauge
+weft_snooping_groups{network="lab"} 3
+# HELP weft_stp_port_forwarding 1 where the spanning tree lets a port forward, 0 where it does not.
+# TYPE weft_stp_port_forwarding gauge
+weft_stp_port_forwarding{network="lab",port="lan"} 1
+weft_stp_port_forwarding{network="lab",port="vm1"} 0
+# HELP weft_stp_topology_changes_total Topology changes of a network's spanning tree.
+# TYPE weft_stp_topology_changes_total counter
+weft_stp_topology_changes_total{network="lab"} 4
+`
+	err := testutil.CollectAndCompare(NewCollector(spanning{apitest.New()}), strings.NewReader(want),
+		"weft_snooping_groups", "weft_stp_port_forwarding", "weft_stp_topology_changes_total")
+	if err != nil {
+		t.Error(err)
+	}
+}
