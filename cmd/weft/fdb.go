@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -69,12 +70,16 @@ func fillFDB(t *table, entries []api.FDBEntry) {
 		if e.Kind == "dynamic" {
 			age = humanSeconds(e.AgeSeconds)
 		}
-		vlan := ""
-		if e.VLAN != 0 {
-			vlan = fmt.Sprint(e.VLAN)
-		}
-		t.row(e.Network, vlan, e.MAC, e.Port, e.Kind, age)
+		t.row(e.Network, vlanCell(e.VLAN), e.MAC, e.Port, e.Kind, age)
 	}
+}
+
+// vlanCell is empty for untagged.
+func vlanCell(vlan uint16) string {
+	if vlan == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(vlan))
 }
 
 func newFDBAddCommand(a *app) *cobra.Command {

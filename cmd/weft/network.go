@@ -12,9 +12,9 @@ func newNetworkCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "network",
 		Aliases: []string{"net"},
-		Short:   "Show networks",
+		Short:   "Show and change networks",
 	}
-	cmd.AddCommand(newNetworkListCommand(a), newNetworkShowCommand(a))
+	cmd.AddCommand(newNetworkListCommand(a), newNetworkShowCommand(a), newNetworkSetCommand(a))
 	return cmd
 }
 
@@ -64,10 +64,57 @@ func fillNetwork(t *table, n api.Network) {
 	}
 	t.field("Network", n.Name)
 	t.field("Forward", n.Forward)
+	t.field("Uplink", n.Uplink)
+	t.field("MAC", n.MAC)
 	t.field("MTU", n.MTU)
+	t.field("Reserved groups", reservedText(n))
 	t.field("Ports", fmt.Sprintf("%d, %d up", n.Ports, n.Up))
 	t.field("FDB entries", fmt.Sprintf("%d of %d", n.FDB.Entries, n.FDB.Limit))
 	t.field("FDB ageing", ageing)
 	t.field("FDB moves", n.FDB.Moves)
 	t.field("FDB evicted", n.FDB.Evicted)
+	fillTree(t, n.STP)
+	t.field("Snooping", snoopingText(n.Snooping))
+}
+
+// reservedText says which frames between neighbours on one cable cross.
+func reservedText(n api.Network) string {
+	switch {
+	case n.ReservedGroups == api.ReservedSwitch:
+		return "01:80:c2:00:00:00-0f are never forwarded"
+	case n.ReservedGroups == api.ReservedWire && n.STP.Enabled:
+		return "01:80:c2:00:00:01-0f are forwarded, 00 is taken by the spanning tree"
+	case n.ReservedGroups == api.ReservedWire:
+		return "01:80:c2:00:00:00-0f are forwarded"
+	}
+	return n.ReservedGroups
+}
+
+func fillTree(t *table, s api.NetworkSTP) {
+	if !s.Enabled {
+		t.field("Spanning tree", "off")
+		return
+	}
+	t.field("Spanning tree", fmt.Sprintf("on, hello %ds, max age %ds, forward delay %ds",
+		s.HelloSeconds, s.MaxAgeSeconds, s.ForwardDelaySeconds))
+	t.field("Bridge ID", s.BridgeID)
+	if s.RootID == s.BridgeID {
+		t.field("Root ID", "this network")
+	} else {
+		t.field("Root ID", s.RootID)
+		t.field("Root port", s.RootPort)
+		t.field("Root cost", s.RootCost)
+	}
+	t.field("Topology changes", s.TopologyChanges)
+}
+
+func snoopingText(s api.NetworkSnooping) string {
+	if !s.Enabled {
+		return "off"
+	}
+	asks := "no queries of its own"
+	if s.Querier {
+		asks = "queries every " + humanSeconds(int64(s.IntervalSeconds))
+	}
+	return fmt.Sprintf("on, %s, %s", asks, count(uint64(s.Groups), "group"))
 }

@@ -109,6 +109,35 @@ func humanSeconds(n int64) string {
 	return fmt.Sprintf("%dd%dh", n/day, n%day/3600)
 }
 
+// humanRate shows a rate in bits per second with all of its digits, in the
+// largest unit that it fills.
+func humanRate(rate uint64) string {
+	size, unit := 1.0, "bit/s"
+	switch {
+	case rate >= 1e9:
+		size, unit = 1e9, "Gbit/s"
+	case rate >= 1e6:
+		size, unit = 1e6, "Mbit/s"
+	case rate >= 1e3:
+		size, unit = 1e3, "kbit/s"
+	}
+	return strconv.FormatFloat(float64(rate)/size, 'f', -1, 64) + " " + unit
+}
+
+// humanSize shows a number of bytes with all of its digits, in the largest
+// unit that leaves none behind the point.
+func humanSize(n int) string {
+	for _, u := range []struct {
+		name string
+		size int
+	}{{"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"kB", 1000}} {
+		if n > 0 && n%u.size == 0 {
+			return fmt.Sprintf("%d %s", n/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
 // count writes a number with its noun.
 func count[N int | uint64](n N, noun string) string {
 	if n != 1 {

@@ -21,6 +21,28 @@ func TestHumanBytes(t *testing.T) {
 	}
 }
 
+func TestHumanRate(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0 bit/s", 999: "999 bit/s", 8000: "8 kbit/s", 999_999: "999.999 kbit/s", 1e6: "1 Mbit/s",
+		100e6: "100 Mbit/s", 2_500_000_000: "2.5 Gbit/s", 1e12: "1000 Gbit/s", 1_234_567: "1.234567 Mbit/s",
+	} {
+		if got := humanRate(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestHumanSize(t *testing.T) {
+	for n, want := range map[int]string{
+		0: "0 B", 1: "1 B", 1500: "1500 B", 1000: "1 kB", 1024: "1 KiB", 256 << 10: "256 KiB", 625_000: "625 kB",
+		3 << 20: "3 MiB", 1 << 30: "1024 MiB", 2_000_000: "2 MB", 1_000_001: "1000001 B",
+	} {
+		if got := humanSize(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestHumanSeconds(t *testing.T) {
 	for n, want := range map[int64]string{
 		0: "0s", 59: "59s", 60: "1m0s", 3599: "59m59s", 3600: "1h0m", 86399: "23h59m", 86400: "1d0h", 90000: "1d1h",

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,9 +15,9 @@ import (
 func newPortCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "port",
-		Short: "Show, add and remove ports",
+		Short: "Show, add, change and remove ports",
 	}
-	cmd.AddCommand(newPortListCommand(a), newPortShowCommand(a), newPortAddCommand(a), newPortRemoveCommand(a))
+	cmd.AddCommand(newPortListCommand(a), newPortShowCommand(a), newPortAddCommand(a), newPortSetCommand(a), newPortRemoveCommand(a))
 	return cmd
 }
 
@@ -37,12 +38,20 @@ func newPortListCommand(a *app) *cobra.Command {
 			t.row("NETWORK", "PORT", "TYPE", "MODE", "INTERFACE", "STATE",
 				"RX-FRAMES", "RX-BYTES", "TX-FRAMES", "TX-BYTES", "DROPS")
 			for _, p := range ports {
-				t.row(p.Network, p.Name, p.Type, p.Mode, p.Interface, p.State,
+				t.row(p.Network, p.Name, p.Type, modeCell(p), p.Interface, p.State,
 					p.RX.Frames, humanBytes(p.RX.Bytes), p.TX.Frames, humanBytes(p.TX.Bytes), dropsOf(p))
 			}
 		})
 	}
 	return cmd
+}
+
+// modeCell marks the uplink, which has no mode of its own.
+func modeCell(p api.Port) string {
+	if p.Uplink {
+		return "uplink"
+	}
+	return p.Mode
 }
 
 // optional returns the only argument, or "" without one.
@@ -86,6 +95,7 @@ func fillPort(t *table, p api.Port) {
 	t.field("Port", p.Name)
 	t.field("Type", p.Type)
 	t.field("Mode", p.Mode)
+	t.field("Flags", flagsText(p))
 	t.field("State", state)
 	t.field("Interface", p.Interface)
 	t.field("Namespace", p.Netns)
@@ -95,6 +105,7 @@ func fillPort(t *table, p api.Port) {
 	t.field("Owner", p.Owner)
 	t.field("Group", p.Group)
 	t.field("Offloads", strings.Join(p.Offloads, ", "))
+	fillPolicy(t, p)
 	t.field("Received", fmt.Sprintf("%s, %s", count(p.RX.Frames, "frame"), humanBytes(p.RX.Bytes)))
 	t.field("Sent", fmt.Sprintf("%s, %s", count(p.TX.Frames, "frame"), humanBytes(p.TX.Bytes)))
 	t.field("Dropped", count(dropsOf(p), "frame"))
@@ -103,15 +114,122 @@ func fillPort(t *table, p api.Port) {
 	}
 }
 
+// fillPolicy shows what is not at its default.
+func fillPolicy(t *table, p api.Port) {
+	t.field("VLANs", vlanText(p.VLAN))
+	if p.STP != nil {
+		t.field("Spanning tree", treeText(*p.STP))
+		t.field("Tree settings", treeSettings(*p.STP))
+	}
+	if p.Security.MaxMACs > 0 {
+		limit := strconv.Itoa(p.Security.MaxMACs)
+		if p.Security.Sticky {
+			limit += ", sticky"
+		}
+		t.field("MAC limit", limit)
+	}
+	t.field("Sources", strings.Join(p.Security.Sources, ", "))
+	t.field("Storm limits", stormText(p.Storm))
+	t.field("Rate in", rateText(p.Rate.Ingress))
+	t.field("Rate out", rateText(p.Rate.Egress))
+}
+
+func flagsText(p api.Port) string {
+	return joinSet(named{"uplink", p.Uplink}, named{"hairpin", p.Hairpin}, named{"isolated", p.Isolated})
+}
+
+type named struct {
+	name string
+	on   bool
+}
+
+// joinSet lists the names that are on.
+func joinSet(list ...named) string {
+	var on []string
+	for _, n := range list {
+		if n.on {
+			on = append(on, n.name)
+		}
+	}
+	return strings.Join(on, ", ")
+}
+
+func vlanText(v *api.PortVLAN) string {
+	switch {
+	case v == nil:
+		return "all, as they are"
+	case v.Access != 0:
+		return fmt.Sprintf("access %d", v.Access)
+	case v.Native != 0:
+		return fmt.Sprintf("trunk %s, native %d", strings.Join(v.Trunk, ","), v.Native)
+	}
+	return "trunk " + strings.Join(v.Trunk, ",")
+}
+
+// treeText says what the spanning tree has made of a port, and how a port that
+// a guard keeps out comes back.
+func treeText(s api.PortSTP) string {
+	why := s.Protocol
+	switch s.Inconsistent {
+	case "":
+	case api.GuardBPDU:
+		why = "bpdu-guard: a BPDU came in; take the link down and up, or set stp.bpdu_guard=false"
+	case api.GuardRoot:
+		why = "root-guard: a better root is behind this port; it comes back when that falls silent"
+	default:
+		why = s.Inconsistent
+	}
+	if s.State == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s, %s (%s)", s.Role, s.State, why)
+}
+
+func treeSettings(s api.PortSTP) string {
+	return joinSet(
+		named{"edge " + s.Edge, s.Edge != "auto"},
+		named{fmt.Sprintf("priority %d", s.Priority), s.Priority != defaultTreePriority},
+		named{fmt.Sprintf("cost %d", s.Cost), s.Cost != defaultTreeCost},
+		named{"root guard", s.RootGuard},
+		named{"BPDU guard", s.BPDUGuard},
+	)
+}
+
+// What a port has where nobody says otherwise; see docs/reference.yaml.
+const (
+	defaultTreePriority = 128
+	defaultTreeCost     = 2000
+)
+
+func stormText(s api.Storm) string {
+	return joinSet(
+		named{fmt.Sprintf("broadcast %d/s", s.Broadcast), s.Broadcast > 0},
+		named{fmt.Sprintf("multicast %d/s", s.Multicast), s.Multicast > 0},
+		named{fmt.Sprintf("unknown %d/s", s.Unknown), s.Unknown > 0},
+	)
+}
+
+func rateText(r *api.Rate) string {
+	if r == nil {
+		return ""
+	}
+	return joinSet(
+		named{humanRate(r.Average), true},
+		named{"peak " + humanRate(r.Peak), r.Peak > 0},
+		named{"burst " + humanSize(r.Burst), r.Burst > 0},
+	)
+}
+
 func newPortAddCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "add NETWORK NAME",
+		Use:   "add NETWORK NAME [" + settingWord + "...]",
 		Short: "Add a port while traffic runs",
 		Long: "Add a port while traffic runs. It stays until it is removed, a configuration\n" +
-			"without it is applied, or the daemon ends.",
+			"without it is applied, or the daemon ends.\n\n" + settingsHelp(portSettings()),
 		Example: "  weft port add lab vm1 --type tap --owner labuser\n" +
 			"  weft port add lab lan --type raw --interface veth-a\n" +
-			"  weft port add lab h1 --type internal --netns lab1 --address 10.0.0.1/24",
+			"  weft port add lab h1 --type internal --netns lab1 --address 10.0.0.1/24\n" +
+			"  weft port add lab vm2 vlan.access=10 isolated=true --type tap",
 		ValidArgsFunction: a.completeNames,
 	}
 	var spec api.PortSpec
@@ -127,6 +245,10 @@ func newPortAddCommand(a *app) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if spec.Type == "" {
 			return usagef("%s--type is missing: say tap, raw or internal", where(cmd))
+		}
+		var err error
+		if spec.Settings, err = settingsOfNewPort(cmd, args[2:]); err != nil {
+			return err
 		}
 		spec.Name = args[1]
 		p, err := a.client().AddPort(cmd.Context(), args[0], spec)

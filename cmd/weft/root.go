@@ -40,7 +40,7 @@ func newRootCommand() *cobra.Command {
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(
 		newRunCommand(a), newCheckCommand(), newInitCommand(), newApplyCommand(a),
-		newStatusCommand(a), newNetworkCommand(a), newPortCommand(a), newFDBCommand(a),
+		newStatusCommand(a), newNetworkCommand(a), newPortCommand(a), newFDBCommand(a), newGroupCommand(a),
 		newCaptureCommand(a), newBenchCommand(), newVersionCommand(),
 	)
 	root.InitDefaultCompletionCmd()
@@ -87,20 +87,37 @@ func checkArguments(c *cobra.Command) {
 }
 
 // argumentsOfUse counts the words of the Use line: FILE is needed, [FILE] is
-// not. So the help can never say one thing and the program another.
+// not, and what ends in dots may be repeated. So the help can never say one
+// thing and the program another.
 func argumentsOfUse(cmd *cobra.Command, args []string) error {
 	words := strings.Fields(cmd.Use)[1:]
 	needed := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w[0] == '[' })
 	if len(args) < len(needed) {
+		if argumentName(words, len(args)) == settingWord {
+			return missingSettings(cmd)
+		}
 		return usagef("%s%s is missing: usage: %s", where(cmd), needed[len(args)], cmd.UseLine())
 	}
-	if len(args) > len(words) {
+	if len(args) > len(words) && argumentName(words, len(args)-1) == "" {
 		return usagef("%s%q is one argument too many: usage: %s", where(cmd), args[len(words)], cmd.UseLine())
 	}
 	if i := slices.Index(args, ""); i >= 0 {
-		return usagef("%s%s is empty: usage: %s", where(cmd), words[i], cmd.UseLine())
+		return usagef("%s%s is empty: usage: %s", where(cmd), argumentName(words, i), cmd.UseLine())
 	}
 	return nil
+}
+
+// argumentName returns what the words of a Use line call argument i, without
+// brackets and dots; "" where there is no such argument.
+func argumentName(words []string, i int) string {
+	last := len(words) - 1
+	if i > last {
+		if last < 0 || !strings.Contains(words[last], "...") {
+			return ""
+		}
+		i = last
+	}
+	return strings.Trim(words[i], "[].")
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
@@ -157,25 +174,25 @@ func report(w io.Writer, err error) int {
 }
 
 // completeNames completes the arguments NETWORK and PORT of a command from the
-// running daemon; where none answers there is nothing to offer.
-func (a *app) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// running daemon; where none answers there is nothing to offer. Of KEY=VALUE it
+// knows the keys itself.
+func (a *app) completeNames(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
 	defer cancel()
-	words := strings.Fields(cmd.Use)[1:]
 	var found []string
-	if len(args) < len(words) {
-		switch strings.Trim(words[len(args)], "[]") {
-		case "NETWORK", "NETWORK[/PORT":
-			networks, _ := a.client().Networks(ctx)
-			for _, n := range networks {
-				found = append(found, n.Name)
-			}
-		case "PORT":
-			ports, _ := a.client().Ports(ctx, args[0])
-			for _, p := range ports {
-				found = append(found, p.Name)
-			}
+	switch argumentName(strings.Fields(cmd.Use)[1:], len(args)) {
+	case "NETWORK", "NETWORK[/PORT":
+		networks, _ := a.client().Networks(ctx)
+		for _, n := range networks {
+			found = append(found, n.Name)
 		}
+	case "PORT":
+		ports, _ := a.client().Ports(ctx, args[0])
+		for _, p := range ports {
+			found = append(found, p.Name)
+		}
+	case settingWord:
+		return completeSetting(settingsOf(cmd), typed)
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
 }
