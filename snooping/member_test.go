@@ -86,6 +86,11 @@ func TestLeave(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestLeaveAnswered(t *testing.T) {
+	for _, group := range bothFamilies {
 		t.Run(group+" somebody else stays", func(t *testing.T) {
 			l := asked(t)
 			l.receive(3, joinFrame(group))
