@@ -1,21 +1,27 @@
 package dataplane
 
 import (
+	"time"
+
 	"github.com/weft/weft/dataplane/frame"
 )
 
 // The control side of a network: what it does by itself, rather than with the
-// frames of others. One goroutine a network takes the messages that workers
-// have left in its inboxes; the switch's housekeeping ticks once a second. Both
-// hold n.mu while they work, as every other change does.
+// frames of others. One goroutine a network takes the messages that workers have
+// left in its inboxes, and ticks once a second. It holds n.mu while it works, as
+// every other change does.
 
-// control serves the inboxes until the network is removed.
+// control works until the network is removed.
 func (n *Network) control() {
 	defer close(n.served)
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-n.removed:
 			return
+		case <-ticker.C:
+			n.tick()
 		case m := <-n.bpdus.queue:
 			n.receiveBPDU(m)
 			n.bpdus.done(m)
@@ -26,7 +32,7 @@ func (n *Network) control() {
 	}
 }
 
-// tick is called every second.
+// tick tells the state machines that a second has passed.
 func (n *Network) tick() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -100,9 +100,7 @@ func (n *Network) Reconfigure(cfg NetworkConfig, policies map[string]Policy) {
 	if cfg.STP != old.STP || cfg.Address != old.Address {
 		n.configureTree()
 	}
-	for _, p := range changed {
-		n.joinTree(p)
-	}
+	n.joinTree(changed)
 	n.configureSnooping()
 	n.swap()
 	n.grace()
@@ -153,7 +151,7 @@ func (n *Network) AddPort(name string, policy Policy) (*Port, error) {
 	n.ports[index] = p
 	p.setPolicy(policy)
 	n.fdb.SetPort(p.index, p.limits())
-	n.joinTree(p)
+	n.joinTree([]*Port{p})
 	n.configureSnooping()
 	n.swap()
 	return p, nil

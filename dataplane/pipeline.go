@@ -132,7 +132,7 @@ func (w *worker) forward(s *snapshot, f *frame.Frame) Verdict {
 			return v
 		}
 	}
-	if s.echoes != nil && in.uplink {
+	if in.uplink {
 		if e := w.echo(s, f, vid); e != nil {
 			return w.route(s, e, f, vid)
 		}
@@ -191,7 +191,7 @@ func (w *worker) guard(in *ingress, f *frame.Frame, vid uint16) Verdict {
 	switch {
 	case in.rate != nil && !in.rate.pass(w.time, f.Len()):
 		return RateLimited
-	case in.sources != nil && !slices.Contains(in.sources, f.Src()):
+	case len(in.sources) > 0 && !slices.Contains(in.sources, f.Src()):
 		return SourceDenied
 	case in.blocked && in.learns:
 		w.learn(f, vid)
@@ -203,15 +203,20 @@ func (w *worker) guard(in *ingress, f *frame.Frame, vid uint16) Verdict {
 }
 
 // echo returns what may become of a frame that has come in by the uplink,
-// although a port of this network has sent it: nil where none has. Such a frame
-// must not be learned, or the uplink would take the address away.
+// although a port of this network has sent it: nil where none has, or not
+// lately. Such a frame must not be learned, or the uplink would take the address
+// away.
 func (w *worker) echo(s *snapshot, f *frame.Frame, vid uint16) *ingress {
-	at, known := w.network.fdb.Lookup(vid, f.Src())
-	if !known || at == w.port.index || int(at) >= len(s.echoes) || s.out[at].port == nil {
+	at, age, known := w.network.fdb.Seen(vid, f.Src(), w.now)
+	if !known || age > echoTime || at == w.port.index || !s.has(at) {
 		return nil
 	}
 	return &s.echoes[at]
 }
+
+// echoTime is how long the wire may take to send a frame back, in seconds. What
+// comes later from an address was sent out there: its station has moved.
+const echoTime = 2
 
 // learn notes where the frame has come from.
 func (w *worker) learn(f *frame.Frame, vid uint16) Verdict {

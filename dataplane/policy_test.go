@@ -169,6 +169,39 @@ func TestNoUplink(t *testing.T) {
 	}
 }
 
+// A station that has moved to the wire is believed once it could not be an echo
+// any more. So a forged address does not keep its owner off.
+func TestEchoTime(t *testing.T) {
+	l := newPolicyLab(t, "private", "private", "uplink")
+	l.check("a forged address", l.a, l.b.mac, mac("w"), "u")
+	l.check("its owner, too early", l.u, l.b.mac, mac("w"), "")
+	f := ethernet(l.b.mac, mac("w"), "its owner")
+	eventually(t, func() bool { l.send(l.u, f); return l.b.receives(f) }, func() { t.Error("the owner is not believed") })
+	for _, e := range l.net.FDB() {
+		if e.MAC == mac("w") && e.Port != "u" {
+			t.Errorf("entry %+v", e)
+		}
+	}
+	// A static entry is as good as one that was just heard.
+	if err := l.net.AddStatic(0, mac("pin"), "a"); err != nil {
+		t.Fatal(err)
+	}
+	l.check("from a static address", l.u, l.b.mac, mac("pin"), "")
+}
+
+// What comes back is limited as what comes in.
+func TestStormOfEchoes(t *testing.T) {
+	l := newPolicyLab(t, "vepa", "vepa", "uplink")
+	l.net.Reconfigure(l.net.Config(), map[string]Policy{"u": {Uplink: true, Storm: Storm{Broadcast: 1}}})
+	l.check("the first", l.u, broadcast, l.a.mac, "b")
+	for range 100 {
+		l.send(l.u, ethernet(broadcast, l.a.mac, "too many"))
+	}
+	if n := l.u.port.Stats().Drops[StormBroadcast]; n < 50 { // one a second passes
+		t.Errorf("%d of 100 dropped", n)
+	}
+}
+
 // Without a port in such a mode the uplink learns as any other port.
 func TestUplinkOfABridgeLearns(t *testing.T) {
 	l := newPolicyLab(t, "bridge", "bridge", "uplink")

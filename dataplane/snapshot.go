@@ -50,9 +50,9 @@ type ingress struct {
 	sources []frame.MAC
 	blocked bool // by the spanning tree
 	learns  bool // in spite of that
-	uplink  bool // echoes are looked for
 
-	storm *stormGuard
+	uplink bool // echoes are looked for
+	storm  *stormGuard
 }
 
 // egress is a port as the place where frames leave. A port without I/O takes
@@ -135,7 +135,7 @@ func (n *Network) ingress(p *Port) ingress {
 		blocked: !p.tree.forwards(),
 		learns:  p.tree.learns(),
 	}
-	in.guarded = in.rate != nil || in.sources != nil || in.blocked
+	in.guarded = in.rate != nil || len(in.sources) > 0 || in.blocked
 	in.reach, in.flood = n.portsWhere(func(out *Port) bool {
 		return p.policy.mayReach(&out.policy) && out.tree.forwards()
 	})
@@ -152,14 +152,13 @@ func (n *Network) ingress(p *Port) ingress {
 // reflect makes the echoes of s. n.mu is held.
 func (n *Network) reflect(s *snapshot) {
 	s.in[s.uplink].uplink = true
-	s.in[s.uplink].guarded = true
 	s.echoes = make([]ingress, len(n.ports))
 	for i, p := range n.ports {
 		if p == nil {
 			continue
 		}
 		e := &s.echoes[i]
-		e.direct, e.barred = noPort, Reflected
+		e.direct, e.barred, e.storm = noPort, Reflected, s.in[s.uplink].storm
 		e.reach, e.flood = n.portsWhere(func(out *Port) bool {
 			return p.policy.mayReturn(&out.policy) && out.tree.forwards()
 		})

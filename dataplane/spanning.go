@@ -47,11 +47,7 @@ func (n *Network) configureTree() {
 	switch enabled := n.cfg.STP.Enabled; {
 	case enabled && n.bridge == nil:
 		n.bridge = stp.New(n.bridgeConfig())
-		for _, p := range n.ports {
-			if p != nil {
-				n.joinTree(p)
-			}
-		}
+		n.joinTree(n.ports)
 	case enabled:
 		n.span(n.bridge.Configure(n.bridgeConfig()))
 	case n.bridge != nil:
@@ -64,17 +60,34 @@ func (n *Network) configureTree() {
 	}
 }
 
-// joinTree tells the spanning tree of a port, new or changed. n.mu is held.
-func (n *Network) joinTree(p *Port) {
+// joinTree tells the spanning tree of ports, new or changed. n.mu is held.
+func (n *Network) joinTree(list []*Port) {
 	if n.bridge == nil {
 		return
 	}
-	if !p.tree.member {
-		p.tree = tree{member: true, state: stp.Discarding}
+	var all stp.Output
+	for _, p := range list {
+		if p == nil {
+			continue
+		}
+		if !p.tree.member {
+			p.tree = tree{member: true, state: stp.Discarding}
+		}
+		all = joined(all, n.bridge.SetPort(treeID(p), p.policy.STP))
+		if p.io != nil {
+			all = joined(all, n.bridge.Up(treeID(p)))
+		}
 	}
-	n.span(n.bridge.SetPort(treeID(p), p.policy.STP))
-	if p.io != nil {
-		n.span(n.bridge.Up(treeID(p)))
+	n.span(all)
+}
+
+// joined returns two outputs as one. It may be carried out at once: no BPDU is
+// sent before every port is in its last state.
+func joined(a, b stp.Output) stp.Output {
+	return stp.Output{
+		Changed: append(a.Changed, b.Changed...),
+		Flush:   append(a.Flush, b.Flush...),
+		BPDUs:   append(a.BPDUs, b.BPDUs...),
 	}
 }
 

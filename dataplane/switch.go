@@ -121,8 +121,8 @@ func (sw *Switch) Close() {
 	<-sw.done
 }
 
-// housekeep advances the coarse clock that workers read, ages the FDBs, and
-// ticks what networks do by themselves.
+// housekeep advances the coarse clock that workers read, and ages the FDBs. It
+// takes no lock that a change of a network may hold for long.
 func (sw *Switch) housekeep() {
 	defer close(sw.done)
 	tick := time.NewTicker(time.Second)
@@ -136,7 +136,6 @@ func (sw *Switch) housekeep() {
 			for _, n := range sw.Networks() {
 				n.now.Store(now)
 				n.fdb.Age(now)
-				n.tick()
 			}
 		}
 	}

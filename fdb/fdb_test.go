@@ -303,3 +303,28 @@ func TestSize(t *testing.T) {
 		t.Errorf("a table of %d entries and 256 ports takes %d KiB, want 512 at most", DefaultLimit, n>>10)
 	}
 }
+
+// Seen tells how long ago an address was heard; one that does not age has just
+// been.
+func TestSeen(t *testing.T) {
+	tab := New(Config{})
+	tab.Learn(3, mac(1), 7, 100)
+	if err := tab.Add(3, mac(2), 8, Static); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		address int
+		now     uint32
+		port    Port
+		age     uint32
+		ok      bool
+	}{{1, 100, 7, 0, true}, {1, 105, 7, 5, true}, {1, 95, 7, 0, true}, {2, 105, 8, 0, true}, {3, 100, 0, 0, false}} {
+		if p, age, ok := tab.Seen(3, mac(c.address), c.now); p != c.port || age != c.age || ok != c.ok {
+			t.Errorf("address %d at %d: port %d, age %d, %v; want %+v", c.address, c.now, p, age, ok, c)
+		}
+	}
+	tab.FlushPort(7)
+	if _, _, ok := tab.Seen(3, mac(1), 100); ok {
+		t.Error("a flushed address was seen")
+	}
+}

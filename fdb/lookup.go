@@ -19,6 +19,19 @@ func (t *Table) Lookup(vlan uint16, mac frame.MAC) (Port, bool) {
 	return v.port(), true
 }
 
+// Seen is Lookup with the age of the entry, in seconds: 0 for one that does not
+// age, and where now is before it was seen.
+func (t *Table) Seen(vlan uint16, mac frame.MAC, now uint32) (Port, uint32, bool) {
+	v, at := t.store.Load().find(keyOf(vlan, mac))
+	if at == nil || !t.live(v) {
+		return 0, 0, false
+	}
+	if v.kind() != Dynamic {
+		return v.port(), 0, true
+	}
+	return v.port(), v.age(now), true
+}
+
 // Learn notes that a frame from mac came in by port p. now is in seconds; see
 // the package's trap. In the steady state it compares one word, and writes one
 // in the first frame of each second.
