@@ -22,7 +22,7 @@ func (w *worker) group(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 		return BadGroupMessage
 	}
 	if kind != snooping.None {
-		if v := w.punt(w.network.reports, f, vid); v.IsDrop() {
+		if v := w.punt(w.network.reports, w.port.reports, f, vid); v.IsDrop() {
 			return v
 		}
 	}
@@ -35,11 +35,13 @@ func (w *worker) group(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 	return w.flood(s, in, f, vid)
 }
 
-// listeners queues a frame for those ports of a set that may be reached.
+// listeners queues a frame for those ports of a set that may be reached, and for
+// the uplink where that is the way to one of them.
 func (w *worker) listeners(s *snapshot, in *ingress, f *frame.Frame, vid uint16, set portSet) Verdict {
+	detour := in.detour.meets(set)
 	v := NoListener
 	for _, out := range in.flood {
-		if set.has(out) && w.egress(s, f, vid, out) {
+		if (set.has(out) || detour && out == s.uplink) && in.leaves(out) && w.egress(s, f, vid, out) {
 			v = Flooded
 		}
 	}

@@ -64,9 +64,18 @@ func (b *inbox) done(m *message) {
 	b.free <- m
 }
 
-// punt copies a frame to a service.
-func (w *worker) punt(to *inbox, f *frame.Frame, vid uint16) Verdict {
-	if !to.put(w.port, f, vid) {
+// How many messages a port may send to a service, a second and at once: a bridge
+// sends six BPDUs a second at the most (802.1D-2004 table 17-1), a host one report
+// for many groups.
+const (
+	bpduRate   = 50
+	reportRate = 200
+)
+
+// punt copies a frame to a service, as far as the port's share goes. This is the
+// one place that reads the time for a single frame: such frames are few.
+func (w *worker) punt(to *inbox, share *bucket, f *frame.Frame, vid uint16) Verdict {
+	if !share.take(w.network.sw.ticks(), 1) || !to.put(w.port, f, vid) {
 		return ServiceFull
 	}
 	return Consumed

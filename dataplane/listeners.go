@@ -50,8 +50,8 @@ func (n *Network) nativeVLANs() []uint16 {
 func (n *Network) receiveReport(m *message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.snooper == nil || !n.has(m.port) {
-		return
+	if n.snooper == nil || !n.has(m.port) || m.port.io == nil {
+		return // what it has heard of the port is forgotten already
 	}
 	n.snooper.Receive(uint16(m.port.index), m.vid, &m.frame, n.clock())
 	n.groups.Store(n.snooper.Table())

@@ -216,6 +216,52 @@ func TestReportsGoToRouters(t *testing.T) {
 	a.drops(NoListener, 1)
 }
 
+// A listener whose port is reached by way of the uplink is heard of there.
+func TestListenersBehindTheRelay(t *testing.T) {
+	l := newPolicyLab(t, "vepa", "vepa", "uplink")
+	cfg := l.net.Config()
+	cfg.Address = mac("net")
+	cfg.Snooping = SnoopingConfig{Enabled: true, Querier: true, Interval: 10 * time.Second}
+	l.sleep(0)
+	l.net.Reconfigure(cfg, nil)
+	l.net.tick()
+	l.send(l.b, igmp(l.b.mac, reportV2, group1, group1))
+	eventually(t, func() bool { return l.net.Groups() == 1 }, func() { t.Error("the report was not taken in") })
+	l.sleep(8 * time.Second)
+	l.net.tick()
+	l.drain(l.a, l.b, l.u)
+	f := toGroup(l.a.mac, group1)
+	l.send(l.a, f)
+	if !l.u.receives(f) || l.b.receives(f) {
+		t.Error("not by way of the uplink")
+	}
+	l.send(l.u, f)
+	if !l.b.receives(f) || l.a.receives(f) {
+		t.Error("what comes back does not reach the listener, and it alone")
+	}
+	l.send(l.a, toGroup(l.a.mac, group2))
+	l.a.drops(NoListener, 1)
+}
+
+// A message of a port that has lost its link is of nobody.
+func TestReportOfAGonePort(t *testing.T) {
+	l := newLab(t)
+	a := l.station(l.net, "a", frame.CapAll)
+	cfg := l.net.Config()
+	cfg.Snooping = SnoopingConfig{Enabled: true}
+	l.net.Reconfigure(cfg, nil)
+	a.port.Detach()
+	l.net.receiveReport(&message{port: a.port, frame: *parsed(igmp(a.mac, reportV2, group1, group1))})
+	if n := l.net.Groups(); n != 0 {
+		t.Errorf("%d groups", n)
+	}
+	l.net.RemovePort("a")
+	l.net.receiveReport(&message{port: a.port, frame: *parsed(igmp(a.mac, reportV2, group1, group1))})
+	if got := l.net.Listeners(); len(got) != 0 {
+		t.Errorf("listeners %+v", got)
+	}
+}
+
 // Queries reach a port in the form of its VLAN, and the report counts there.
 func TestListenersOfVLANs(t *testing.T) {
 	l := newLab(t)

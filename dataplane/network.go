@@ -147,7 +147,10 @@ func (n *Network) AddPort(name string, policy Policy) (*Port, error) {
 		index = len(n.ports)
 		n.ports = append(n.ports, nil)
 	}
-	p := &Port{network: n, name: name, index: fdb.Port(index), mtu: n.cfg.MTU}
+	p := &Port{
+		network: n, name: name, index: fdb.Port(index), mtu: n.cfg.MTU,
+		bpdus: newBucket(bpduRate, bpduRate), reports: newBucket(reportRate, reportRate),
+	}
 	n.ports[index] = p
 	p.setPolicy(policy)
 	n.fdb.SetPort(p.index, p.limits())
@@ -169,6 +172,7 @@ func (n *Network) RemovePort(name string) {
 	}
 	p.detach()
 	n.leaveTree(p)
+	n.forgetListeners(p)
 	n.ports[p.index] = nil
 	n.swap()
 	n.grace() // a worker that still knows the port must not learn for it

@@ -127,15 +127,17 @@ func (w *worker) forward(s *snapshot, f *frame.Frame) Verdict {
 	if !ok {
 		return VLANDenied
 	}
+	var echo *ingress
+	if in.uplink {
+		echo = w.echo(s, f, vid)
+	}
 	if in.guarded {
-		if v := w.guard(in, f, vid); v.IsDrop() {
+		if v := w.guard(s, in, f, vid, echo == nil); v.IsDrop() {
 			return v
 		}
 	}
-	if in.uplink {
-		if e := w.echo(s, f, vid); e != nil {
-			return w.route(s, e, f, vid)
-		}
+	if echo != nil {
+		return w.route(s, echo, f, vid)
 	}
 	if v := w.learn(f, vid); v.IsDrop() {
 		return v
@@ -179,27 +181,40 @@ func tooLong(f *frame.Frame, max int) bool {
 func (w *worker) reserved(s *snapshot, f *frame.Frame) Verdict {
 	switch {
 	case s.stp && f.Dst() == bpduGroup && !f.Tag.Present():
-		return w.punt(w.network.bpdus, f, 0)
+		return w.punt(w.network.bpdus, w.port.bpdus, f, 0)
+	case s.stp && f.Dst() == bpduGroup:
+		return ReservedGroup // else it could leave as a BPDU where its tag goes
 	case s.wire:
 		return Forwarded
 	}
 	return ReservedGroup
 }
 
-// guard applies what is set on few ports only.
-func (w *worker) guard(in *ingress, f *frame.Frame, vid uint16) Verdict {
+// guard applies what is set on few ports only. learn says that the frame is to
+// be learned.
+func (w *worker) guard(s *snapshot, in *ingress, f *frame.Frame, vid uint16, learn bool) Verdict {
 	switch {
 	case in.rate != nil && !in.rate.pass(w.time, f.Len()):
 		return RateLimited
 	case len(in.sources) > 0 && !slices.Contains(in.sources, f.Src()):
 		return SourceDenied
-	case in.blocked && in.learns:
+	case in.shares && w.isOutside(s, f, vid):
+		return AddressOutside
+	case in.blocked && in.learns && learn:
 		w.learn(f, vid)
 		return STPBlocked
 	case in.blocked:
 		return STPBlocked
 	}
 	return Forwarded
+}
+
+// isOutside reports whether the source of a frame has lately been heard at the
+// uplink. What came from there was no echo, so the station is out there: a port
+// must not take its address, whose own frames would count as echoes then.
+func (w *worker) isOutside(s *snapshot, f *frame.Frame, vid uint16) bool {
+	at, age, known := w.network.fdb.Seen(vid, f.Src(), w.now)
+	return known && at == s.uplink && age <= echoTime
 }
 
 // echo returns what may become of a frame that has come in by the uplink,
@@ -253,16 +268,17 @@ func (w *worker) route(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 // policy queues a frame for the one port that its destination is at, if it may
 // go there from here.
 func (w *worker) policy(s *snapshot, in *ingress, f *frame.Frame, vid uint16, out fdb.Port) Verdict {
+	if in.leaves(out) && in.detour.has(out) {
+		out = s.uplink
+	}
 	switch {
-	case in.reach.has(out):
+	case in.leaves(out) && in.reach.has(out):
 		return w.unicast(s, f, vid, out)
-	case in.detour.has(out) && s.uplink != noPort:
-		return w.unicast(s, f, vid, s.uplink)
 	case in.barred != Forwarded:
 		return in.barred
-	case out == w.port.index:
+	case out == in.self:
 		return SamePort
-	case s.out[out].blocked:
+	case s.has(out) && s.out[out].blocked:
 		return STPBlocked
 	}
 	return PortIsolated
@@ -283,7 +299,7 @@ func (w *worker) flood(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 		v = in.barred
 	}
 	for _, out := range in.flood {
-		if w.egress(s, f, vid, out) {
+		if in.leaves(out) && w.egress(s, f, vid, out) {
 			v = Flooded
 		}
 	}

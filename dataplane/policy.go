@@ -59,42 +59,48 @@ func (p Policy) equal(q Policy) bool {
 		p.Ingress == q.Ingress && p.Egress == q.Egress && p.STP == q.STP
 }
 
-// The three functions below are the whole forwarding policy. Snapshots hold
-// their answers as sets, so that no worker asks.
+// class is what the policies of two ports can differ in as far as it matters to
+// whom their frames may go. There are few classes, however many ports.
+type class struct {
+	mode     Mode
+	uplink   bool
+	isolated bool
+}
 
-// mayReach reports whether frames from one port may leave by another, or by
-// the same one.
-func (p *Policy) mayReach(out *Policy) bool {
+func (p *Policy) class() class { return class{p.Mode, p.Uplink, p.Isolated} }
+
+// The three functions below, of two different ports, are the whole forwarding
+// policy. Snapshots hold their answers as sets, so that no worker asks.
+
+// mayReach reports whether frames from one port may leave by another.
+func (c class) mayReach(out class) bool {
 	switch {
-	case p == out:
-		return p.Hairpin
-	case p.Isolated && out.Isolated:
+	case c.isolated && out.isolated:
 		return false
-	case p.Uplink || out.Uplink:
+	case c.uplink || out.uplink:
 		return true
 	}
-	return p.Mode == Bridge && out.Mode == Bridge
+	return c.mode == Bridge && out.mode == Bridge
 }
 
 // mustDetour reports whether frames for a station at another port go to the
 // uplink, for the relay behind it to send them back.
-func (p *Policy) mustDetour(out *Policy) bool {
-	return p != out && !p.Uplink && !out.Uplink && (p.Mode != Bridge || out.Mode != Bridge) &&
-		!(p.Isolated && out.Isolated)
+func (c class) mustDetour(out class) bool {
+	return !c.uplink && !out.uplink && (c.mode != Bridge || out.mode != Bridge) && !(c.isolated && out.isolated)
 }
 
-// mayReturn reports whether a frame that port p has sent, and that comes back
-// by the uplink, may go to port out. A port in bridge mode has got straight from
-// another what it should have; one in VEPA mode has not. Nothing returns to
-// where it came from (macvlan_multicast_rx in the kernel).
-func (p *Policy) mayReturn(out *Policy) bool {
+// mayReturn reports whether a frame that one port has sent, and that comes back
+// by the uplink, may go to another. A port in bridge mode has got straight from
+// another what it should have; one in VEPA mode has not (macvlan_multicast_rx in
+// the kernel).
+func (c class) mayReturn(out class) bool {
 	switch {
-	case p == out || out.Uplink || p.Isolated && out.Isolated:
+	case out.uplink || c.isolated && out.isolated:
 		return false
-	case out.Mode == VEPA:
-		return p.Mode == VEPA || p.Mode == Bridge
-	case out.Mode == Bridge:
-		return p.Mode == VEPA
+	case out.mode == VEPA:
+		return c.mode == VEPA || c.mode == Bridge
+	case out.mode == Bridge:
+		return c.mode == VEPA
 	}
 	return false
 }

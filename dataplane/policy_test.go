@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/stp"
 )
 
 // flags are policies beside the mode, as the rows below write them.
@@ -159,6 +160,36 @@ func TestNoEchoOfAGonePort(t *testing.T) {
 	l.check("the station of b too", l.u, broadcast, mac("b"), "")
 }
 
+// The way to the uplink is no way where the uplink may not be reached.
+func TestDetourNeedsTheUplink(t *testing.T) {
+	l := newPolicyLab(t, "vepa isolated", "vepa", "uplink isolated")
+	l.check("an isolated uplink", l.a, l.b.mac, l.a.mac, "")
+	l.a.drops(PortIsolated, 1)
+
+	cfg := l.net.Config()
+	cfg.STP = treeConfig
+	l.net.Reconfigure(cfg, map[string]Policy{"a": {Mode: VEPA, STP: stp.PortConfig{Edge: stp.EdgeYes}}, "b": {Mode: VEPA, STP: stp.PortConfig{Edge: stp.EdgeYes}}, "u": {Uplink: true, STP: stp.PortConfig{Edge: stp.EdgeNo}}})
+	l.drain(l.a, l.b, l.u)
+	l.check("a blocked uplink", l.a, l.b.mac, l.a.mac, "")
+	l.a.drops(STPBlocked, 1)
+}
+
+// A blocked uplink that learns takes no address of an echo.
+func TestLearningEcho(t *testing.T) {
+	l := newPolicyLab(t, "vepa", "vepa", "uplink")
+	cfg := l.net.Config()
+	cfg.STP = treeConfig
+	l.net.Reconfigure(cfg, map[string]Policy{"u": {Uplink: true, STP: stp.PortConfig{Edge: stp.EdgeNo}}})
+	for range 100 {
+		if l.net.tick(); treeState(l.u) == stp.Learning {
+			break
+		}
+	}
+	l.send(l.u, ethernet(broadcast, l.a.mac, "back again"))
+	l.u.drops(STPBlocked, 1)
+	l.stillAt(l.a)
+}
+
 // A mode that needs an uplink reaches nobody without one.
 func TestNoUplink(t *testing.T) {
 	for _, mode := range []string{"vepa", "private", "passthrough"} {
@@ -170,18 +201,21 @@ func TestNoUplink(t *testing.T) {
 }
 
 // A station that has moved to the wire is believed once it could not be an echo
-// any more. So a forged address does not keep its owner off.
+// any more, and one that is out there keeps its address.
 func TestEchoTime(t *testing.T) {
 	l := newPolicyLab(t, "private", "private", "uplink")
-	l.check("a forged address", l.a, l.b.mac, mac("w"), "u")
+	l.check("an address of nobody", l.a, l.b.mac, mac("w"), "u")
 	l.check("its owner, too early", l.u, l.b.mac, mac("w"), "")
 	f := ethernet(l.b.mac, mac("w"), "its owner")
 	eventually(t, func() bool { l.send(l.u, f); return l.b.receives(f) }, func() { t.Error("the owner is not believed") })
+	l.check("a forged address", l.a, l.b.mac, mac("w"), "")
+	l.a.drops(AddressOutside, 1)
 	for _, e := range l.net.FDB() {
 		if e.MAC == mac("w") && e.Port != "u" {
 			t.Errorf("entry %+v", e)
 		}
 	}
+	eventually(t, func() bool { l.send(l.a, f); return l.u.receives(f) }, func() { t.Error("a station that came from the wire is not believed") })
 	// A static entry is as good as one that was just heard.
 	if err := l.net.AddStatic(0, mac("pin"), "a"); err != nil {
 		t.Fatal(err)

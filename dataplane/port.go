@@ -29,7 +29,8 @@ type Port struct {
 	ingressRate, egressRate *policer
 	storm                   *stormGuard
 
-	waiting atomic.Int32 // messages of the port in inboxes
+	waiting        atomic.Int32 // messages of the port in inboxes
+	bpdus, reports *bucket      // how many more it may send to them
 }
 
 // Policy returns what the port's frames may do.

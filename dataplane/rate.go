@@ -59,14 +59,22 @@ func (b *bucket) take(now int64, n int) bool {
 	}
 }
 
+// empty reports whether a bucket has nothing to give.
+func (b *bucket) empty(now int64) bool { return b.full.Load()-now >= b.depth }
+
 // policer is a Rate at work.
 type policer struct {
 	average *bucket
 	peak    *bucket // nil without one
 }
 
-// peakBurst is the depth of the bucket for the peak rate: one super-frame.
-const peakBurst = frame.MaxLen
+// The bucket of the peak rate holds what that carries in peakTime, in seconds,
+// and peakBurst bytes at the least: a super-frame and one more. A sender that is
+// held to it still sends in bursts.
+const (
+	peakTime  = 0.05
+	peakBurst = 2 * frame.MaxLen
+)
 
 func newPolicer(r Rate) *policer {
 	if r.Average == 0 {
@@ -74,14 +82,15 @@ func newPolicer(r Rate) *policer {
 	}
 	p := &policer{average: newBucket(r.Average, 8*uint64(max(r.Burst, 1)))}
 	if r.Peak != 0 {
-		p.peak = newBucket(r.Peak, 8*peakBurst)
+		p.peak = newBucket(r.Peak, max(8*peakBurst, uint64(float64(r.Peak)*peakTime)))
 	}
 	return p
 }
 
-// pass reports whether a frame of n bytes may pass.
+// pass reports whether a frame of n bytes may pass. One that may not takes
+// nothing from either bucket, but for two workers at once.
 func (p *policer) pass(now int64, n int) bool {
-	return p.peak.take(now, 8*n) && p.average.take(now, 8*n)
+	return !p.average.empty(now) && p.peak.take(now, 8*n) && p.average.take(now, 8*n)
 }
 
 // stormGuard is a Storm at work; the buckets without a limit are nil.

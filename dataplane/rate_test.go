@@ -102,19 +102,34 @@ func TestPeak(t *testing.T) {
 			n++
 		}
 	}
-	// 80 Mbit/s for half a second are 5000 frames, and one super-frame ahead.
-	if n < 5000 || n > 5000+peakBurst/size+2 {
-		t.Errorf("%d frames passed in half a second, want 5000 and little more", n)
+	// 80 Mbit/s for half a second are 5000 frames, and those of 50 ms ahead.
+	if n < 5000+450 || n > 5000+502 {
+		t.Errorf("%d frames passed in half a second, want 5500", n)
 	}
-	at, n := seconds(10), 0
-	for p.pass(at, size) {
+	slow := newPolicer(Rate{Average: 8e3, Burst: 10e6, Peak: 8e3})
+	n = 0
+	for slow.pass(seconds(10), size) {
 		n++
 	}
 	if n != peakBurst/size+1 {
-		t.Errorf("%d frames passed at once, want those of one super-frame", n)
+		t.Errorf("%d frames passed at once, want those of two super-frames", n)
 	}
 	if newPolicer(Rate{Burst: 5, Peak: 5}) != nil {
 		t.Error("a policer without a rate")
+	}
+}
+
+// What the average refuses is not charged to the peak.
+func TestRefusedIsFree(t *testing.T) {
+	p := newPolicer(Rate{Average: 8e6, Burst: 1000, Peak: 16e6})
+	n := 0
+	for now := 0.0; now < 1; now += 1e-5 { // a hundred times the average offered
+		if p.pass(seconds(now), 1000) {
+			n++
+		}
+	}
+	if n < 990 {
+		t.Errorf("%d frames passed in a second, the average is 1000", n)
 	}
 }
 

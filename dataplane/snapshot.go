@@ -35,10 +35,11 @@ const noPort fdb.Port = fdb.MaxPorts
 
 // ingress is a port as the place where frames come in: what they may do.
 type ingress struct {
-	reach  portSet    // the ports by which they may leave
-	flood  []fdb.Port // those of them that can take frames now
-	detour portSet    // the ports whose stations they reach by way of the uplink
-	direct fdb.Port   // passthrough: where all of them go; else noPort
+	self    fdb.Port // the port itself, which frames do not leave by
+	hairpin bool     // unless this is set
+
+	routes          // shared with other ports
+	direct fdb.Port // passthrough: where all frames go; else noPort
 
 	// barred is why a frame may not leave by a port that reach lacks; Forwarded
 	// where it is for policy to tell.
@@ -50,10 +51,22 @@ type ingress struct {
 	sources []frame.MAC
 	blocked bool // by the spanning tree
 	learns  bool // in spite of that
+	shares  bool // the uplink, whose addresses are not to be taken
 
 	uplink bool // echoes are looked for
 	storm  *stormGuard
 }
+
+// routes is where frames may go. All ports of a class have the same, themselves
+// included: see ingress.leaves.
+type routes struct {
+	reach  portSet    // the ports by which they may leave
+	flood  []fdb.Port // those of them that can take frames now
+	detour portSet    // the ports whose stations they reach by way of the uplink
+}
+
+// leaves reports whether a frame may leave by a port of its routes.
+func (in *ingress) leaves(out fdb.Port) bool { return out != in.self || in.hairpin }
 
 // egress is a port as the place where frames leave. A port without I/O takes
 // none.
@@ -79,6 +92,16 @@ func newPortSet(n int) portSet { return make(portSet, (n+63)/64) }
 
 func (s portSet) add(p fdb.Port) { s[p/64] |= 1 << (p % 64) }
 
+// meets reports whether two sets have a port in common.
+func (s portSet) meets(t portSet) bool {
+	for i := range min(len(s), len(t)) {
+		if s[i]&t[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (s portSet) has(p fdb.Port) bool { return int(p/64) < len(s) && s[p/64]&(1<<(p%64)) != 0 }
 
 // build makes the snapshot of the network's present state. n.mu is held.
@@ -99,19 +122,30 @@ func (n *Network) build() *snapshot {
 			continue
 		}
 		s.out[i] = p.egress(s.maxLen)
-		s.vlans = s.vlans || p.policy.VLAN.Members != nil
+		s.vlans = s.vlans || p.policy.VLAN.Tagged != nil
 		s.timed = s.timed || p.ingressRate != nil || p.egressRate != nil || p.storm != nil
 		reflective = reflective || p.policy.Mode == VEPA || p.policy.Mode == Private
 		if p.policy.Uplink {
 			s.uplink = p.index
 		}
 	}
+	reflective = reflective && s.uplink != noPort
+	known := map[class]routes{}
 	for i, p := range n.ports {
-		if p != nil {
-			s.in[i] = n.ingress(p)
+		if p == nil {
+			continue
+		}
+		c := p.policy.class()
+		if _, ok := known[c]; !ok {
+			known[c] = n.routes(c)
+		}
+		s.in[i] = p.ingress(known[c])
+		s.in[i].direct = n.direct(p)
+		if reflective && !p.policy.Uplink {
+			s.in[i].shares, s.in[i].guarded = true, true
 		}
 	}
-	if reflective && s.uplink != noPort {
+	if reflective {
 		n.reflect(s)
 	}
 	return s
@@ -124,10 +158,10 @@ func (p *Port) egress(maxLen int) egress {
 	}
 }
 
-// ingress describes what frames from port p may do. n.mu is held.
-func (n *Network) ingress(p *Port) ingress {
+// ingress describes what frames from port p may do. network.mu is held.
+func (p *Port) ingress(r routes) ingress {
 	in := ingress{
-		direct:  noPort,
+		self: p.index, hairpin: p.policy.Hairpin, routes: r, direct: noPort,
 		vlans:   p.policy.VLAN,
 		rate:    p.ingressRate,
 		sources: p.policy.Security.Sources,
@@ -136,32 +170,49 @@ func (n *Network) ingress(p *Port) ingress {
 		learns:  p.tree.learns(),
 	}
 	in.guarded = in.rate != nil || len(in.sources) > 0 || in.blocked
-	in.reach, in.flood = n.portsWhere(func(out *Port) bool {
-		return p.policy.mayReach(&out.policy) && out.tree.forwards()
-	})
-	in.detour, _ = n.portsWhere(func(out *Port) bool { return p.policy.mustDetour(&out.policy) })
+	return in
+}
+
+// routes returns where frames from ports of a class may go. n.mu is held.
+func (n *Network) routes(c class) routes {
+	r := routes{}
+	r.reach, r.flood = n.portsWhere(func(out *Port) bool { return c.mayReach(out.policy.class()) && out.tree.forwards() })
+	r.detour, _ = n.portsWhere(func(out *Port) bool { return c.mustDetour(out.policy.class()) })
+	return r
+}
+
+// direct returns the other end of the wire that a passthrough port and the
+// uplink are, noPort where p is no end of one. n.mu is held.
+func (n *Network) direct(p *Port) fdb.Port {
+	if p.policy.Mode != Passthrough && !p.policy.Uplink {
+		return noPort
+	}
 	for _, out := range n.ports {
-		if out != nil && out != p && (p.policy.Mode == Passthrough && out.policy.Uplink ||
+		if out != nil && out.tree.forwards() && (p.policy.Mode == Passthrough && out.policy.Uplink ||
 			p.policy.Uplink && out.policy.Mode == Passthrough) {
-			in.direct = out.index
+			return out.index
 		}
 	}
-	return in
+	return noPort
 }
 
 // reflect makes the echoes of s. n.mu is held.
 func (n *Network) reflect(s *snapshot) {
-	s.in[s.uplink].uplink = true
+	uplink := &s.in[s.uplink]
+	uplink.uplink = true
+	known := map[class]routes{}
 	s.echoes = make([]ingress, len(n.ports))
 	for i, p := range n.ports {
 		if p == nil {
 			continue
 		}
-		e := &s.echoes[i]
-		e.direct, e.barred, e.storm = noPort, Reflected, s.in[s.uplink].storm
-		e.reach, e.flood = n.portsWhere(func(out *Port) bool {
-			return p.policy.mayReturn(&out.policy) && out.tree.forwards()
-		})
+		c := p.policy.class()
+		if _, ok := known[c]; !ok {
+			var r routes
+			r.reach, r.flood = n.portsWhere(func(out *Port) bool { return c.mayReturn(out.policy.class()) && out.tree.forwards() })
+			known[c] = r
+		}
+		s.echoes[i] = ingress{self: p.index, routes: known[c], direct: noPort, barred: Reflected, storm: uplink.storm}
 	}
 }
 
@@ -169,7 +220,7 @@ func (n *Network) reflect(s *snapshot) {
 // I/O. n.mu is held.
 func (n *Network) portsWhere(test func(*Port) bool) (portSet, []fdb.Port) {
 	set := newPortSet(len(n.ports))
-	var open []fdb.Port
+	open := make([]fdb.Port, 0, len(n.ports))
 	for i, p := range n.ports {
 		if p == nil || !test(p) {
 			continue

@@ -209,8 +209,15 @@ func TestBPDUs(t *testing.T) {
 	if st, _ := host.port.STP(); st.State != stp.Forwarding {
 		t.Errorf("malformed BPDUs have changed the port: %+v", st)
 	}
-	host.send(tagged(stp.AppendFrame(nil, host.mac, []byte{0, 0, 0, 0}), 5))
-	host.drops(ReservedGroup, 1)
+	// With a tag it is none, not even where such frames pass: it could lose the
+	// tag on its way.
+	for i, wire := range []bool{false, true} {
+		cfg := l.nets[0].Config()
+		cfg.ForwardReserved = wire
+		l.nets[0].Reconfigure(cfg, nil)
+		host.send(tagged(stp.AppendFrame(nil, host.mac, []byte{0, 0, 0, 0}), 0))
+		host.drops(ReservedGroup, uint64(i+1))
+	}
 
 	l.nets[0].Reconfigure(l.nets[0].Config(), map[string]Policy{"host0": {STP: stp.PortConfig{Edge: stp.EdgeYes, BPDUGuard: true}}})
 	l.once("a guard alone")
@@ -233,7 +240,7 @@ func TestSpanningTreeLearns(t *testing.T) {
 	n := l.network("tree", cfg)
 	a := l.stationWith(n, "a", frame.CapAll, Policy{STP: stp.PortConfig{Edge: stp.EdgeNo}})
 	b := l.stationWith(n, "b", frame.CapAll, Policy{STP: stp.PortConfig{Edge: stp.EdgeYes}})
-	state := func() stp.State { st, _ := a.port.STP(); return st.State }
+	state := func() stp.State { return treeState(a) }
 	f := ethernet(broadcast, a.mac, "hello")
 	a.send(f)
 	a.drops(STPBlocked, 1)
@@ -259,4 +266,22 @@ func TestSpanningTreeLearns(t *testing.T) {
 	l.drain(b)
 	a.send(f)
 	b.expect(f)
+}
+
+func treeState(s *station) stp.State {
+	st, _ := s.port.STP()
+	return st.State
+}
+
+// A guest's flood of BPDUs costs no more than so many of them.
+func TestBPDUFlood(t *testing.T) {
+	l := newTreeLab(t)
+	host := l.hosts[0]
+	for range 20 * bpduRate {
+		host.send(stp.AppendFrame(nil, host.mac, []byte{0, 0, 0, 0x80}))
+	}
+	eventually(t, func() bool { return host.port.counters.rxFrames.Load() == 20*bpduRate }, func() { t.Error("frames are missing") })
+	if n := host.port.Stats().Drops[ServiceFull]; n < 10*bpduRate { // a slow machine earns more
+		t.Errorf("%d of %d dropped", n, 20*bpduRate)
+	}
 }

@@ -36,6 +36,9 @@ const (
 	MACLimit
 	// StickyMAC: the source belongs to another port for good.
 	StickyMAC
+	// AddressOutside: the source has just been heard at the uplink, and ports
+	// in VEPA or private mode keep it from moving that fast.
+	AddressOutside
 	// STPBlocked: the spanning tree keeps the port from forwarding.
 	STPBlocked
 	// BadBPDU: a BPDU that is not well-formed. It was Consumed before.
@@ -94,6 +97,7 @@ var verdictNames = [numVerdicts]string{
 	SourceDenied:      "source-denied",
 	MACLimit:          "mac-limit",
 	StickyMAC:         "sticky-mac",
+	AddressOutside:    "address-outside",
 	STPBlocked:        "stp-blocked",
 	BadBPDU:           "bad-bpdu",
 	BadGroupMessage:   "bad-group-message",

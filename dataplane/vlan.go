@@ -16,10 +16,10 @@ type VLANs struct {
 	// the one whose frames leave without. 0: such frames are dropped.
 	Native uint16
 
-	// Members are the VLANs whose frames pass; nil for a transparent port.
-	// A set is shared and never changed; two ports with the same VLANs should
-	// have the same one.
-	Members *VLANSet
+	// Tagged are the VLANs whose frames may come in with a tag, and leave so
+	// unless theirs is the native one. It is empty for an access port, nil for
+	// a transparent one. A set is shared and never changed.
+	Tagged *VLANSet
 }
 
 // VLANSet is a set of VLAN ids, 1-4094.
@@ -37,8 +37,8 @@ func (s *VLANSet) Has(id uint16) bool { return s[id/64&63]&(1<<(id%64)) != 0 }
 
 // equal reports whether two ports have the same VLANs.
 func (v VLANs) equal(o VLANs) bool {
-	return v.Native == o.Native && (v.Members == o.Members ||
-		v.Members != nil && o.Members != nil && *v.Members == *o.Members)
+	return v.Native == o.Native && (v.Tagged == o.Tagged ||
+		v.Tagged != nil && o.Tagged != nil && *v.Tagged == *o.Tagged)
 }
 
 // classify returns the VLAN that a frame belongs to when it comes in by a port
@@ -48,7 +48,7 @@ func (v *VLANs) classify(f *frame.Frame) (uint16, bool) {
 	if f.Tag.TPID == frame.TypeVLAN {
 		vid = f.Tag.VID()
 	}
-	if v.Members == nil {
+	if v.Tagged == nil {
 		return vid, vid != reservedVID
 	}
 	if f.Tag.TPID == frame.TypeQinQ {
@@ -57,7 +57,7 @@ func (v *VLANs) classify(f *frame.Frame) (uint16, bool) {
 	if vid == 0 {
 		return v.Native, v.Native != 0
 	}
-	return vid, v.Members.Has(vid)
+	return vid, v.Tagged.Has(vid)
 }
 
 // reservedVID must not be carried in a tag (802.1Q-2022 table 9-2).
@@ -85,16 +85,18 @@ func (o *forms) reset() { o.used = 0 }
 // by a port with these VLANs; nil where it does not.
 func (o *forms) of(f *frame.Frame, vid uint16, v *VLANs) *frame.Frame {
 	switch {
-	case v.Members == nil && vid == 0:
+	case v.Tagged == nil && vid == 0:
 		return f
-	case v.Members == nil:
+	case v.Tagged == nil:
 		return o.withTag(f, vid)
-	case !v.Members.Has(vid):
+	case vid == 0:
 		return nil
 	case vid == v.Native:
 		return o.withoutTag(f)
+	case v.Tagged.Has(vid):
+		return o.withTag(f, vid)
 	}
-	return o.withTag(f, vid)
+	return nil
 }
 
 func (o *forms) withTag(f *frame.Frame, vid uint16) *frame.Frame {
@@ -109,9 +111,14 @@ func (o *forms) withTag(f *frame.Frame, vid uint16) *frame.Frame {
 	return o.tagged
 }
 
+// withoutTag returns nil for a frame that has another C-tag below the first: that
+// one would come to light, and carry the frame into a VLAN of its sender's choice.
 func (o *forms) withoutTag(f *frame.Frame) *frame.Frame {
 	if !f.Tag.Present() {
 		return f
+	}
+	if f.EtherType() == frame.TypeVLAN {
+		return nil
 	}
 	if o.untagged == nil {
 		o.untagged = o.view(f)

@@ -71,8 +71,6 @@ func (t *Table) move(s *store, id slotID, v, want value) Result {
 	case ps.full():
 		t.stats.Denied++
 		return Denied
-	case ps.Sticky:
-		want = want.as(Sticky)
 	case ps.count >= t.portLimit:
 		t.evict(s, p)
 	}

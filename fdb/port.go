@@ -8,8 +8,9 @@ type PortConfig struct {
 	Max int
 
 	// Sticky nails what is learned at the port to it: such an entry neither
-	// ages nor moves, and survives a flush. A port so set needs a Max, or it
-	// fills the table.
+	// ages nor moves, and survives a flush. An address that comes from another
+	// port is not nailed, or one forged frame would take it for good. A port
+	// so set needs a Max, or it fills the table.
 	Sticky bool
 }
 
@@ -55,6 +56,9 @@ func (t *Table) nail(p Port) {
 	s := t.store.Load()
 	for l := &t.ports[p].dynamic; l.head != 0; {
 		t.fix(s, l.head, value(s.at(l.head).value.Load()).as(Sticky))
+	}
+	if n := bucketsFor(t.limit, t.fixed()); n > len(s.buckets) {
+		t.rebuild(n)
 	}
 }
 

@@ -2,6 +2,7 @@ package fdb
 
 import (
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -50,14 +51,18 @@ func TestMax(t *testing.T) {
 // TestSticky: what is learned at a sticky port stays there through everything
 // but its removal.
 func TestSticky(t *testing.T) {
-	tab := New(Config{Ageing: 1e9})
+	tab := New(Config{})
 	tab.Learn(0, mac(1), 1, 0)
 	tab.SetPort(1, PortConfig{Max: 3, Sticky: true}) // nails what is there
 	tab.Learn(0, mac(2), 1, 0)
-	tab.Learn(0, mac(3), 2, 0)
-	if r := tab.Learn(0, mac(3), 1, 0); r != Moved {
+	tab.Learn(0, mac(9), 2, 0)
+	if r := tab.Learn(0, mac(9), 1, 0); r != Moved {
 		t.Errorf("an address moves to the sticky port: %v", r)
 	}
+	if r := tab.Learn(0, mac(9), 2, 0); r != Moved {
+		t.Errorf("it moves back, for what is elsewhere is not nailed: %v", r)
+	}
+	tab.Learn(0, mac(3), 1, 0)
 	for i := 1; i <= 3; i++ {
 		if r := tab.Learn(0, mac(i), 2, 1); r != StickyConflict {
 			t.Errorf("address %d elsewhere: %v, want %v", i, r, StickyConflict)
@@ -70,17 +75,18 @@ func TestSticky(t *testing.T) {
 		t.Errorf("one more: %v, want %v", r, Denied)
 	}
 	tab.FlushPort(1)
+	tab.Reconfigure(Config{Ageing: time.Hour})
 	for now := range uint32(100) {
 		tab.Age(now)
 	}
 	for i := 1; i <= 3; i++ {
 		wantPort(t, tab, 0, mac(i), 1)
 	}
-	if st := tab.Stats(); st.Sticky != 3 || st.Dynamic != 0 || st.Conflicts != 3 {
-		t.Errorf("%+v, want 3 sticky, 3 conflicts", st)
+	if st := tab.Stats(); st.Sticky != 3 || st.Dynamic != 1 || st.Conflicts != 3 {
+		t.Errorf("%+v, want 3 sticky, 1 dynamic, 3 conflicts", st)
 	}
 	for _, e := range tab.Entries(100) {
-		if e.Kind != Sticky || e.Age != 0 {
+		if e.MAC != mac(9) && (e.Kind != Sticky || e.Age != 0) {
 			t.Errorf("entry %+v, want a sticky one without age", e)
 		}
 	}
@@ -117,6 +123,21 @@ func TestStickyGrow(t *testing.T) {
 		wantPort(t, tab, 0, mac(i), 1)
 	}
 	check(t, tab)
+	// So it does for those that are nailed later.
+	for i := range DefaultLimit {
+		tab.Learn(1, mac(i), 2, 0)
+	}
+	tab.Reconfigure(Config{Limit: DefaultLimit})
+	for i := range DefaultLimit {
+		tab.Learn(1, mac(i), 2, 0)
+	}
+	size := len(tab.store.Load().buckets)
+	tab.SetPort(2, PortConfig{Max: DefaultLimit, Sticky: true})
+	if len(tab.store.Load().buckets) <= size {
+		t.Error("the table has not grown")
+	}
+	check(t, tab)
+	tab.RemovePort(2)
 	tab.SetPort(1, PortConfig{Max: 10, Sticky: true})
 	if st := tab.Stats(); st.Sticky != 10 {
 		t.Errorf("%d sticky entries after the maximum was lowered to 10", st.Sticky)

@@ -15,6 +15,7 @@ type domainKey struct {
 // Times are those at which something ends, unless they say otherwise.
 type domain struct {
 	domainKey
+	opener uint16        // the port that it is there for; MaxPorts for none
 	heard  time.Duration // when the last message was
 	groups int
 
@@ -62,12 +63,27 @@ func (s *Snooper) domain(vlan uint16, family Family) *domain {
 	d := s.domains[k]
 	if d == nil {
 		d = &domain{
-			domainKey: k, heard: s.now, startup: robustness,
+			domainKey: k, opener: MaxPorts, heard: s.now, startup: robustness,
 			routers: map[uint16]time.Duration{}, open: map[uint16]time.Duration{},
 		}
 		s.ownTimes(d)
 		s.domains[k] = d
 	}
+	return d
+}
+
+// open returns the domain that a message has come in, nil where its port has
+// opened as many as it may.
+func (s *Snooper) open(port uint16, k domainKey) *domain {
+	if d := s.domains[k]; d != nil {
+		return d
+	}
+	if s.opened[port] >= MaxPortDomains {
+		return nil
+	}
+	s.opened[port]++
+	d := s.domain(k.vlan, k.family)
+	d.opener = port
 	return d
 }
 
@@ -247,6 +263,9 @@ func (s *Snooper) forget(d *domain) {
 	}
 	if d.restrict {
 		s.stale.page(d)
+	}
+	if d.opener < MaxPorts {
+		s.opened[d.opener]--
 	}
 	delete(s.domains, d.domainKey)
 }

@@ -16,6 +16,11 @@ const (
 	// So it takes four ports to use up MaxGroups.
 	MaxPortGroups = 1024
 
+	// MaxPortDomains is the number of VLANs, those of IPv4 and IPv6 apart, in
+	// which a port can make the Snooper ask hosts by its messages alone. In
+	// others, nothing is restricted.
+	MaxPortDomains = 64
+
 	// DefaultInterval, MinInterval and MaxInterval bound Config.Interval.
 	DefaultInterval = 125 * time.Second // RFC 3376 clause 8.2
 	MinInterval     = 2 * time.Second
@@ -81,6 +86,7 @@ type Snooper struct {
 
 	groups [shardCount]map[key]*group
 	joined [MaxPorts]uint16 // memberships by port
+	opened [MaxPorts]uint16 // domains that are there for its messages, by port
 	stats  Stats
 
 	table *Table // as of the last call of Table
@@ -159,7 +165,11 @@ func (s *Snooper) Receive(port, vlan uint16, f *frame.Frame, now time.Duration) 
 	if kind == Querier && f.Src() == s.cfg.Address {
 		return // our own, come back from a reflective relay
 	}
-	d := s.domain(vlan, m.family)
+	d := s.open(port, domainKey{vlan, m.family})
+	if d == nil {
+		s.stats.Refused++
+		return
+	}
 	d.heard = s.now
 	switch kind {
 	case Querier:

@@ -16,7 +16,7 @@ type Stats struct {
 	Queries uint64 // received, from others
 	Reports uint64 // received, leaves included
 	Sent    uint64 // queries of this querier
-	Refused uint64 // joins that found no room
+	Refused uint64 // joins, and messages of VLANs, that found no room
 }
 
 // Group is a group that hosts have joined, for people to read.

@@ -70,18 +70,16 @@ func rateOf(r config.Rate) dataplane.Rate {
 	return dataplane.Rate{Average: r.Average, Peak: r.Peak, Burst: r.Burst}
 }
 
-// vlansOf makes an access port a trunk of one VLAN that is native.
 func vlansOf(v config.VLAN) dataplane.VLANs {
 	if v.Access == 0 && len(v.Trunk) == 0 {
 		return dataplane.VLANs{}
 	}
 	set := new(dataplane.VLANSet)
 	if v.Access != 0 {
-		set.Add(v.Access, v.Access)
-		return dataplane.VLANs{Native: v.Access, Members: set}
+		return dataplane.VLANs{Native: v.Access, Tagged: set}
 	}
 	for _, r := range v.Trunk {
 		set.Add(r.First, r.Last)
 	}
-	return dataplane.VLANs{Native: v.Native, Members: set}
+	return dataplane.VLANs{Native: v.Native, Tagged: set}
 }

@@ -220,8 +220,8 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 	for _, n := range p.changeNetworks {
 		old := *d.running.Network(n.Name)
 		list = append(list, step{
-			do:   func() error { return d.changeNetwork(old, n) },
-			undo: func() { _ = d.changeNetwork(n, old) },
+			do:   func() error { return d.setNetwork(n.Name, early(&old, &n)) },
+			undo: func() { _ = d.setNetwork(n.Name, networkConfig(&old)) },
 		})
 	}
 	for _, c := range p.add {
@@ -252,28 +252,48 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 			undo: func() { _ = d.pin(n.Name, n.FDB.Static, before) },
 		})
 	}
+	// Last, as it cannot fail: what ports may do, and what a network forgets
+	// when it changes, is not touched by a change that is refused.
+	for _, n := range p.changeNetworks {
+		list = append(list, step{do: func() error {
+			d.sw.Network(n.Name).Reconfigure(networkConfig(&n), policies(&n))
+			return nil
+		}})
+	}
 	return list
 }
 
-// changeNetwork changes a network's settings, what its ports may do, and the
-// MTU of its interfaces.
-func (d *Daemon) changeNetwork(from, to config.Network) error {
-	d.sw.Network(to.Name).Reconfigure(networkConfig(&to), policies(&to))
-	if from.MTU == to.MTU {
+// early returns of a network's next settings what has to come before its ports:
+// the MTU, and a spanning tree, as a port to come may close a loop.
+func early(old, next *config.Network) dataplane.NetworkConfig {
+	cfg := networkConfig(old)
+	cfg.MTU = next.MTU
+	if next.STP.Enabled {
+		cfg.STP, cfg.Address = networkConfig(next).STP, next.MAC
+	}
+	return cfg
+}
+
+// setNetwork changes a network's settings, and the MTU of its interfaces.
+func (d *Daemon) setNetwork(name string, cfg dataplane.NetworkConfig) error {
+	n := d.sw.Network(name)
+	was := n.Config()
+	n.Reconfigure(cfg, nil)
+	if was.MTU == cfg.MTU {
 		return nil
 	}
 	var changed []*attachment
 	for key, a := range d.attachments {
-		if key.network != to.Name {
+		if key.network != name {
 			continue
 		}
 		changed = append(changed, a)
-		if err := a.setMTU(to.MTU); err != nil {
+		if err := a.setMTU(cfg.MTU); err != nil {
 			for _, a := range changed {
-				_ = a.setMTU(from.MTU)
+				_ = a.setMTU(was.MTU)
 			}
-			d.sw.Network(to.Name).Reconfigure(networkConfig(&from), policies(&from))
-			return fmt.Errorf("network %q: port %q: %w", key.network, key.port, err)
+			n.Reconfigure(was, nil)
+			return fmt.Errorf("network %q: port %q: %w", name, key.port, err)
 		}
 	}
 	return nil
