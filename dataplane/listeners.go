@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/weft/weft/snooping"
@@ -116,6 +117,14 @@ func (n *Network) Listeners() []Listener {
 		}
 	}
 	return list
+}
+
+// Restricts reports whether multicast is kept from ports in some VLAN yet: see
+// package snooping about when.
+func (n *Network) Restricts() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.snooper != nil && slices.ContainsFunc(n.snooper.Status(), func(s snooping.Status) bool { return s.Restricted })
 }
 
 // Groups returns the number of multicast groups that hosts have joined.

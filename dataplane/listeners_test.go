@@ -57,8 +57,14 @@ func TestListeners(t *testing.T) {
 	if got := l.net.Listeners()[0]; got.Port != "b" || got.VLAN != 0 || got.Group.String() != "239.1.2.3" || got.Expires <= 0 {
 		t.Errorf("listener %+v", got)
 	}
+	if l.net.Restricts() {
+		t.Error("restricts before anybody could answer")
+	}
 	l.sleep(8 * time.Second)
 	l.net.tick() // restricts from now on
+	if !l.net.Restricts() {
+		t.Error("does not restrict")
+	}
 	l.drain(a, b, c)
 	a.send(f)
 	b.expect(f)

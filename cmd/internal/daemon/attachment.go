@@ -12,6 +12,7 @@ import (
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/ports/netdev"
+	"github.com/weft/weft/stp"
 )
 
 // retryEvery is how often a port that is not up looks at its interface, beside
@@ -35,6 +36,7 @@ type attachment struct {
 	nudges chan struct{}
 	quit   chan struct{}
 	done   chan struct{}
+	tree   treeReport // of keep alone
 
 	mu     sync.Mutex // guards what follows, and dev
 	state  string     // one of api's
@@ -115,8 +117,32 @@ func (a *attachment) keep() {
 			if a.stale() {
 				a.follow()
 			}
+			a.reportTree()
 		}
 	}
+}
+
+// reportTree logs what has become of the port in the spanning tree since the last
+// look, and when a guard keeps it out.
+func (a *attachment) reportTree() {
+	st, ok := a.port.STP()
+	now := treeReport{st.State, st.Role, st.Inconsistent}
+	if !ok || now == a.tree {
+		return
+	}
+	a.tree = now
+	if st.Inconsistent != "" {
+		a.log.Warn("spanning tree keeps the port out", "reason", st.Inconsistent)
+		return
+	}
+	a.log.Info("spanning tree", "state", st.State, "role", st.Role)
+}
+
+// treeReport is what was logged last of a port's part in the spanning tree.
+type treeReport struct {
+	state        stp.State
+	role         stp.Role
+	inconsistent string
 }
 
 // stale reports whether the interface is worth a look without a notification:

@@ -14,6 +14,7 @@ import (
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/ports/netdev"
+	"github.com/weft/weft/stp"
 )
 
 // config returns the running configuration, which nobody changes.
@@ -50,6 +51,7 @@ func (d *Daemon) Status() api.Status {
 		if builtin && n.Name == config.DefaultNetwork {
 			s.Notes = append(s.Notes, fmt.Sprintf("network %q runs isolated: this version has no gateway, DHCP or NAT yet; its ports reach each other and nothing else", n.Name))
 		}
+		s.Notes = append(s.Notes, d.guardNotes(n.Name)...)
 		for _, p := range n.Ports {
 			if note := hostAddressNote(n.Name, p); note != "" {
 				s.Notes = append(s.Notes, note)
@@ -64,6 +66,27 @@ func fastpathReason(flag string) string {
 		return "switched off by --fastpath=off"
 	}
 	return "this version switches in user space only"
+}
+
+// guardNotes tells of the ports that a guard of the spanning tree keeps out.
+func (d *Daemon) guardNotes(network string) []string {
+	var notes []string
+	n := d.sw.Network(network)
+	if n == nil {
+		return nil
+	}
+	for _, p := range n.Ports() {
+		if st, _ := p.STP(); st.Inconsistent != "" {
+			notes = append(notes, fmt.Sprintf("port %s/%s carries no frames: %s", network, p.Name(), guardText[st.Inconsistent]))
+		}
+	}
+	return notes
+}
+
+var guardText = map[string]string{
+	stp.InconsistentBPDUGuard: "a BPDU came in, and stp.bpdu_guard has shut it until its link comes again",
+	stp.InconsistentRootGuard: "a better root of the spanning tree is offered there, which stp.root_guard refuses",
+	stp.InconsistentSelfLoop:  "what it sends comes back to it",
 }
 
 // hostAddressNote warns of a raw port whose interface the host still believes
@@ -278,10 +301,14 @@ func (d *Daemon) AddFDB(network string, spec api.FDBSpec) error {
 		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: %w", network, err))
 	}
 	return d.change(func(c *config.Config) error {
-		if _, err := findPort(c, network, spec.Port); err != nil {
+		p, err := findPort(c, network, spec.Port)
+		if err != nil {
 			return err
 		}
 		n := c.Network(network)
+		if spec.VLAN == 0 {
+			spec.VLAN = max(p.VLAN.Access, p.VLAN.Native) // where its untagged frames are
+		}
 		if isPinned(n, mac, spec.VLAN) {
 			return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %s in VLAN %d has a static entry already: remove it first", network, mac, spec.VLAN))
 		}
