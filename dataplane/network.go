@@ -26,6 +26,10 @@ type NetworkConfig struct {
 	STP      STPConfig
 	Snooping SnoopingConfig
 
+	// Reflective says that the relay behind the uplink sends back what is for
+	// other ports here (IEEE 802.1Qbg). Ports in VEPA or private mode imply it.
+	Reflective bool
+
 	// ForwardReserved treats 01:80:c2:00:00:00-0f as any other group.
 	ForwardReserved bool
 }
@@ -102,8 +106,12 @@ func (n *Network) Reconfigure(cfg NetworkConfig, policies map[string]Policy) {
 	}
 	n.joinTree(changed)
 	n.configureSnooping()
+	was := n.snapshot.Load()
 	n.swap()
 	n.grace()
+	if s := n.snapshot.Load(); was.echoes == nil && s.echoes != nil {
+		n.fdb.FlushPort(s.uplink) // what it has learned may be echoes
+	}
 	for _, p := range changed {
 		n.fdb.SetPort(p.index, p.limits())
 	}

@@ -236,6 +236,25 @@ func TestStormOfEchoes(t *testing.T) {
 	}
 }
 
+// A relay that reflects is told of, or implied by a mode. What the uplink had
+// learned from it before is forgotten.
+func TestReflective(t *testing.T) {
+	l := newPolicyLab(t, "bridge", "bridge", "uplink")
+	l.check("taken for a move", l.u, broadcast, l.a.mac, "ab")
+	cfg := l.net.Config()
+	cfg.Reflective = true
+	l.net.Reconfigure(cfg, nil)
+	l.check("at home again", l.a, broadcast, l.a.mac, "bu")
+	l.check("an echo of a bridge port", l.u, broadcast, l.a.mac, "")
+	l.stillAt(l.a)
+	cfg.Reflective = false
+	l.net.Reconfigure(cfg, nil)
+	l.check("taken for a move", l.u, broadcast, l.a.mac, "ab")
+	l.net.Reconfigure(cfg, map[string]Policy{"b": {Mode: VEPA}})
+	l.check("at home again", l.a, broadcast, l.a.mac, "u")
+	l.check("an echo for a port in VEPA mode", l.u, broadcast, l.a.mac, "b")
+}
+
 // Without a port in such a mode the uplink learns as any other port.
 func TestUplinkOfABridgeLearns(t *testing.T) {
 	l := newPolicyLab(t, "bridge", "bridge", "uplink")

@@ -25,8 +25,8 @@ type snapshot struct {
 	snoop  bool     // IGMP and MLD decide where multicast goes
 
 	// echoes stands in for the uplink's ingress when a frame comes back that a
-	// port has sent, by the index of that port. It is nil unless some port is
-	// in a mode that counts on a reflective relay (IEEE 802.1Qbg) out there.
+	// port has sent, by the index of that port. It is nil where no reflective
+	// relay is out there.
 	echoes []ingress
 }
 
@@ -116,7 +116,7 @@ func (n *Network) build() *snapshot {
 		stp:      n.bridge != nil,
 		snoop:    n.snooper != nil,
 	}
-	reflective := false
+	reflective := n.cfg.Reflective
 	for i, p := range n.ports {
 		if p == nil {
 			continue
