@@ -55,8 +55,8 @@ type Output struct {
 
 	// Flush holds the ports whose dynamic entries in the filtering database
 	// are stale (17.19.7), in the order of their numbers. They go at once,
-	// also where the neighbours speak STP: to age them fast instead (7.9.2 of
-	// 802.1D-1998) saves nothing that floods longer than a lookup.
+	// also where a neighbour speaks STP and 7.9.2 would be content to have them
+	// age faster.
 	Flush []PortID
 
 	// BPDUs are to be sent in this order.
@@ -91,7 +91,13 @@ func New(c Config) *Bridge {
 func (b *Bridge) Configure(c Config) Output {
 	versions := b.config.ForceSTP
 	b.configure(c)
-	b.reselect = true
+	was := b.rootPort
+	b.selectRoles()
+	if was != nil && b.rootPort == nil {
+		// A bridge that was made the root has agreed, on its former root port,
+		// to a tree that it now leaves. That port has to ask first.
+		b.setReRootTree()
+	}
 	if b.config.ForceSTP != versions {
 		for _, p := range b.ports {
 			p.checkRSTP()
@@ -101,7 +107,6 @@ func (b *Bridge) Configure(c Config) Output {
 	for _, p := range b.ports {
 		// A wait under the old delay is never longer than one under the new.
 		p.fdWhile = min(p.fdWhile, b.listenDelay())
-		p.rrWhile = min(p.rrWhile, b.fwdDelay())
 	}
 	return b.finish()
 }
@@ -112,8 +117,8 @@ func (b *Bridge) configure(c Config) {
 	b.times = times{
 		maxAge: seconds(b.config.MaxAge),
 		hello:  seconds(b.config.Hello),
-		// Others are never told to wait for less than the standard allows,
-		// also where this bridge does not wait at all.
+		// Others are never told to wait for less than can be configured, also
+		// where this bridge does not wait at all.
 		forwardDelay: max(seconds(b.config.ForwardDelay), minDelay),
 	}
 }
@@ -145,18 +150,17 @@ func (b *Bridge) RemovePort(id PortID) Output {
 	return out
 }
 
-// Up says that the link of a port came up. It also ends what a BPDU guard did
-// if the link went down in between, and only then.
+// Up says that the link of a port came up.
 func (b *Bridge) Up(id PortID) Output {
 	p := b.port(id)
 	if p == nil || p.up {
 		return Output{}
 	}
-	p.up, p.guarded = true, false
+	p.up = true
 	return b.finish()
 }
 
-// Down says that the link of a port went down.
+// Down says that the link of a port went down. It ends what a BPDU guard did.
 func (b *Bridge) Down(id PortID) Output {
 	p := b.port(id)
 	if p == nil || !p.up {
@@ -214,7 +218,7 @@ func (b *Bridge) port(id PortID) *port {
 // not needed.
 //
 // The bound is for an error in this package only: no transition that the
-// tests know makes more than some ten rounds. What it leaves undone is done in
+// tests know takes ten rounds. What it leaves undone is done in
 // the next second.
 func (b *Bridge) settle() (rounds int) {
 	for rounds = range maxRounds {

@@ -33,8 +33,9 @@ const (
 	txHoldCount = 6 // BPDUs per port and second, and in one burst; table 17-1
 	maxRounds   = 100
 
-	// The ranges of what a BPDU carries, in seconds. Those of 802.1D-2004
-	// table 17-1, but for hello, where other bridges allow 10.
+	// The ranges of what a BPDU carries, in seconds: those of table 17-1, and
+	// what other bridges permit beyond it. The standard has hellos of at most 2,
+	// and forward delays of at least 4.
 	minHello, maxHello = 1, 10
 	minAge, maxAge     = 6, 40
 	minDelay, maxDelay = 2, 30

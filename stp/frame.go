@@ -9,13 +9,13 @@ import (
 const (
 	headerLen = 14   // addresses and length
 	llcLen    = 3    // DSAP, SSAP, control
-	llcSAP    = 0x42 // of the spanning tree protocols (table 7-9)
+	llcSAP    = 0x42 // of the spanning tree protocols (7.12.3)
 	llcUI     = 0x03 // unnumbered information
 	minFrame  = 60
 )
 
 // GroupAddress returns the address that bridges listen to: the Bridge Group
-// Address (table 7-10), which no bridge forwards.
+// Address (7.12.3), which no bridge forwards.
 func GroupAddress() frame.MAC { return frame.MAC{0x01, 0x80, 0xc2} }
 
 // AppendFrame appends an untagged Ethernet frame with a BPDU to dst, padded to

@@ -27,7 +27,6 @@ func (p *port) begin() {
 	p.heard = false
 	p.operEdge = p.config.Edge == EdgeYes
 	p.helloWhen, p.txCount = 0, 0
-	p.disputed = false
 	p.rcvdTc, p.rcvdTcn, p.rcvdTcAck, p.tcProp = false, false, false, false
 }
 
@@ -83,8 +82,13 @@ func (p *port) recordProposal(m *message) {
 	p.proposed = p.proposed || m.has(flagProposal)
 }
 
-// recordAgreement is 17.21.9.
+// recordAgreement is 17.21.9, with one condition more: who agrees must know the
+// root that this port told of last. An answer to an older proposal may still be
+// on its way, and says nothing about the new tree.
 func (p *port) recordAgreement(m *message) (changed bool) {
+	if m.vector.root != p.priority.root {
+		return false
+	}
 	agreed := m.has(flagAgreement) && !p.b.config.ForceSTP
 	changed = agreed != p.agreed || agreed && p.proposing
 	p.agreed = agreed
@@ -94,10 +98,10 @@ func (p *port) recordAgreement(m *message) (changed bool) {
 
 // recordDispute is the state INFERIOR_DESIGNATED: two ports want to be
 // designated. Where the other one already learns, it does not hear this one,
-// and this one has to give way; the effect is that of 802.1Q (13.29.16), as
+// and this one has to give way; the effect is that of the later 802.1Q, as
 // what 802.1D-2004 writes in 17.21.10 would take a dispute for an agreement.
 //
-// The answer is not in the standard of 2004 but in that of 1998 (8.6.1.3.3). A
+// The answer is not in the standard of 2004 but in that of 1998 (8.6.1). A
 // bridge whose link came up later than this one hears so at once, and not at
 // the next hello, who is the root.
 func (p *port) recordDispute(m *message) {
@@ -118,6 +122,6 @@ func (p *port) updtRcvdInfoWhile() {
 // setTcFlags is 17.21.17.
 func (p *port) setTcFlags(m *message) bool {
 	p.rcvdTc = p.rcvdTc || m.has(flagTC)
-	p.rcvdTcAck = p.rcvdTcAck || m.has(flagTCAck) && m.kind == typeConfig
+	p.rcvdTcAck = p.rcvdTcAck || m.has(flagTCAck)
 	return p.rcvdTc || p.rcvdTcAck
 }

@@ -1,6 +1,6 @@
 package stp
 
-// State is what a port does with frames (17.5 and 7.4). BPDUs pass in each.
+// State is what a port does with frames (7.4). BPDUs pass in each.
 type State uint8
 
 const (
@@ -13,7 +13,7 @@ func (s State) String() string {
 	return [...]string{"discarding", "learning", "forwarding"}[s]
 }
 
-// Role is the part of a port in the tree (17.3.1).
+// Role is the part of a port in the tree (17.7).
 type Role uint8
 
 const (
@@ -85,7 +85,7 @@ type port struct {
 	received, sent, malformed uint64
 }
 
-// newPort returns a port that is down, as BEGIN leaves it (17.16).
+// newPort returns a port that is down, as BEGIN leaves it (17.18.1).
 func newPort(b *Bridge, number PortID) *port {
 	p := &port{b: b, number: number, newInfo: true, synced: true}
 	p.checkRSTP()

@@ -79,7 +79,7 @@ func (p *port) adopt() {
 	if p.role == p.selected {
 		return
 	}
-	p.role = p.selected
+	p.role, p.disputed = p.selected, false
 	if p.role != RoleRoot && p.role != RoleDesignated {
 		p.learn, p.forward = false, false
 	}

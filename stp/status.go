@@ -9,7 +9,8 @@ type Status struct {
 	RootCost uint32 // of the path to the root, 0 where this bridge is the root
 	RootPort PortID // 0 where this bridge is the root
 
-	// What the root wants of all; Hello is that of this bridge.
+	// MaxAge and ForwardDelay are those of the root, except that ForwardDelay
+	// is 0 where this bridge does not wait. Hello is that of this bridge.
 	Hello, MaxAge, ForwardDelay time.Duration
 
 	// TopologyChanges counts the periods in which the topology changed;

@@ -28,8 +28,8 @@ func (p *port) rest() bool {
 	return true
 }
 
-// stepAgree answers a proposal on a root, alternate or backup port (figures
-// 17-21 and 17-23): first no other port may be part of a loop, then this one
+// stepAgree answers a proposal on a root, alternate or backup port (17.29.2,
+// 17.29.4): first no other port may be part of a loop, then this one
 // agrees.
 func (p *port) stepAgree() bool {
 	switch {
@@ -45,7 +45,7 @@ func (p *port) stepAgree() bool {
 	return true
 }
 
-// stepRoot is figure 17-21. A new root port forwards at once if no former one
+// stepRoot is 17.29.2. A new root port forwards at once if no former one
 // still does: that other one either waits for rrWhile, or stops because of
 // reRoot.
 func (p *port) stepRoot() bool {
@@ -70,7 +70,7 @@ func (p *port) stepRoot() bool {
 	return true
 }
 
-// stepDesignated is figure 17-22. The proposal comes before anything that
+// stepDesignated is 17.29.3. The proposal comes before anything that
 // forwards: without a delay, a neighbour would never be asked.
 func (p *port) stepDesignated() bool {
 	recent := p.reRoot && p.rrWhile > 0 // was the root port a moment ago
@@ -103,14 +103,14 @@ func (p *port) mustDiscard(recent bool) bool {
 	return !p.operEdge && (p.sync && !p.synced || recent || p.disputed || p.held())
 }
 
-// setSyncTree is 17.21.15.
+// setSyncTree is 17.21.14.
 func (b *Bridge) setSyncTree() {
 	for _, p := range b.ports {
 		p.sync = true
 	}
 }
 
-// setReRootTree is 17.21.16.
+// setReRootTree is 17.21.15.
 func (b *Bridge) setReRootTree() {
 	for _, p := range b.ports {
 		p.reRoot = true

@@ -28,7 +28,7 @@ func (id BridgeID) String() string {
 	return fmt.Sprintf("%04x.%012x", id.Priority(), uint64(id)&(1<<48-1))
 }
 
-// vector is a spanning tree priority vector (17.5) without the receiving port.
+// vector is a spanning tree priority vector (17.6) without the receiving port.
 type vector struct {
 	root   BridgeID
 	cost   uint32
