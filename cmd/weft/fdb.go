@@ -84,11 +84,15 @@ func vlanCell(vlan uint16) string {
 
 func newFDBAddCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:               "add NETWORK MAC PORT",
-		Short:             "Add a static entry",
+		Use:   "add NETWORK MAC PORT",
+		Short: "Add a static entry",
+		Long: "Add a static entry. Without --vlan it belongs to the VLAN in which the port's\n" +
+			"untagged frames are: its vlan.access or vlan.native, else to none.",
+		Example: "  weft fdb add lab 52:54:00:00:00:01 vm1\n" +
+			"  weft fdb add lab 52:54:00:00:00:01 vm1 --vlan 20",
 		ValidArgsFunction: a.completeNames,
 	}
-	vlan := cmd.Flags().Uint16("vlan", 0, "VLAN, 0-4094; 0 means untagged")
+	vlan := cmd.Flags().Uint16("vlan", 0, "VLAN, 1-4094 (default that of the port's untagged frames)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.client().AddFDB(cmd.Context(), args[0], api.FDBSpec{MAC: args[1], VLAN: *vlan, Port: args[2]})
 	}
@@ -102,7 +106,7 @@ func newFDBDeleteCommand(a *app) *cobra.Command {
 		Short:             "Remove a static or dynamic entry",
 		ValidArgsFunction: a.completeNames,
 	}
-	vlan := cmd.Flags().Uint16("vlan", 0, "VLAN, 0-4094; 0 means untagged")
+	vlan := cmd.Flags().Uint16("vlan", 0, "VLAN as \"weft fdb list\" shows it, 0-4094; 0 means untagged")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.client().RemoveFDB(cmd.Context(), args[0], args[1], *vlan)
 	}

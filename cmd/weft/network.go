@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -52,12 +53,16 @@ func newNetworkShowCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.print(cmd.OutOrStdout(), n, func(t *table) { fillNetwork(t, n) })
+		ports, err := a.client().Ports(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return out.print(cmd.OutOrStdout(), n, func(t *table) { fillNetwork(t, n, ports) })
 	}
 	return cmd
 }
 
-func fillNetwork(t *table, n api.Network) {
+func fillNetwork(t *table, n api.Network, ports []api.Port) {
 	ageing := "never"
 	if n.FDB.AgeingSeconds > 0 {
 		ageing = humanSeconds(n.FDB.AgeingSeconds)
@@ -65,6 +70,7 @@ func fillNetwork(t *table, n api.Network) {
 	t.field("Network", n.Name)
 	t.field("Forward", n.Forward)
 	t.field("Uplink", n.Uplink)
+	t.field("Wire", wireText(n, ports))
 	t.field("MAC", n.MAC)
 	t.field("MTU", n.MTU)
 	t.field("Reserved groups", reservedText(n))
@@ -75,6 +81,19 @@ func fillNetwork(t *table, n api.Network) {
 	t.field("FDB evicted", n.FDB.Evicted)
 	fillTree(t, n.STP)
 	t.field("Snooping", snoopingText(n.Snooping))
+	if n.STP.Enabled {
+		fillTreePorts(t, ports)
+	}
+}
+
+// wireText names the two ends where a passthrough port makes a wire of its
+// network.
+func wireText(n api.Network, ports []api.Port) string {
+	i := slices.IndexFunc(ports, func(p api.Port) bool { return p.Mode == api.ModePassthrough })
+	if i < 0 || n.Uplink == "" {
+		return ""
+	}
+	return ports[i].Name + " - " + n.Uplink
 }
 
 // reservedText says which frames between neighbours on one cable cross.
@@ -108,6 +127,21 @@ func fillTree(t *table, s api.NetworkSTP) {
 	t.field("Topology changes", s.TopologyChanges)
 }
 
+// fillTreePorts adds a table of the parts that ports have in the spanning tree.
+func fillTreePorts(t *table, ports []api.Port) {
+	if len(ports) == 0 {
+		return
+	}
+	t.gap()
+	t.row("PORT", "ROLE", "STATE", "COST", "PRIORITY", "PROTOCOL")
+	for _, p := range ports {
+		if s := p.STP; s != nil {
+			state := joinSet(named{s.State, s.State != ""}, named{s.Inconsistent, s.Inconsistent != ""})
+			t.row(p.Name, s.Role, state, s.Cost, s.Priority, s.Protocol)
+		}
+	}
+}
+
 func snoopingText(s api.NetworkSnooping) string {
 	if !s.Enabled {
 		return "off"
@@ -116,5 +150,10 @@ func snoopingText(s api.NetworkSnooping) string {
 	if s.Querier {
 		asks = "queries every " + humanSeconds(int64(s.IntervalSeconds))
 	}
-	return fmt.Sprintf("on, %s, %s", asks, count(uint64(s.Groups), "group"))
+	return joinSet(
+		named{"on", true},
+		named{asks, true},
+		named{s.State, s.State != ""},
+		named{count(s.Groups, "group"), true},
+	)
 }

@@ -78,6 +78,9 @@ func (t *table) field(name string, value any) {
 	}
 }
 
+// gap adds an empty line: what follows has columns of its own.
+func (t *table) gap() { io.WriteString(t.w, "\n") }
+
 // humanBytes rounds a number of bytes to two or three digits.
 func humanBytes(n uint64) string {
 	const units = "KMGTPE"

@@ -80,6 +80,20 @@ func TestFieldLeavesOutWhatIsEmpty(t *testing.T) {
 	}
 }
 
+// What stands before and after a gap is aligned by itself.
+func TestGap(t *testing.T) {
+	var out strings.Builder
+	err := (&output{format: choice{value: "table"}}).print(&out, nil, func(t *table) {
+		t.field("A long name", 1)
+		t.gap()
+		t.row("A", "B")
+		t.row("aa", "")
+	})
+	if want := "A long name:   1\n\nA    B\naa   -\n"; err != nil || out.String() != want {
+		t.Errorf("%v\ngot:\n%swant:\n%s", err, out.String(), want)
+	}
+}
+
 type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left") }

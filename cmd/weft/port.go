@@ -38,7 +38,7 @@ func newPortListCommand(a *app) *cobra.Command {
 			t.row("NETWORK", "PORT", "TYPE", "MODE", "INTERFACE", "STATE",
 				"RX-FRAMES", "RX-BYTES", "TX-FRAMES", "TX-BYTES", "DROPS")
 			for _, p := range ports {
-				t.row(p.Network, p.Name, p.Type, modeCell(p), p.Interface, p.State,
+				t.row(p.Network, p.Name, p.Type, modeCell(p), p.Interface, stateCell(p),
 					p.RX.Frames, humanBytes(p.RX.Bytes), p.TX.Frames, humanBytes(p.TX.Bytes), dropsOf(p))
 			}
 		})
@@ -52,6 +52,18 @@ func modeCell(p api.Port) string {
 		return "uplink"
 	}
 	return p.Mode
+}
+
+// stateCell adds to a state what else keeps frames from a port that is up.
+func stateCell(p api.Port) string {
+	if p.State != api.StateUp || p.STP == nil {
+		return p.State
+	}
+	why := p.STP.Inconsistent
+	if why == "" && p.STP.State != api.TreeForwarding {
+		why = p.STP.State
+	}
+	return joinSet(named{p.State, true}, named{why, why != ""})
 }
 
 // optional returns the only argument, or "" without one.
@@ -94,7 +106,7 @@ func fillPort(t *table, p api.Port) {
 	t.field("Network", p.Network)
 	t.field("Port", p.Name)
 	t.field("Type", p.Type)
-	t.field("Mode", p.Mode)
+	t.field("Mode", modeText(p))
 	t.field("Flags", flagsText(p))
 	t.field("State", state)
 	t.field("Interface", p.Interface)
@@ -118,7 +130,7 @@ func fillPort(t *table, p api.Port) {
 func fillPolicy(t *table, p api.Port) {
 	t.field("VLANs", vlanText(p.VLAN))
 	if p.STP != nil {
-		t.field("Spanning tree", treeText(*p.STP))
+		t.field("Spanning tree", treeText(p))
 		t.field("Tree settings", treeSettings(*p.STP))
 	}
 	if p.Security.MaxMACs > 0 {
@@ -134,8 +146,15 @@ func fillPolicy(t *table, p api.Port) {
 	t.field("Rate out", rateText(p.Rate.Egress))
 }
 
+func modeText(p api.Port) string {
+	if p.Uplink {
+		return p.Mode + " (uplink)"
+	}
+	return p.Mode
+}
+
 func flagsText(p api.Port) string {
-	return joinSet(named{"uplink", p.Uplink}, named{"hairpin", p.Hairpin}, named{"isolated", p.Isolated})
+	return joinSet(named{"hairpin", p.Hairpin}, named{"isolated", p.Isolated})
 }
 
 type named struct {
@@ -166,16 +185,19 @@ func vlanText(v *api.PortVLAN) string {
 	return "trunk " + strings.Join(v.Trunk, ",")
 }
 
-// treeText says what the spanning tree has made of a port, and how a port that
-// a guard keeps out comes back.
-func treeText(s api.PortSTP) string {
+// treeText says what the spanning tree has made of a port, and how one that is
+// kept out comes back. The port has its part in a tree.
+func treeText(p api.Port) string {
+	s := p.STP
 	why := s.Protocol
 	switch s.Inconsistent {
 	case "":
 	case api.GuardBPDU:
-		why = "bpdu-guard: a BPDU came in; take the link down and up, or set stp.bpdu_guard=false"
+		why = fmt.Sprintf("bpdu-guard: a BPDU came in; out until its link comes again, or: weft port set %s %s stp.bpdu_guard=false", p.Network, p.Name)
 	case api.GuardRoot:
 		why = "root-guard: a better root is behind this port; it comes back when that falls silent"
+	case api.SelfLoop:
+		why = "self-loop: what it sends comes back to it"
 	default:
 		why = s.Inconsistent
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,11 +44,11 @@ func TestPolicyOfAPort(t *testing.T) {
 			[]string{"VLANs: trunk 10,20-30, native 10"}},
 		{"forwarding", api.Port{STP: tree(func(s *api.PortSTP) { s.Role, s.State, s.Protocol = "designated", "forwarding", "rstp" })},
 			[]string{"VLANs: all, as they are", "Spanning tree: designated, forwarding (rstp)"}},
-		{"bpdu guard", api.Port{STP: tree(func(s *api.PortSTP) {
+		{"bpdu guard", api.Port{Network: "lab", Name: "vm1", STP: tree(func(s *api.PortSTP) {
 			s.Role, s.State, s.Protocol, s.BPDUGuard, s.Inconsistent = "disabled", "discarding", "rstp", true, api.GuardBPDU
 		})}, []string{
 			"VLANs: all, as they are",
-			"Spanning tree: disabled, discarding (bpdu-guard: a BPDU came in; take the link down and up, or set stp.bpdu_guard=false)",
+			"Spanning tree: disabled, discarding (bpdu-guard: a BPDU came in; out until its link comes again, or: weft port set lab vm1 stp.bpdu_guard=false)",
 			"Tree settings: BPDU guard",
 		}},
 		{"root guard", api.Port{STP: tree(func(s *api.PortSTP) {
@@ -57,6 +58,15 @@ func TestPolicyOfAPort(t *testing.T) {
 			"Spanning tree: designated, discarding (root-guard: a better root is behind this port; it comes back when that falls silent)",
 			"Tree settings: root guard",
 		}},
+		{"self-loop", api.Port{STP: tree(func(s *api.PortSTP) {
+			s.Role, s.State, s.Protocol, s.Inconsistent = "backup", "discarding", "rstp", api.SelfLoop
+		})}, []string{
+			"VLANs: all, as they are",
+			"Spanning tree: backup, discarding (self-loop: what it sends comes back to it)",
+		}},
+		{"of a later daemon", api.Port{STP: tree(func(s *api.PortSTP) {
+			s.Role, s.State, s.Protocol, s.Inconsistent = "backup", "discarding", "rstp", "tired"
+		})}, []string{"VLANs: all, as they are", "Spanning tree: backup, discarding (tired)"}},
 		{"tree settings", api.Port{STP: &api.PortSTP{Edge: "true", Priority: 0, Cost: 1}},
 			[]string{"VLANs: all, as they are", "Tree settings: edge true, priority 0, cost 1"}},
 		{"limits", api.Port{
@@ -81,10 +91,9 @@ func TestPolicyOfAPort(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for want, p := range map[string]api.Port{
-		"":                          {},
-		"uplink":                    {Uplink: true},
-		"isolated":                  {Isolated: true},
-		"uplink, hairpin, isolated": {Uplink: true, Hairpin: true, Isolated: true},
+		"":                  {Uplink: true},
+		"isolated":          {Isolated: true},
+		"hairpin, isolated": {Uplink: true, Hairpin: true, Isolated: true},
 	} {
 		if got := flagsText(p); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -96,6 +105,42 @@ func TestModeCell(t *testing.T) {
 	for want, p := range map[string]api.Port{"vepa": {Mode: "vepa"}, "uplink": {Mode: "bridge", Uplink: true}} {
 		if got := modeCell(p); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestModeText(t *testing.T) {
+	for want, p := range map[string]api.Port{"vepa": {Mode: "vepa"}, "bridge (uplink)": {Mode: "bridge", Uplink: true}} {
+		got := shown(t, func(tb *table) { fillPort(tb, p) })
+		if !slices.Contains(got, "Mode: "+want) {
+			t.Errorf("no mode %q in %q", want, got)
+		}
+	}
+}
+
+// A list says of a port that is up what else keeps frames from it.
+func TestStateCell(t *testing.T) {
+	in := func(state, inconsistent string) *api.PortSTP {
+		return &api.PortSTP{State: state, Inconsistent: inconsistent}
+	}
+	for _, c := range []struct {
+		port api.Port
+		want string
+	}{
+		{api.Port{State: "up"}, "up"},
+		{api.Port{State: "up", STP: in("", "")}, "up"},
+		{api.Port{State: "up", STP: in("forwarding", "")}, "up"},
+		{api.Port{State: "up", STP: in("discarding", "")}, "up, discarding"},
+		{api.Port{State: "up", STP: in("learning", "")}, "up, learning"},
+		{api.Port{State: "up", STP: in("discarding", api.GuardBPDU)}, "up, bpdu-guard"},
+		{api.Port{State: "up", STP: in("discarding", api.GuardRoot)}, "up, root-guard"},
+		{api.Port{State: "up", STP: in("discarding", api.SelfLoop)}, "up, self-loop"},
+		{api.Port{State: "no-carrier", STP: in("discarding", "")}, "no-carrier"},
+		{api.Port{State: "down", STP: in("discarding", api.GuardBPDU)}, "down"},
+		{api.Port{State: "missing"}, "missing"},
+	} {
+		if got := stateCell(c.port); got != c.want {
+			t.Errorf("%s, %+v: %q, want %q", c.port.State, c.port.STP, got, c.want)
 		}
 	}
 }
@@ -143,11 +188,75 @@ func TestTreeOfANetwork(t *testing.T) {
 	}
 }
 
+func TestPortsOfATree(t *testing.T) {
+	part := func(name, role, state, why string) api.Port {
+		return api.Port{Name: name, STP: &api.PortSTP{
+			Role: role, State: state, Inconsistent: why, Cost: 2000, Priority: 128, Protocol: "rstp",
+		}}
+	}
+	network := api.Network{Name: "lan", STP: api.NetworkSTP{Enabled: true}}
+	ports := []api.Port{
+		part("lan", "root", "forwarding", ""),
+		{Name: "gone", STP: &api.PortSTP{Cost: 4, Priority: 0}},
+		{Name: "simple"},
+		part("vm1", "disabled", "discarding", api.GuardBPDU),
+	}
+	want := "\n" +
+		"PORT   ROLE       STATE                    COST   PRIORITY   PROTOCOL\n" +
+		"lan    root       forwarding               2000   128        rstp\n" +
+		"gone   -          -                        4      0          -\n" +
+		"vm1    disabled   discarding, bpdu-guard   2000   128        rstp\n"
+	show := func(ports []api.Port) string {
+		var out strings.Builder
+		err := (&output{format: choice{value: "table"}}).print(&out, nil, func(tb *table) { fillNetwork(tb, network, ports) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	if got := show(ports); !strings.HasSuffix(got, "\nSnooping:           off\n"+want) {
+		t.Errorf("\n got %s\nwant, at the end, %s", got, want)
+	}
+	if got := show(nil); strings.Contains(got, "PROTOCOL") {
+		t.Errorf("without ports:\n%s", got)
+	}
+	network.STP.Enabled = false
+	if got := show(ports); strings.Contains(got, "PROTOCOL") {
+		t.Errorf("without a tree:\n%s", got)
+	}
+}
+
+func TestWire(t *testing.T) {
+	uplink := api.Port{Name: "wan", Mode: "bridge", Uplink: true}
+	for _, c := range []struct {
+		uplink string
+		ports  []api.Port
+		want   string
+	}{
+		{"", nil, ""},
+		{"wan", []api.Port{{Name: "vm1", Mode: "vepa"}, uplink}, ""},
+		{"wan", []api.Port{uplink, {Name: "vm1", Mode: "passthrough"}}, "vm1 - wan"},
+		{"", []api.Port{{Name: "vm1", Mode: "passthrough"}}, ""}, // the uplink is being taken away
+	} {
+		network := api.Network{Name: "lan", Uplink: c.uplink}
+		if got := wireText(network, c.ports); got != c.want {
+			t.Errorf("%v: %q, want %q", c.ports, got, c.want)
+		}
+		got := shown(t, func(tb *table) { fillNetwork(tb, network, c.ports) })
+		if slices.Contains(got, "Wire: "+c.want) != (c.want != "") {
+			t.Errorf("%v: %q", c.ports, got)
+		}
+	}
+}
+
 func TestSnooping(t *testing.T) {
 	for want, s := range map[string]api.NetworkSnooping{
-		"off":                                 {Querier: true, IntervalSeconds: 125},
-		"on, queries every 2m5s, 1 group":     {Enabled: true, Querier: true, IntervalSeconds: 125, Groups: 1},
-		"on, no queries of its own, 0 groups": {Enabled: true, IntervalSeconds: 125},
+		"off": {Querier: true, IntervalSeconds: 125},
+		"on, queries every 2m5s, restricting, 1 group": {
+			Enabled: true, Querier: true, IntervalSeconds: 125, State: api.SnoopingRestricting, Groups: 1,
+		},
+		"on, no queries of its own, flooding, 0 groups": {Enabled: true, IntervalSeconds: 125, State: api.SnoopingFlooding},
+		"on, no queries of its own, 2 groups":           {Enabled: true, Groups: 2}, // of an earlier daemon
 	} {
 		if got := snoopingText(s); got != want {
 			t.Errorf("%q, want %q", got, want)

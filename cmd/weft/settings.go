@@ -91,7 +91,7 @@ func paths(known []setting) []string {
 // map in one line.
 func settingsHelp(known []setting) string {
 	text := "KEY is one of the configuration file, VALUE as it is written there, a list with\n" +
-		"commas. KEY= takes the default again, and so do all keys below it: \"stp=\".\n\nKeys:"
+		"commas. KEY= resets a key to its default, and so all keys below it: \"stp=\".\n\nKeys:"
 	last := ""
 	for i, s := range known {
 		level := s.path[:strings.LastIndex(s.path, ".")+1]
@@ -212,14 +212,20 @@ func newNetworkSetCommand(a *app) *cobra.Command {
 	}
 }
 
+// vlanHelp is for the one map whose keys exclude each other.
+const vlanHelp = "\n\nA port has vlan.access, or vlan.trunk with or without vlan.native. So whoever sets\n" +
+	"one resets the other: \"vlan.access= vlan.trunk=10,20\" makes a trunk port of an\n" +
+	"access port. \"vlan=\" alone resets all of vlan: the port carries every VLAN again."
+
 func newPortSetCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "set NETWORK PORT " + settingWord + "...",
 		Short: "Change the policy of a port while traffic runs",
 		Long: "Change the policy of a port while traffic runs, all that is given or nothing. It\n" +
-			"stays until it is set again, a configuration is applied, or the daemon ends.\n\n" + settingsHelp(portSettings()),
+			"stays until it is set again, a configuration is applied, or the daemon ends.\n\n" + settingsHelp(portSettings()) + vlanHelp,
 		Example: "  weft port set lab vm1 mode=vepa\n" +
-			"  weft port set lab vm1 vlan.trunk=10,20-30 vlan.native=10\n" +
+			"  weft port set lab vm1 vlan.access=10\n" +
+			"  weft port set lab vm1 vlan.access= vlan.trunk=10,20-30 vlan.native=10\n" +
 			"  weft port set lab vm1 rate.ingress.average=100Mbit storm.broadcast=1000\n" +
 			"  weft port set lab vm1 vlan=",
 		ValidArgsFunction: a.completeNames,

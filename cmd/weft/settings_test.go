@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -98,6 +99,43 @@ func settable(t *testing.T) *config.Config {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// The examples of help are right, and work in their order: so does the step
+// from an access port to a trunk port.
+func TestExamplesOfSettings(t *testing.T) {
+	root := newRootCommand()
+	for _, c := range []struct {
+		command []string
+		named   string // what stands before the settings
+		patch   func(*config.Config, []byte) error
+	}{
+		{[]string{"port", "set"}, "weft port set lab vm1 ", func(c *config.Config, p []byte) error { return c.PatchPort("lab", "vm1", p) }},
+		{[]string{"network", "set"}, "weft network set lab ", func(c *config.Config, p []byte) error { return c.PatchNetwork("lab", p) }},
+	} {
+		cmd, _, err := root.Find(c.command)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := config.Parse("", []byte("networks: {lab: {forward: bridge, uplink: {interface: eth1}, ports: {vm1: {type: tap}}}}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(cmd.Example) {
+			words, ok := strings.CutPrefix(strings.TrimSpace(line), c.named)
+			if !ok {
+				t.Errorf("%q does not begin with %q", line, c.named)
+			}
+			patch, err := parseSettings(strings.Fields(words))
+			if err == nil {
+				err = c.patch(cfg, patch)
+			}
+			cfg.Normalize()
+			if err = cmp.Or(err, config.Validate(cfg)); err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+		}
+	}
 }
 
 var knownHere = regexp.MustCompile(`known here: (.*)`)

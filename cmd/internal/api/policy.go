@@ -19,13 +19,17 @@ type PortSTP struct {
 	State        string `json:"state"`        // discarding, learning or forwarding
 	Role         string `json:"role"`         // root, designated, alternate, backup or disabled
 	Protocol     string `json:"protocol"`     // what it speaks to its neighbour: rstp or stp
-	Inconsistent string `json:"inconsistent"` // GuardBPDU or GuardRoot while one of them keeps the port out
+	Inconsistent string `json:"inconsistent"` // GuardBPDU, GuardRoot or SelfLoop while that keeps the port out
 }
+
+// TreeForwarding is the PortSTP.State of a port that carries frames.
+const TreeForwarding = "forwarding"
 
 // Values of PortSTP.Inconsistent.
 const (
 	GuardBPDU = "bpdu-guard" // a BPDU came; until the link goes down, or the guard is turned off
 	GuardRoot = "root-guard" // a better root is behind the port; until it falls silent
+	SelfLoop  = "self-loop"  // what the port sends comes back to it; until it no longer does
 )
 
 // Security bounds the source addresses of a port.
@@ -79,11 +83,18 @@ type NetworkSTP struct {
 
 // NetworkSnooping says whether multicast goes only to those who asked for it.
 type NetworkSnooping struct {
-	Enabled         bool `json:"enabled"`
-	Querier         bool `json:"querier"`          // it asks who listens where no router does
-	IntervalSeconds int  `json:"interval_seconds"` // between two general queries
-	Groups          int  `json:"groups"`           // groups with a listener, counted in each VLAN
+	Enabled         bool   `json:"enabled"`
+	Querier         bool   `json:"querier"`          // it asks who listens where no router does
+	IntervalSeconds int    `json:"interval_seconds"` // between two general queries
+	State           string `json:"state"`            // SnoopingFlooding or SnoopingRestricting; empty where Enabled is false
+	Groups          int    `json:"groups"`           // groups with a listener, counted in each VLAN
 }
+
+// Values of NetworkSnooping.State.
+const (
+	SnoopingFlooding    = "flooding"    // groups go everywhere: no querier is known, or its first answers are awaited
+	SnoopingRestricting = "restricting" // groups go to their listeners alone, in one VLAN at least
+)
 
 // Group is one port that has asked for one multicast group.
 type Group struct {

@@ -45,6 +45,9 @@ type NetworkFDB struct {
 	Evicted       uint64 `json:"evicted"`        // entries that gave way at a limit
 }
 
+// ModePassthrough is the Port.Mode of one end of a wire; the uplink is the other.
+const ModePassthrough = "passthrough"
+
 // States of a port.
 const (
 	StateUp        = "up"
@@ -120,7 +123,7 @@ type FDBEntry struct {
 // FDBSpec asks for a static entry.
 type FDBSpec struct {
 	MAC  string `json:"mac"`
-	VLAN uint16 `json:"vlan,omitempty"` // 0-4094
+	VLAN uint16 `json:"vlan,omitempty"` // 0-4094; 0: that of the port's untagged frames
 	Port string `json:"port"`
 }
 

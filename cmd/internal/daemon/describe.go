@@ -40,6 +40,12 @@ func (d *Daemon) describeNetwork(n *config.Network, dn *dataplane.Network) api.N
 			IntervalSeconds: int(seconds(n.Snooping.Interval)), Groups: dn.Groups(),
 		},
 	}
+	switch {
+	case dn.Restricts():
+		v.Snooping.State = api.SnoopingRestricting
+	case n.Snooping.Enabled:
+		v.Snooping.State = api.SnoopingFlooding
+	}
 	if up := n.UplinkPort(); up != nil {
 		v.Uplink = up.Name
 	}

@@ -17,7 +17,7 @@ import (
 
 // Backend implements api.Backend. It starts with a network "lab" of two ports,
 // vm1 (tap, up) and lan (raw, missing), one address behind vm1, and one group
-// that vm1 has asked for.
+// that vm1 has asked for. To every port in a spanning tree a BPDU has come.
 type Backend struct {
 	mu       sync.Mutex
 	networks map[string]*network
@@ -134,7 +134,32 @@ func (n *network) describe(name string) api.Network {
 		v.STP.BridgeID = fmt.Sprintf("%04x.%s", v.STP.Priority, v.MAC)
 		v.STP.RootID = v.STP.BridgeID
 	}
+	if v.Snooping.Enabled {
+		v.Snooping.State = api.SnoopingFlooding
+		if v.Snooping.Querier {
+			v.Snooping.State = api.SnoopingRestricting
+		}
+	}
 	return v
+}
+
+// describePort returns a port with its part in the tree, of which the caller
+// owns all that may change. The lock is held.
+func (n *network) describePort(p api.Port) api.Port {
+	p.Drops = maps.Clone(p.Drops)
+	tree := *p.STP
+	p.STP = &tree
+	if !n.describe(p.Network).STP.Enabled {
+		return p
+	}
+	tree.Role, tree.State, tree.Protocol = "designated", api.TreeForwarding, "rstp"
+	switch {
+	case p.State != api.StateUp:
+		tree.Role, tree.State = "disabled", "discarding"
+	case tree.BPDUGuard:
+		tree.Role, tree.State, tree.Inconsistent = "disabled", "discarding", api.GuardBPDU
+	}
+	return p
 }
 
 // Ports implements api.Backend.
@@ -148,8 +173,7 @@ func (b *Backend) Ports(networkName string) ([]api.Port, error) {
 	var all []api.Port
 	for _, n := range chosen {
 		for _, p := range n.ports {
-			p.Drops = maps.Clone(p.Drops)
-			all = append(all, p)
+			all = append(all, n.describePort(p))
 		}
 	}
 	slices.SortFunc(all, func(a, b api.Port) int {
@@ -170,8 +194,7 @@ func (b *Backend) Port(networkName, name string) (api.Port, error) {
 	if !ok {
 		return api.Port{}, noPort(networkName, name)
 	}
-	p.Drops = maps.Clone(p.Drops)
-	return p, nil
+	return n.describePort(p), nil
 }
 
 // AddPort implements api.Backend. Every port of it is up at once.
