@@ -86,7 +86,8 @@ type Network struct {
 
 // Uplink is a network's way to the L2 network outside.
 type Uplink struct {
-	Interface string // an existing interface, 1-15 bytes; see Network.UplinkPort
+	Interface  string // an existing interface, 1-15 bytes; see Network.UplinkPort
+	Reflective bool   // the relay out there sends back what is for other ports here
 }
 
 // STP is the spanning tree of a network (IEEE 802.1D-2004 clause 17). All
@@ -95,7 +96,7 @@ type STP struct {
 	Enabled      bool
 	Priority     int           // of the bridge, 0-61440 in steps of 4096
 	Hello        time.Duration // between BPDUs, 1s-10s
-	MaxAge       time.Duration // of what a BPDU said, 6s-40s
+	MaxAge       time.Duration // of what a BPDU said, 6s-40s, at least 2*(Hello+1s)
 	ForwardDelay time.Duration // 2s-30s; 0 forwards at once
 }
 
@@ -117,7 +118,7 @@ type FDB struct {
 // StaticEntry pins an address to a port.
 type StaticEntry struct {
 	MAC  frame.MAC
-	VLAN uint16 // 0-4094, 0 for untagged
+	VLAN uint16 // 0-4094, one that Port is in; 0 for untagged
 	Port string // a port of the same network
 }
 

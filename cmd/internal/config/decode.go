@@ -46,7 +46,7 @@ func Load(path string) (*Config, error) {
 
 func decodeNetworks(r *report, n ast.Node, at place, c, _ *Config) {
 	keys := networkKeys()
-	for _, e := range entries(r, n, at) {
+	for _, e := range entries(r, n, at, nil) {
 		if e.key == "" { // no place of its own
 			r.refuseLine(e.line, at, "a network without a name: write one of 1-%d characters", maxName)
 			continue
@@ -61,7 +61,7 @@ func decodeNetworks(r *report, n ast.Node, at place, c, _ *Config) {
 
 func decodePorts(r *report, n ast.Node, at place, into, _ *Network) {
 	keys := portKeys()
-	for _, e := range entries(r, n, at) {
+	for _, e := range entries(r, n, at, nil) {
 		if e.key == "" {
 			r.refuseLine(e.line, at, "a port without a name: write one of 1-%d characters", maxName)
 			continue
@@ -86,10 +86,14 @@ func decodeStatic(r *report, n ast.Node, at place, into, _ *FDB) {
 // decodeMap reads the keys of a map. With def, which holds the defaults, it is
 // a patch of what runs: some keys are closed, and no value means the default.
 func decodeMap[T any](r *report, n ast.Node, at place, keys []key[T], into, def *T) {
-	for _, e := range entries(r, n, at) {
+	known := names(keys)
+	if def != nil {
+		known = names(slices.DeleteFunc(slices.Clone(keys), func(k key[T]) bool { return k.fixed }))
+	}
+	for _, e := range entries(r, n, at, known) {
 		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == e.key })
 		if i < 0 {
-			r.refuseLine(e.line, at, "unknown key %s%s", quoted(e.key), hint(e.key, names(keys)))
+			r.refuseLine(e.line, at, "unknown key %s%s", quoted(e.key), hint(e.key, known))
 			continue
 		}
 		k, in := keys[i], at.sub(e.key)

@@ -102,7 +102,7 @@ func TestDiffPolicy(t *testing.T) {
 ~ port lan/a: vlan.native none -> 10
 ~ port lan/a: stp.edge auto -> true
 ~ port lan/a: rate.ingress.average 1Gbit -> 0
-~ port lan/a: rate.ingress.burst 6250kB -> 0
+~ port lan/a: rate.ingress.burst 31250kB -> 0
 ~ port lan/b: vlan.access none -> 20
 ~ port lan/b: security.sources [02:00:00:00:00:01] -> []
 ~ port lan/b: storm.unknown 0 -> 5`
@@ -117,6 +117,7 @@ func TestDiffSeesEveryValue(t *testing.T) {
 	for key, change := range map[string]func(*Config){
 		"listen":            func(c *Config) { c.Metrics.Listen = "off" },
 		"forward":           func(c *Config) { c.Networks[0].Forward = "x" },
+		"uplink.reflective": func(c *Config) { c.Networks[0].Uplink.Reflective = true },
 		"uplink.interface":  func(c *Config) { c.Networks[0].Uplink.Interface = "x" },
 		"reserved_groups":   func(c *Config) { c.Networks[0].ReservedGroups = "x" },
 		"stp.enabled":       func(c *Config) { c.Networks[0].STP.Enabled = true },

@@ -51,6 +51,7 @@ func networkKeys() []key[Network] {
 func uplinkKeys() []key[Uplink] {
 	return []key[Uplink]{
 		value("interface", labels(), func(u *Uplink) *string { return &u.Interface }),
+		value("reflective", truths(), func(u *Uplink) *bool { return &u.Reflective }),
 	}
 }
 

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"strings"
+
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 )
@@ -13,14 +15,20 @@ type entry struct {
 }
 
 // entries returns the pairs of a map in their order; none for no value at all.
-// Of a key that occurs twice the first is returned.
-func entries(r *report, n ast.Node, at place) []entry {
+// Of a key that occurs twice the first is returned. Known are the keys that
+// belong there, for the message where something else stands; nil for names that
+// the user chooses.
+func entries(r *report, n ast.Node, at place, known []string) []entry {
 	if n == nil || n.Type() == ast.NullType {
 		return nil
 	}
 	m, ok := n.(ast.MapNode)
 	if !ok {
-		r.refuse(at, "%s, where keys with values belong", kind(n))
+		if len(known) > 0 {
+			r.refuse(at, "%s, where keys with values belong: %s", kind(n), strings.Join(known, ", "))
+		} else {
+			r.refuse(at, "%s, where keys with values belong", kind(n))
+		}
 		return nil
 	}
 	var out []entry
@@ -76,10 +84,12 @@ func scalar(r *report, n ast.Node, at place) (string, bool) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		s = n.GetToken().Value
 	case ast.MapNode:
-		if n.GetToken().Type == token.MappingValueType { // it has no braces
-			if joined, ok := joinedText(v.MapRange()); ok {
-				return joined, true
-			}
+		if n.GetToken().Type != token.MappingValueType { // it has braces
+			r.refuse(at, "a map, where a single value belongs: write the value alone, without braces")
+			return "", false
+		}
+		if joined, ok := joinedText(v.MapRange()); ok {
+			return joined, true
 		}
 		r.refuse(at, `a map, where a single value belongs: quote a value that holds ":"`)
 		return "", false

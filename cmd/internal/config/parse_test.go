@@ -55,6 +55,7 @@ networks:
         - {mac: 02:00:00:00:00:02, vlan: 10, port: vm1}
         - {mac: 02-00-00-00-00-01, port: h1}
         - mac: 02:00:00:00:00:03
+          vlan: 10
           port: veth
     ports:
       vm1:
@@ -94,7 +95,7 @@ networks:
 		STP:      PortSTP{Edge: "true", Priority: 0, Cost: 7, RootGuard: true, BPDUGuard: true},
 		Security: Security{MaxMACs: 2, Sticky: true, Sources: []frame.MAC{{2, 0, 0, 0, 0, 0xa}, {2, 0, 0, 0, 0, 0xb}}},
 		Storm:    Storm{1, 2, 3},
-		Rate:     Rates{Rate{100_000_000, 200_000_000, 262_144}, Rate{1_000_000_000, 0, 6_250_000}},
+		Rate:     Rates{Rate{100_000_000, 200_000_000, 262_144}, Rate{1_000_000_000, 0, 31_250_000}},
 	}
 	want := &Config{
 		Metrics: Metrics{Listen: "[::1]:9000"},
@@ -112,7 +113,7 @@ networks:
 				}},
 			},
 			{
-				Name: "lan", Forward: "bridge", MAC: frame.MAC{2, 0, 0, 0, 0, 0xfe}, Uplink: Uplink{"eth1"}, MTU: 9000,
+				Name: "lan", Forward: "bridge", MAC: frame.MAC{2, 0, 0, 0, 0, 0xfe}, Uplink: Uplink{Interface: "eth1"}, MTU: 9000,
 				ReservedGroups: "wire",
 				STP:            STP{Enabled: true, Priority: 4096, Hello: time.Second, MaxAge: 6 * time.Second, ForwardDelay: 2 * time.Second},
 				Snooping:       Snooping{Enabled: true, Interval: 10 * time.Second},
@@ -120,8 +121,8 @@ networks:
 					Ageing: 90 * time.Second, Limit: 100, PortLimit: 10,
 					Static: []StaticEntry{
 						{MAC: frame.MAC{2, 0, 0, 0, 0, 1}, Port: "h1"},
-						{MAC: frame.MAC{2, 0, 0, 0, 0, 3}, Port: "veth"},
 						{MAC: frame.MAC{2, 0, 0, 0, 0, 2}, VLAN: 10, Port: "vm1"},
+						{MAC: frame.MAC{2, 0, 0, 0, 0, 3}, VLAN: 10, Port: "veth"},
 					},
 				},
 				Ports: []Port{
@@ -207,6 +208,19 @@ func TestParseBounds(t *testing.T) {
 		"networks: {a: {forward: bridge, uplink: {interface: 123456789012345}}}",
 		"networks: {a: {stp: {priority: 0, hello: 1s, max_age: 6s, forward_delay: 0s}}}",
 		"networks: {a: {stp: {priority: 61440, hello: 10s, max_age: 40s, forward_delay: 30s}}}",
+		"networks: {a: {stp: {hello: 10s, max_age: 22s}}}",
+		// Only a recommendation of the standard.
+		"networks: {a: {stp: {max_age: 40s, forward_delay: 2s}}}",
+		inStatic("access: 10", 10),
+		inStatic("trunk: [10, 20-30]", 20),
+		inStatic("trunk: [10, 20-30]", 30),
+		inStatic("trunk: [10, 20-30], native: 10", 10),
+		inStatic("", 0),
+		inStatic("", 4094),
+		"networks: {a: {fdb: {port_limit: 5}, ports: {p: {type: tap, security: {max_macs: 5}}}}}",
+		"networks: {a: {fdb: {limit: 5}, ports: {p: {type: tap, security: {max_macs: 6}}}}}",
+		// Without the tree the guards are idle.
+		inPort("type: tap, stp: {bpdu_guard: true, root_guard: true}"),
 		"networks: {a: {snooping: {interval: 3600s}}}",
 		inPort("type: tap, vlan: {}"),
 		inPort("type: tap, vlan: {access: 1}"),
@@ -223,7 +237,8 @@ func TestParseBounds(t *testing.T) {
 		// Every mode behind an uplink, which has none.
 		bridged("stp: {enabled: true}", "a: {type: tap, mode: vepa}, b: {type: tap, mode: private}, c: {type: tap}"),
 		bridged("", "a: {type: tap, mode: passthrough}"),
-		bridged("", "a: {type: tap, mode: passthrough}, wan: {type: raw, interface: eth1, hairpin: true}"),
+		bridged("", "a: {type: tap, mode: passthrough}, wan: {type: raw, interface: eth1, hairpin: true, storm: {broadcast: 1}}"),
+		bridged("", "a: {type: tap, mode: vepa, storm: {broadcast: 1}}, wan: {type: raw, interface: eth1, vlan: {trunk: 1-9}}"),
 		// The uplink's name in another namespace is another interface.
 		bridged("", "a: {type: internal, interface: eth1, netns: x}"),
 		bridged("", "uplink: {type: raw, interface: eth1}"),

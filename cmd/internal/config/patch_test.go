@@ -15,7 +15,7 @@ const patched = `networks:
     forward: bridge
     uplink: {interface: eth1}
     stp: {enabled: true, priority: 4096}
-    fdb: {ageing: 60s, static: [{mac: "02:00:00:00:00:05", port: vm1}]}
+    fdb: {ageing: 60s, static: [{mac: "02:00:00:00:00:05", vlan: 10, port: vm1}]}
     ports:
       vm1:
         type: tap
@@ -67,14 +67,14 @@ func TestPatchPort(t *testing.T) {
 		`{"security":{"sources":""}}`:            "security.sources [02:00:00:00:00:01] -> []",
 		`{"security":null}`:                      "security.max_macs 2 -> 0|security.sources [02:00:00:00:00:01] -> []",
 		`{"storm":{"unknown":"9"}}`:              "storm.unknown 0 -> 9",
-		`{"rate":{"ingress":null}}`:              "rate.ingress.average 100Mbit -> 0|rate.ingress.burst 625kB -> 0",
-		`{"rate":{"egress":{"burst":""}}}`:       "rate.egress.burst 1MiB -> 6250kB",
+		`{"rate":{"ingress":null}}`:              "rate.ingress.average 100Mbit -> 0|rate.ingress.burst 3125kB -> 0",
+		`{"rate":{"egress":{"burst":""}}}`:       "rate.egress.burst 1MiB -> 31250kB",
 		`{"rate":{"egress":{"peak":"2Gbit/s"}}}`: "rate.egress.peak 0 -> 2Gbit",
 		`{"security":{"sources":"02:00:00:00:00:01, 02:00:00:00:00:02"}}`: "security.sources [02:00:00:00:00:01] -> " +
 			"[02:00:00:00:00:01 02:00:00:00:00:02]",
 		// A burst that nobody chose follows its average, one that somebody chose stays.
-		`{"rate":{"ingress":{"average":"200Mbit"}}}`: "rate.ingress.average 100Mbit -> 200Mbit|rate.ingress.burst 625kB -> 1250kB",
-		`{"rate":{"ingress":{"average":0}}}`:         "rate.ingress.average 100Mbit -> 0|rate.ingress.burst 625kB -> 0",
+		`{"rate":{"ingress":{"average":"200Mbit"}}}`: "rate.ingress.average 100Mbit -> 200Mbit|rate.ingress.burst 3125kB -> 6250kB",
+		`{"rate":{"ingress":{"average":0}}}`:         "rate.ingress.average 100Mbit -> 0|rate.ingress.burst 3125kB -> 0",
 		`{"rate":{"egress":{"average":"2Gbit"}}}`:    "rate.egress.average 1Gbit -> 2Gbit",
 	} {
 		if want != "" {
@@ -128,11 +128,15 @@ func TestPatchRefused(t *testing.T) {
 		{port(`{"vlan":{"trunk":[10,4095]}}`), vm1 + "vlan.trunk[1]: 4095 is out of range: give 1-4094"},
 		{port(`{"vlan":{"trunk":"10,4095"}}`), vm1 + "vlan.trunk[1]: 4095 is out of range: give 1-4094"},
 		{port(`{"vlan":{"trunk":[]}}`), vm1 + "vlan.trunk: is an empty list: write what belongs in it, or remove the key"},
-		{port(`{"vlan":10}`), vm1 + "vlan: a single value, where keys with values belong"},
+		{port(`{"vlan":10}`), vm1 + "vlan: a single value, where keys with values belong: access, trunk, native"},
 		{port(`{"vlans":10}`), vm1 + `unknown key "vlans"; did you mean "vlan"?`},
 		{port(`{"isolated":1}`), vm1 + `isolated: "1" is neither true nor false: write one of the two`},
 		{port(`{"isolated":true,"isolated":false}`), vm1 + `"isolated" is there already, on line 1: remove one of them`},
-		{port(`[1]`), vm1 + "a list, where keys with values belong"},
+		// What a patch may not set is not offered.
+		{port(`[1]`), vm1 + "a list, where keys with values belong: mode, hairpin, isolated, vlan, stp, security, storm, rate"},
+		{port(`{"x-y-z":1}`), vm1 + `unknown key "x-y-z"; known here: mode, hairpin, isolated, vlan, stp, security, storm, rate`},
+		{network(`{"fdb":5}`), lan + "fdb: a single value, where keys with values belong: ageing, limit, port_limit"},
+		{network(`{"mtu":{"a":"b"}}`), lan + "mtu: a map, where a single value belongs: write the value alone, without braces"},
 		{port(`{`), vm1 + "is not valid YAML: could not find flow mapping end token '}'"},
 		{port("\xff"), vm1 + "is not UTF-8 text: save the file as UTF-8"},
 		{port(`{"isolated":2,"mode":"private","storm":{"unknown":"x"}}`), vm1 + `isolated: "2" is neither true nor false: write one of the two` + "\n" +
@@ -174,7 +178,8 @@ func TestPatchRefused(t *testing.T) {
 // What clashes only with the rest is for Validate.
 func TestPatchThenValidate(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"vlan":{"access":5}}`:                     `vlan.access: stands beside trunk, and a port has one of the two: remove the other`,
+		`{"vlan":{"access":5}}`:                     `vlan.access: stands beside trunk, and a port has one of the two: remove the other (by command: vlan.access= or vlan.trunk=)`,
+		`{"vlan":{"access":10,"trunk":null}}`:       `vlan.native: stands beside access, and is for a trunk only: remove it (by command: vlan.native=)`,
 		`{"stp":{"cost":0}}`:                        `stp.cost: 0 is out of range: give 1-200000000`,
 		`{"hairpin":true}`:                          `hairpin: is for mode: bridge only, this port is vepa: remove it`,
 		`{"security":{"max_macs":0,"sticky":true}}`: `security.sticky: needs max_macs: write how many addresses the port may keep`,
@@ -188,6 +193,44 @@ func TestPatchThenValidate(t *testing.T) {
 		c.Normalize()
 		if err := Validate(c); err == nil || err.Error() != `network "lan": port "vm1": `+want {
 			t.Errorf("%s\n got %v\nwant %s", body, err, want)
+		}
+	}
+	// What the message offers is a way out.
+	for body, want := range map[string]string{
+		`{"vlan":{"access":10,"trunk":"","native":""}}`: "vlan.access none -> 10\n~ port lan/vm1: vlan.trunk [10 20-30] -> []\n~ port lan/vm1: vlan.native 10 -> none",
+		`{"vlan":{"access":""}}`:                        "",
+	} {
+		got := after(t, func(c *Config) error { return c.PatchPort("lan", "vm1", []byte(body)) })
+		if strings.TrimPrefix(got, "~ port lan/vm1: ") != want {
+			t.Errorf("%s\n got %s\nwant %s", body, got, want)
+		}
+	}
+}
+
+// A patch of one thing may clash with what stands elsewhere.
+func TestPatchElsewhere(t *testing.T) {
+	port := func(body string) func(*Config) error {
+		return func(c *Config) error { return c.PatchPort("lan", "vm1", []byte(body)) }
+	}
+	network := func(body string) func(*Config) error {
+		return func(c *Config) error { return c.PatchNetwork("lan", []byte(body)) }
+	}
+	for _, tc := range []struct {
+		patch func(*Config) error
+		want  string
+	}{
+		{port(`{"vlan":{"trunk":"20-30","native":null}}`), `fdb.static[0].vlan: port "vm1" is not in VLAN 10: write a vlan of 20-30, or remove the entry`},
+		{port(`{"vlan":{"access":20,"trunk":null,"native":null}}`), `fdb.static[0].vlan: port "vm1" is not in VLAN 10: write vlan: 20, or remove the entry`},
+		{network(`{"fdb":{"port_limit":1}}`), `port "vm1": security.max_macs: 2 is above the fdb.port_limit of 1: lower it, or raise that`},
+		{network(`{"stp":{"hello":"10s"}}`), `stp.max_age: 20s is below twice hello and a second (22s): raise it, or lower hello`},
+	} {
+		c := mustParse(t, patched)
+		if err := tc.patch(c); err != nil {
+			t.Fatal(err)
+		}
+		c.Normalize()
+		if err := Validate(c); err == nil || err.Error() != `network "lan": `+tc.want {
+			t.Errorf("got\n%v\nwant\n%s", err, tc.want)
 		}
 	}
 }
@@ -253,7 +296,7 @@ func TestPatchIsEdit(t *testing.T) {
 		if d := sameConfig(want, got); d != "" {
 			t.Fatalf("%s\n%s", body, d)
 		}
-		if Validate(want) != nil { // by a mode that was drawn for other neighbours
+		if Validate(want) != nil { // by a mode, VLAN or maximum that was drawn for another network
 			return
 		}
 		edited, err := Parse("edited.yaml", want.YAML())

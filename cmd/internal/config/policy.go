@@ -48,6 +48,23 @@ type VLAN struct {
 // VLANRange is First, Last and all between.
 type VLANRange struct{ First, Last uint16 }
 
+func (v VLANRange) has(id uint16) bool { return v.First <= id && id <= v.Last }
+
+// isSet reports whether the port is in chosen VLANs, and not in all.
+func (v *VLAN) isSet() bool { return v.Access != 0 || v.Native != 0 || len(v.Trunk) > 0 }
+
+// only returns the VLANs that the port is in; none where that is any VLAN, or
+// where v is bad, which is refused for itself.
+func (v *VLAN) only() []VLANRange {
+	switch {
+	case v.Access != 0 && len(v.Trunk) > 0, v.Access > maxVLAN, slices.ContainsFunc(v.Trunk, isBadRange):
+		return nil
+	case v.Access != 0:
+		return []VLANRange{{v.Access, v.Access}}
+	}
+	return v.Trunk
+}
+
 // String returns the range as in a file, "10" or "20-30".
 func (v VLANRange) String() string {
 	first := strconv.Itoa(int(v.First))
@@ -70,7 +87,7 @@ type PortSTP struct {
 
 // Security bounds the source addresses of a port.
 type Security struct {
-	MaxMACs int         // learned at a time, 0-65536; 0 means any number
+	MaxMACs int         // learned at a time, 0-65536, up to FDB.PortLimit where that is set; 0 means any number
 	Sticky  bool        // what was learned stays at the port; needs MaxMACs
 	Sources []frame.MAC // the only ones taken, at most 64, sorted; none means all
 }
@@ -131,13 +148,15 @@ func (r *Rate) fill() {
 	}
 }
 
-// defaultBurst returns what average carries in 50 ms, but two super-frames at
-// the least: TCP sends no less at once, and stalls where they never pass.
+// defaultBurst returns what average carries in 250 ms, but two super-frames at
+// the least. What exceeds a rate is dropped, not queued: much less leaves TCP a
+// fraction of the rate, and below one super-frame, which it sends at once, it
+// stalls.
 func defaultBurst(average uint64) int {
 	if average == 0 {
 		return 0
 	}
-	return int(min(max(average/8/20, minDefaultBurst), maxBurst))
+	return int(min(max(average/8/4, minDefaultBurst), maxBurst))
 }
 
 // unfill takes the burst out that Normalize has put in, so that it follows a
@@ -162,7 +181,7 @@ func mergeRanges(list []VLANRange) []VLANRange {
 		}
 		return int(a.Last) - int(b.Last)
 	})
-	if slices.ContainsFunc(list, func(v VLANRange) bool { return badRange(v) != nil }) {
+	if slices.ContainsFunc(list, isBadRange) {
 		return list
 	}
 	var out []VLANRange

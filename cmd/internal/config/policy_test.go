@@ -72,8 +72,8 @@ func TestFillPolicy(t *testing.T) {
 
 func TestDefaultBurst(t *testing.T) {
 	for average, want := range map[uint64]int{
-		0: 0, 8000: 131072, 20_971_520: 131072, 20_971_680: 131073, 100_000_000: 625_000, 1_000_000_000: 6_250_000,
-		171_798_691_840: 1 << 30, maxRate: 1 << 30, 1<<64 - 1: 1 << 30,
+		0: 0, 8000: 131072, 4_194_304: 131072, 4_194_336: 131073, 100_000_000: 3_125_000, 1_000_000_000: 31_250_000,
+		34_359_738_336: 1<<30 - 1, 34_359_738_368: 1 << 30, 34_359_738_400: 1 << 30, maxRate: 1 << 30, 1<<64 - 1: 1 << 30,
 	} {
 		r := Rate{Average: average}
 		r.fill()
@@ -90,6 +90,33 @@ func TestDefaultBurst(t *testing.T) {
 	}
 	if r.unfill(); r.Burst != 7 {
 		t.Errorf("%d", r.Burst)
+	}
+}
+
+func TestVLANOnly(t *testing.T) {
+	for _, tc := range []struct {
+		from  VLAN
+		isSet bool
+		want  []VLANRange
+	}{
+		{VLAN{}, false, nil},
+		{VLAN{Access: 10}, true, []VLANRange{{10, 10}}},
+		{VLAN{Trunk: []VLANRange{{10, 10}, {20, 30}}}, true, []VLANRange{{10, 10}, {20, 30}}},
+		{VLAN{Trunk: []VLANRange{{10, 10}}, Native: 10}, true, []VLANRange{{10, 10}}},
+		// What is refused for itself blames nothing else.
+		{VLAN{Access: 10, Trunk: []VLANRange{{10, 10}}}, true, nil},
+		{VLAN{Access: 4095}, true, nil},
+		{VLAN{Trunk: []VLANRange{{10, 10}, {}}}, true, nil},
+		{VLAN{Trunk: []VLANRange{{30, 20}}}, true, nil},
+		{VLAN{Native: 10}, true, nil},
+	} {
+		if got := tc.from.only(); !slices.Equal(got, tc.want) || tc.from.isSet() != tc.isSet {
+			t.Errorf("%+v: only %v, want %v; set: %v", tc.from, got, tc.want, tc.from.isSet())
+		}
+	}
+	r := VLANRange{20, 30}
+	if r.has(19) || !r.has(20) || !r.has(30) || r.has(31) {
+		t.Error("has")
 	}
 }
 

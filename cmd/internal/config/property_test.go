@@ -25,11 +25,15 @@ func anyConfig(t *rapid.T) *Config {
 		for j, port := range ports {
 			p := anyPort(t, port, i*100+j)
 			p.Policy = anyPolicy(t, n.Forward == ForwardBridge)
+			if n.FDB.PortLimit > 0 {
+				n.FDB.PortLimit = max(n.FDB.PortLimit, p.Security.MaxMACs)
+				n.FDB.Limit = max(n.FDB.Limit, n.FDB.PortLimit)
+			}
 			n.Ports = append(n.Ports, p)
 		}
 		if len(ports) == 1 && n.Forward == ForwardBridge && rapid.Bool().Draw(t, "wire") {
 			n.STP.Enabled, n.Snooping.Enabled = false, false
-			n.Ports[0].Policy = Policy{Mode: ModePassthrough, Storm: n.Ports[0].Storm}
+			n.Ports[0].Policy = Policy{Mode: ModePassthrough, Rate: n.Ports[0].Rate}
 		}
 		if len(n.Ports) > 0 {
 			n.FDB.Static = anyStatic(t, n.Ports)
@@ -47,6 +51,7 @@ func anyNetwork(t *rapid.T, name string, number int) Network {
 	n := NewNetwork(name)
 	if rapid.Bool().Draw(t, "bridged") {
 		n.Forward = ForwardBridge
+		n.Uplink.Reflective = rapid.Bool().Draw(t, "reflective")
 		n.Uplink.Interface = fmt.Sprintf("up%d", number)
 	}
 	if rapid.Bool().Draw(t, "own mac") {
@@ -60,8 +65,9 @@ func anyNetwork(t *rapid.T, name string, number int) Network {
 	}
 	n.STP = STP{
 		Enabled: rapid.Bool().Draw(t, "stp"), Priority: 4096 * rapid.IntRange(0, 15).Draw(t, "priority"),
-		Hello: seconds(1, 10, "hello"), MaxAge: seconds(6, 40, "max_age"),
+		Hello: seconds(1, 10, "hello"),
 	}
+	n.STP.MaxAge = seconds(max(6, 2*(int(n.STP.Hello/time.Second)+1)), 40, "max_age")
 	if rapid.Bool().Draw(t, "delay") {
 		n.STP.ForwardDelay = seconds(2, 30, "forward_delay")
 	}
@@ -140,9 +146,15 @@ func anyFDB(t *rapid.T) FDB {
 
 func anyStatic(t *rapid.T, ports []Port) []StaticEntry {
 	var out []StaticEntry
-	for _, v := range rapid.SliceOfNDistinct(rapid.Uint16Range(0, maxVLAN), 0, 3, rapid.ID[uint16]).Draw(t, "vlans") {
+	for i := range rapid.IntRange(0, 3).Draw(t, "static") {
 		p := rapid.SampledFrom(ports).Draw(t, "port")
-		out = append(out, StaticEntry{MAC: anyMAC(t), VLAN: v, Port: p.Name})
+		in := VLANRange{0, maxVLAN}
+		if only := p.VLAN.only(); len(only) > 0 {
+			in = rapid.SampledFrom(only).Draw(t, "range")
+		}
+		s := StaticEntry{MAC: anyMAC(t), VLAN: rapid.Uint16Range(in.First, in.Last).Draw(t, "vlan"), Port: p.Name}
+		s.MAC[5] = byte(i)
+		out = append(out, s)
 	}
 	return out
 }
@@ -202,7 +214,7 @@ func TestWrittenOutAndReadBack(t *testing.T) {
 // The text of a network is all its keys; that of a port has no policy but its
 // mode and what differs from the default.
 func TestWrittenOut(t *testing.T) {
-	c := mustParse(t, bridged("fdb: {static: [{mac: 02:00:00:00:00:01, port: b}]}",
+	c := mustParse(t, bridged("fdb: {static: [{mac: 02:00:00:00:00:01, vlan: 1, port: b}]}",
 		"a: {type: tap}, b: {type: internal, mac: 02:00:00:00:00:02, mode: vepa, vlan: {trunk: [1, 5-9], native: 1}, stp: {edge: true, priority: 128}, rate: {egress: {average: 1Mbit}}}"))
 	c.Networks[0].MAC = frame.MAC{2, 0, 0, 0, 0, 3}
 	want := `metrics:
@@ -213,6 +225,7 @@ networks:
     mac: "02:00:00:00:00:03"
     uplink:
       interface: eth1
+      reflective: false
     mtu: 1500
     reserved_groups: switch
     stp:
@@ -230,7 +243,7 @@ networks:
       limit: 8192
       port_limit: 0
       static:
-        - {mac: "02:00:00:00:00:01", vlan: 0, port: b}
+        - {mac: "02:00:00:00:00:01", vlan: 1, port: b}
     ports:
       a: {type: tap, interface: a, mode: bridge}
       b: {type: internal, interface: b, mac: "02:00:00:00:00:02", mode: vepa, vlan: {trunk: [1, 5-9], native: 1}, stp: {edge: "true"}, rate: {egress: {average: 1Mbit, burst: 128KiB}}}

@@ -119,8 +119,9 @@ func TestReferenceRanges(t *testing.T) {
 		"Range: 6s-40s. Default: 20s", "Range: 2s-30s, or 0s to forward at once. Default: 15s",
 		"Range: 10s-3600s in whole seconds. Default: 125s", "VLANs of the port (IEEE 802.1Q), 1-4094.",
 		"Range: 0-240 in steps of 16. Default: 128", "Range: 1-200000000. Default: 2000",
-		"Range: 0-65536, 0 for any number. Default: 0", "at most 64", "Range: 0-100000000, 0 for no limit.",
-		"Range: 8kbit-1000Gbit, or 0 for no limit. Default: 0", "up to 1024MiB", "128KiB at the least",
+		"Range: 0-65536, 0 for any number, and ", "at most 64", "Range: 0-100000000, 0 for no limit.",
+		"Range: 8kbit-1000Gbit, or 0 for no limit. Default: 0", "up to 1024MiB", "carries in 250 ms, but 128KiB at the least",
+		"at least 2*(hello+1s)", "2*(forward_delay-1s) >= max_age, which is", "Below 64KiB TCP stalls",
 	} {
 		if !strings.Contains(Reference(), s) {
 			t.Errorf("%q is not in the reference", s)

@@ -21,7 +21,8 @@ func TestRefusedNetwork(t *testing.T) {
 	refusedAlone(t, [][2]string{
 		{inNetwork("uplink: {interface: eth1}"), lan + "uplink: is for networks with forward: bridge only: write that, or remove the uplink"},
 		{inNetwork("forward: bridge"), lan + "uplink.interface: is missing: write the interface by which the network goes on, such as eth1, or forward: isolated"},
-		{inNetwork("forward: bridge, uplink: eth1"), lan + "uplink: a single value, where keys with values belong"},
+		{inNetwork("forward: bridge, uplink: eth1"), lan + "uplink: a single value, where keys with values belong: " + strings.Join(names(uplinkKeys()), ", ")},
+		{inNetwork("forward: bridge, uplink: [eth1]"), lan + "uplink: a list, where keys with values belong: " + strings.Join(names(uplinkKeys()), ", ")},
 		{inNetwork("forward: bridge, uplink: {interface: ''}"), lan + "uplink.interface: has no value: write one or remove the key"},
 		{inNetwork("forward: bridge, uplink: {interface: a/b}"), lan + `uplink.interface: "a/b" must not hold "/", ":", "%", a blank or what does not print: choose another name`},
 		{inNetwork("forward: nat, uplink: {interface: eth1}"), lan + `forward: "nat" is not available in this version; use isolated or bridge`},
@@ -31,7 +32,7 @@ func TestRefusedNetwork(t *testing.T) {
 		{bridged("", "uplink: {type: tap}"), lan + `uplink.interface: the port on it would be named "uplink", as one on another interface is: rename that, or add a port of type raw on "eth1"`},
 		{bridged("", "eth1: {}"), `f:1: network "lan": port "eth1": type: is missing: write one of tap, raw, internal`},
 
-		{inNetwork("stp: true"), lan + "stp: a single value, where keys with values belong"},
+		{inNetwork("stp: true"), lan + "stp: a single value, where keys with values belong: enabled, priority, hello, max_age, forward_delay"},
 		{inNetwork("stp: {enabled: yes}"), lan + `stp.enabled: "yes" is neither true nor false: write one of the two`},
 		{inNetwork("stp: {priority: 4095}"), lan + "stp.priority: 4095 is out of range: give 0-61440 in steps of 4096"},
 		{inNetwork("stp: {priority: 65536}"), lan + "stp.priority: 65536 is out of range: give 0-61440 in steps of 4096"},
@@ -44,12 +45,58 @@ func TestRefusedNetwork(t *testing.T) {
 		{inNetwork("stp: {forward_delay: 1s}"), lan + "stp.forward_delay: 1s is out of range: give 2s-30s in whole seconds, or 0s to forward at once"},
 		{inNetwork("stp: {forward_delay: 31s}"), lan + "stp.forward_delay: 31s is out of range: give 2s-30s in whole seconds, or 0s to forward at once"},
 		{inNetwork("stp: {forward_delay: -2s}"), lan + "stp.forward_delay: -2s is out of range: give 2s-30s in whole seconds, or 0s to forward at once"},
+		{inNetwork("stp: {hello: 10s, max_age: 6s}"), lan + "stp.max_age: 6s is below twice hello and a second (22s): raise it, or lower hello"},
+		{inNetwork("stp: {hello: 10s, max_age: 21s}"), lan + "stp.max_age: 21s is below twice hello and a second (22s): raise it, or lower hello"},
+		{inNetwork("stp: {hello: 3s, max_age: 7s}"), lan + "stp.max_age: 7s is below twice hello and a second (8s): raise it, or lower hello"},
+		{inNetwork("stp: {hello: 10s, max_age: 5s}"), lan + "stp.max_age: 5s is out of range: give 6s-40s in whole seconds"},
+		{inNetwork("stp: {hello: x, max_age: 6s}"), lan + `stp.hello: "x" is not a duration: write a number and its unit, such as 300s, 5m or 1h`},
+		{"networks:\n  lan:\n    stp:\n      hello: 10s", `f:3: network "lan": stp.max_age: 20s is below twice hello and a second (22s): raise it, or lower hello`},
 		{inNetwork("stp: {delay: 2s}"), lan + `stp: unknown key "delay"; known here: enabled, priority, hello, max_age, forward_delay`},
 		{inNetwork("snooping: {interval: 9s}"), lan + "snooping.interval: 9s is out of range: give 10s-3600s in whole seconds"},
 		{inNetwork("snooping: {interval: 3601s}"), lan + "snooping.interval: 1h0m1s is out of range: give 10s-3600s in whole seconds"},
 		{inNetwork("snooping: {querier: 1}"), lan + `snooping.querier: "1" is neither true nor false: write one of the two`},
 		{"networks:\n  lan:\n    mac: 02:00:00:00:00:01\n    ports:\n      h1:\n        type: internal\n        mac: 02:00:00:00:00:01",
 			`f:7: network "lan": port "h1": mac: 02:00:00:00:00:01 is the address of the network itself: give the port its own`},
+	})
+}
+
+// inStatic is a network whose port is in VLANs, with a static entry in another.
+func inStatic(vlans string, vlan int) string {
+	return fmt.Sprintf("networks: {lan: {fdb: {static: [{mac: 02:00:00:00:00:01, vlan: %d, port: b10}]}, ports: {b10: {type: tap, vlan: {%s}}}}}", vlan, vlans)
+}
+
+// An entry where its port is not would lead nowhere; one whose port's VLANs are
+// wrong is not blamed for that.
+func TestRefusedStaticVLAN(t *testing.T) {
+	const static = `f:1: network "lan": fdb.static[0].vlan: port "b10" is not in VLAN `
+	const port = `f:1: network "lan": port "b10": vlan.`
+	refusedAlone(t, [][2]string{
+		{inStatic("access: 10", 0), static + "0: write vlan: 10, or remove the entry"},
+		{inStatic("access: 10", 11), static + "11: write vlan: 10, or remove the entry"},
+		{inStatic("trunk: 10", 0), static + "0: write vlan: 10, or remove the entry"},
+		{inStatic("trunk: [20-30, 10]", 19), static + "19: write a vlan of 20-30, 10, or remove the entry"},
+		{inStatic("trunk: [20-30], native: 20", 0), static + "0: write a vlan of 20-30, or remove the entry"},
+		{inStatic("trunk: [1, 3, 5, 7, 9, 11, 13, 15, 17]", 2), static + "2: write a vlan of 1, 3, 5, 7, 9, 11, 13, 15, …, or remove the entry"},
+		{inStatic("access: x", 5), port + `access: "x" is not a whole number: write one in decimal digits`},
+		{inStatic("access: 5000", 5), port + "access: 5000 is out of range: give 1-4094"},
+		{inStatic("trunk: [10, x]", 5), port + `trunk[1]: "x" is not a whole number: write one in decimal digits`},
+		{inStatic("access: 10, trunk: 20", 5), port + "access: stands beside trunk, and a port has one of the two: remove the other (by command: vlan.access= or vlan.trunk=)"},
+		{inStatic("access: 10", 4095), `f:1: network "lan": fdb.static[0].vlan: 4095 is out of range: give 1-4094, or 0 for untagged`},
+		{"networks:\n  lan:\n    fdb:\n      static:\n        - mac: 02:00:00:00:00:01\n          port: a\n          vlan: 2\n    ports: {a: {type: tap, vlan: {access: 1}}}",
+			`f:7: network "lan": fdb.static[0].vlan: port "a" is not in VLAN 2: write vlan: 1, or remove the entry`},
+	})
+}
+
+// A port cannot hold more addresses than the table grants it.
+func TestRefusedMaxMACs(t *testing.T) {
+	in := func(fdb, security string) string {
+		return inNetwork("fdb: {" + fdb + "}, ports: {a: {type: tap, security: {" + security + "}}}")
+	}
+	const most = `f:1: network "lan": port "a": security.max_macs: `
+	refusedAlone(t, [][2]string{
+		{in("port_limit: 5", "max_macs: 6"), most + "6 is above the fdb.port_limit of 5: lower it, or raise that"},
+		{in("port_limit: 5", "max_macs: 65537"), most + "65537 is out of range: give 0-65536 addresses (0 means any number)"},
+		{in("limit: 5, port_limit: 6", "max_macs: 7"), `f:1: network "lan": fdb.port_limit: 6 is out of range: give 0-5 entries (0 means the limit of the network)`},
 	})
 }
 
@@ -77,10 +124,12 @@ func TestRefusedPolicy(t *testing.T) {
 	refusedAlone(t, [][2]string{
 		{tap("mode: x"), port + `mode: "x" is unknown; known here: bridge, vepa, private, passthrough`},
 		{tap("mode: passtrough"), port + `mode: "passtrough" is unknown; did you mean "passthrough"?`},
+		{tap("mode: passthru"), port + `mode: "passthru" is unknown; did you mean "passthrough"?`},
 		{tap("hairpin: on"), port + `hairpin: "on" is neither true nor false: write one of the two`},
 		{tap("isolated: [true]"), port + "isolated: a list, where a single value belongs"},
 
-		{tap("vlan: 10"), port + "vlan: a single value, where keys with values belong"},
+		{tap("vlan: 10"), port + "vlan: a single value, where keys with values belong: access, trunk, native"},
+		{tap("vlan: [10, 20]"), port + "vlan: a list, where keys with values belong: access, trunk, native"},
 		{tap("vlan: {acces: 10}"), port + `vlan: unknown key "acces"; did you mean "access"?`},
 		{tap("vlan: {access: 0}"), port + "vlan.access: 0 is out of range: give 1-4094"},
 		{tap("vlan: {access: 4095}"), port + "vlan.access: 4095 is out of range: give 1-4094"},
@@ -99,15 +148,15 @@ func TestRefusedPolicy(t *testing.T) {
 		{tap("vlan: {trunk: [10-]}"), port + `vlan.trunk[0]: "" is not a whole number: write one in decimal digits`},
 		{tap("vlan: {trunk: [10-20-30]}"), port + `vlan.trunk[0]: "20-30" is not a whole number: write one in decimal digits`},
 		{tap("vlan: {trunk: [bad], native: 10}"), port + `vlan.trunk[0]: "bad" is not a whole number: write one in decimal digits`},
-		{tap("vlan: {trunk: {a: b}, native: 10}"), port + `vlan.trunk: a map, where a single value belongs: quote a value that holds ":"`},
+		{tap("vlan: {trunk: {a: b}, native: 10}"), port + "vlan.trunk: a map, where a single value belongs: write the value alone, without braces"},
 		{tap("vlan: {trunk: 10, native: 0}"), port + "vlan.native: 0 is out of range: give 1-4094"},
 		{tap("vlan: {trunk: 10, native: 4095}"), port + "vlan.native: 4095 is out of range: give 1-4094"},
 		{tap("vlan: {native: 10}"), port + "vlan.native: needs a trunk that holds it: write one, or access: 10 alone"},
 		{tap("vlan: {trunk: [10, 20-30], native: 31}"), port + "vlan.native: 31 is not in the trunk: add it there, or choose one that is"},
 		{tap("vlan: {trunk: [10, 20-30], native: 19}"), port + "vlan.native: 19 is not in the trunk: add it there, or choose one that is"},
-		{tap("vlan: {access: 10, trunk: 10}"), port + "vlan.access: stands beside trunk, and a port has one of the two: remove the other"},
-		{tap("vlan: {access: 10, trunk: 10, native: 10}"), port + "vlan.access: stands beside trunk, and a port has one of the two: remove the other"},
-		{tap("vlan: {access: 10, native: 10}"), port + "vlan.native: stands beside access, and is for a trunk only: remove it"},
+		{tap("vlan: {access: 10, trunk: 10}"), port + "vlan.access: stands beside trunk, and a port has one of the two: remove the other (by command: vlan.access= or vlan.trunk=)"},
+		{tap("vlan: {access: 10, trunk: 10, native: 10}"), port + "vlan.access: stands beside trunk, and a port has one of the two: remove the other (by command: vlan.access= or vlan.trunk=)"},
+		{tap("vlan: {access: 10, native: 10}"), port + "vlan.native: stands beside access, and is for a trunk only: remove it (by command: vlan.native=)"},
 
 		{tap("stp: {edge: maybe}"), port + `stp.edge: "maybe" is unknown; known here: auto, true, false`},
 		{tap("stp: {priority: 8}"), port + "stp.priority: 8 is out of range: give 0-240 in steps of 16"},
@@ -128,13 +177,13 @@ func TestRefusedPolicy(t *testing.T) {
 		{tap("security: {max_macs: 1, sources: [02:00:00:00:00:01, 02:00:00:00:00:02]}"), port + "security.sources: has 2 addresses, and max_macs is 1: raise that, or remove some"},
 		{tap("security: {sources: [" + manyMACs(65) + "]}"), port + "security.sources: has 65 addresses: at most 64 are possible"},
 
-		{tap("storm: 100"), port + "storm: a single value, where keys with values belong"},
+		{tap("storm: 100"), port + "storm: a single value, where keys with values belong: broadcast, multicast, unknown"},
 		{tap("storm: {broadcast: -1}"), port + "storm.broadcast: -1 is out of range: give 0-100000000 frames per second (0 means no limit)"},
 		{tap("storm: {multicast: 100000001}"), port + "storm.multicast: 100000001 is out of range: give 0-100000000 frames per second (0 means no limit)"},
 		{tap("storm: {unknown: 1e3}"), port + `storm.unknown: "1e3" is not a whole number: write one in decimal digits`},
 
 		{tap("rate: {average: 1Mbit}"), port + `rate: unknown key "average"; known here: ingress, egress`},
-		{tap("rate: {ingress: 1Mbit}"), port + "rate.ingress: a single value, where keys with values belong"},
+		{tap("rate: {ingress: 1Mbit}"), port + "rate.ingress: a single value, where keys with values belong: average, peak, burst"},
 		{tap("rate: {ingress: {average: 1000000}}"), port + `rate.ingress.average: "1000000" is not a rate: write a number and bit, kbit, Mbit or Gbit, such as 100Mbit`},
 		{tap("rate: {ingress: {average: 7999bit}}"), port + "rate.ingress.average: 7999bit is out of range: give 8kbit-1000Gbit, or 0 for no limit"},
 		{tap("rate: {egress: {average: 1001Gbit}}"), port + "rate.egress.average: 1001Gbit is out of range: give 8kbit-1000Gbit, or 0 for no limit"},
@@ -168,6 +217,13 @@ func TestRefusedModes(t *testing.T) {
 		{bridged("", "a: {type: tap, mode: passthrough, isolated: true}"), at + "isolated" + wire},
 		{bridged("", "a: {type: tap, mode: passthrough, vlan: {access: 1}}"), at + "vlan" + wire},
 		{bridged("", "a: {type: tap, mode: passthrough, vlan: {trunk: 1}}"), at + "vlan" + wire},
+		{bridged("", "a: {type: tap, mode: passthrough, storm: {broadcast: 1}}"), at + "storm" + wire},
+		{bridged("", "a: {type: tap, mode: passthrough, storm: {multicast: 1}}"), at + "storm" + wire},
+		{bridged("", "a: {type: tap, mode: passthrough, storm: {unknown: 1}}"), at + "storm" + wire},
+		{bridged("", "a: {type: tap, mode: passthrough}, wan: {type: raw, interface: eth1, vlan: {access: 1}}"),
+			`f:1: network "lan": port "wan": vlan: port "a" is passthrough, a plain wire to this uplink: remove it, or choose another mode there`},
+		{bridged("", "wan: {type: raw, interface: eth1, vlan: {trunk: 1-9}}, a: {type: tap, mode: passthrough}"),
+			`f:1: network "lan": port "wan": vlan: port "a" is passthrough, a plain wire to this uplink: remove it, or choose another mode there`},
 		{bridged("stp: {enabled: true}", "a: {type: tap, mode: passthrough}"), `f:1: network "lan": stp.enabled: port "a" is passthrough, a plain wire to the uplink: disable it, or choose another mode`},
 		{bridged("snooping: {enabled: true}", "a: {type: tap, mode: passthrough}"), `f:1: network "lan": snooping.enabled: port "a" is passthrough, a plain wire to the uplink: disable it, or choose another mode`},
 	}

@@ -50,13 +50,16 @@ func TestRefused(t *testing.T) {
 	const lan = `f:1: network "lan": `
 	for _, tc := range []struct{ text, want string }{
 		// The shape of the file.
-		{"5", "f: a single value, where keys with values belong"},
-		{"- a", "f: a list, where keys with values belong"},
+		{"5", "f: a single value, where keys with values belong: metrics, networks"},
+		{"- a", "f: a list, where keys with values belong: metrics, networks"},
 		{"foo: 1", `f:1: unknown key "foo"; known here: metrics, networks`},
 		{"network: {}", `f:1: unknown key "network"; did you mean "networks"?`},
 		{"networks: 5", "f:1: networks: a single value, where keys with values belong"},
 		{"networks: [lan]", "f:1: networks: a list, where keys with values belong"},
-		{"networks: {lan: isolated}", lan + "a single value, where keys with values belong"},
+		{"networks: {lan: isolated}", lan + "a single value, where keys with values belong: forward, mac, uplink, mtu, reserved_groups, stp, snooping, fdb, ports"},
+		{"networks: {lan: {ports: 5}}", lan + "ports: a single value, where keys with values belong"},
+		{"metrics: off", "f:1: metrics: a single value, where keys with values belong: listen"},
+		{inNetwork("stp: &a {}"), lan + "stp: a YAML anchor (not supported: write the value out), where keys with values belong: enabled, priority, hello, max_age, forward_delay"},
 		{"networks: {'': {}}", "f:1: networks: a network without a name: write one of 1-15 characters"},
 		{"networks: {lan: {ports: {'': {type: tap}}}}", lan + "ports: a port without a name: write one of 1-15 characters"},
 		{"networks:\n  a: {}\n  b: {}\n  a: {}", `f:4: networks: "a" is there already, on line 2: remove one of them`},
@@ -79,7 +82,9 @@ func TestRefused(t *testing.T) {
 		{inNetwork("mtu: ~"), lan + "mtu: has no value: write one or remove the key"},
 		{inPort("type: tap, owner: ''"), port + "owner: has no value: write one or remove the key"},
 		{inNetwork("mtu: [1500]"), lan + "mtu: a list, where a single value belongs"},
-		{inNetwork("mtu: {a: b}"), lan + `mtu: a map, where a single value belongs: quote a value that holds ":"`},
+		{inNetwork("mtu: {a: b}"), lan + "mtu: a map, where a single value belongs: write the value alone, without braces"},
+		{inNetwork("forward: {}"), lan + "forward: a map, where a single value belongs: write the value alone, without braces"},
+		{inNetwork("forward: {mode: bridge}"), lan + "forward: a map, where a single value belongs: write the value alone, without braces"},
 		{"networks:\n  lan:\n    forward: |\n      isolated\n", `f:3: network "lan": forward: a block of text, where a single value belongs`},
 		{inNetwork("mtu: big"), lan + `mtu: "big" is not a whole number: write one in decimal digits`},
 		{inNetwork("mtu: 0x600"), lan + `mtu: "0x600" is not a whole number: write one in decimal digits`},
@@ -106,6 +111,11 @@ func TestRefused(t *testing.T) {
 		{inNetwork("forward: nat"), lan + `forward: "nat" is not available in this version; use isolated or bridge`},
 		{inNetwork("forward: route"), lan + `forward: "route" is not available in this version; use isolated or bridge`},
 		{inNetwork("forward: brigde"), lan + `forward: "brigde" is unknown; did you mean "bridge"?`},
+		{inNetwork("forward: isolate"), lan + `forward: "isolate" is unknown; did you mean "isolated"?`},
+		{inNetwork("forward: vepa"), lan + `forward: "vepa" belongs to a port: write forward: bridge here, and mode: vepa for the port`},
+		{inNetwork("forward: private"), lan + `forward: "private" belongs to a port: write forward: bridge here, and mode: private for the port`},
+		{inNetwork("forward: passthrough"), lan + `forward: "passthrough" belongs to a port: write forward: bridge here, and mode: passthrough for the port`},
+		{inNetwork("forward: passthru"), lan + `forward: "passthru" belongs to a port: write forward: bridge here, and mode: passthrough for the port`},
 		{inNetwork("forward: natt"), lan + `forward: "natt" is unknown; known here: isolated, bridge`},
 		{inNetwork("mac: 00:00:00:00:00:00"), lan + "mac: is the zero address: write another one"},
 		{inNetwork("mac: 01:00:00:00:00:01"), lan + "mac: 01:00:00:00:00:01 is a group address: a network needs a unicast one, such as 02:00:00:00:00:01"},
@@ -128,7 +138,7 @@ func TestRefused(t *testing.T) {
 		{inFDB("port_limit: -1"), lan + "fdb.port_limit: -1 is out of range: give 0-8192 entries (0 means the limit of the network)"},
 		{inFDB("agening: 5s"), lan + `fdb: unknown key "agening"; did you mean "ageing"?`},
 		{inFDB("static: {}"), lan + "fdb.static: a map, where a list belongs"},
-		{inFDB("static: [5]"), lan + "fdb.static[0]: a single value, where keys with values belong"},
+		{inFDB("static: [5]"), lan + "fdb.static[0]: a single value, where keys with values belong: mac, vlan, port"},
 		{inFDB("static: [{port: vm1}]"), lan + "fdb.static[0].mac: is missing or zero: write the address to pin, such as 02:00:00:00:00:01"},
 		{inFDB("static: [{mac: 02:00:00:00:00:01}]"), lan + "fdb.static[0].port: is missing: write the name of a port of this network"},
 		{inFDB("static: [{mac: 00:00:00:00:00:00, port: vm1}]"), lan + "fdb.static[0].mac: is the zero address: write another one"},
@@ -178,8 +188,8 @@ func TestRefused(t *testing.T) {
 		{inPort("type: internal, address: [10.0.0.1/8, ]]"), `f:1: is not valid YAML: ',' or '}' must be specified`},
 		{inPort("type: internal, address: [fd00: 1/64]"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
 		{inPort("type: internal, address: ['fd00':':1/64']"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
-		{inPort("type: internal, address: [{fd00:1/64}]"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
-		{inPort("type: internal, address: [{fd00: 1/64}]"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
+		{inPort("type: internal, address: [{fd00:1/64}]"), port + "address[0]: a map, where a single value belongs: write the value alone, without braces"},
+		{inPort("type: internal, address: [{fd00: 1/64}]"), port + "address[0]: a map, where a single value belongs: write the value alone, without braces"},
 		{inPort("type: internal, address: 10.0.0.0/8"), port + "address[0]: 10.0.0.0/8 is the address of the whole subnet: write that of the host"},
 		{inPort("type: internal, address: 224.0.0.1/8"), port + "address[0]: 224.0.0.1/8 is not an address of one host: write one"},
 		{inPort("type: internal, address: '::/64'"), port + "address[0]: ::/64 is not an address of one host: write one"},
@@ -242,6 +252,16 @@ networks:
 	}
 	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
 		t.Errorf("got\n%s\nwant\n%s", g, w)
+	}
+}
+
+// A port without keys lacks its type too.
+func TestRefusedBarePort(t *testing.T) {
+	got := strings.Join(refusal(t, "networks: {lan: {ports: {vm9: tap}}}"), "\n")
+	want := `f:1: network "lan": port "vm9": a single value, where keys with values belong: type, interface, netns, owner, group, mac, address, mode, hairpin, isolated, vlan, stp, security, storm, rate
+f:1: network "lan": port "vm9": type: is missing: write one of tap, raw, internal`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 

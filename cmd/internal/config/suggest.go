@@ -14,16 +14,18 @@ func hint(word string, known []string) string {
 }
 
 // nearest returns the known word that takes the fewest edits to reach, empty
-// where all of them need more than a third of the letters changed.
+// where all of them need more than a third of the letters changed, of the longer
+// of the two: passthru is short for passthrough.
 func nearest(word string, known []string) string {
 	const longest = 32 // nobody mistypes by so much, and edits is quadratic
 	if len(word) > longest {
 		return ""
 	}
-	best, most := "", max(1, len(word)/3)
+	best, least := "", longest
 	for _, k := range known {
-		if d := edits(strings.ToLower(word), strings.ToLower(k)); d <= most {
-			best, most = k, d-1
+		most := max(1, max(len(word), len(k))/3)
+		if d := edits(strings.ToLower(word), strings.ToLower(k)); d <= most && d < least {
+			best, least = k, d
 		}
 	}
 	return best

@@ -3,6 +3,9 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/weft/weft/dataplane/frame"
 )
@@ -34,6 +37,7 @@ func (r *report) ports(n *Network) {
 		}
 		seen[p.Name] = true
 		r.port(in, p)
+		r.maxMACs(in.sub("security").sub("max_macs"), n, p)
 		r.uniqueMAC(in.sub("mac"), n, p, macs)
 		r.uniqueAddresses(in.sub("address"), p, addresses)
 	}
@@ -43,9 +47,14 @@ func (r *report) forward(at place, s string) {
 	switch s {
 	case "nat", "route":
 		r.refuse(at, "%q is not available in this version; use %s or %s", s, ForwardIsolated, ForwardBridge)
-	default:
-		r.word(at, s, ForwardIsolated, ForwardBridge)
+		return
 	}
+	// Elsewhere, such as in libvirt, these are values of one key.
+	if mode := nearest(s, []string{ModeVEPA, ModePrivate, ModePassthrough}); mode != "" {
+		r.refuse(at, "%s belongs to a port: write forward: %s here, and mode: %s for the port", quoted(s), ForwardBridge, mode)
+		return
+	}
+	r.word(at, s, ForwardIsolated, ForwardBridge)
 }
 
 func (r *report) networkMAC(at place, m frame.MAC) {
@@ -60,7 +69,7 @@ func (r *report) networkMAC(at place, m frame.MAC) {
 func (r *report) uplink(at place, n *Network) {
 	name, in := n.Uplink.Interface, at.sub("interface")
 	switch {
-	case n.Forward == ForwardIsolated && name != "":
+	case n.Forward == ForwardIsolated && n.Uplink != Uplink{}:
 		r.refuse(at, "is for networks with forward: bridge only: write that, or remove the uplink")
 	case n.Forward != ForwardBridge:
 	case name == "":
@@ -95,6 +104,11 @@ func (r *report) stp(at place, s *STP) {
 	r.seconds(at.sub("max_age"), s.MaxAge, 6, 40, "")
 	if s.ForwardDelay != 0 {
 		r.seconds(at.sub("forward_delay"), s.ForwardDelay, 2, 30, ", or 0s to forward at once")
+	}
+	// IEEE 802.1D-2004 clause 17.14 asks for it; its other half, of the forward
+	// delay, is a recommendation that 0s could not follow.
+	if least := 2 * (s.Hello + time.Second); s.MaxAge < least && !r.refused[at.sub("hello")] {
+		r.refuse(at.sub("max_age"), "%v is below twice hello and a second (%v): raise it, or lower hello", s.MaxAge, least)
 	}
 }
 
@@ -135,8 +149,40 @@ func (r *report) static(at place, s StaticEntry, n *Network) {
 	}
 	if s.Port == "" {
 		r.refuse(at.sub("port"), "is missing: write the name of a port of this network")
-	} else if n.Port(s.Port) == nil {
+	} else if p := n.Port(s.Port); p == nil {
 		r.refuse(at.sub("port"), "there is no port %s in this network%s", quoted(s.Port), nearPort(s.Port, n))
+	} else {
+		r.staticVLAN(at.sub("vlan"), s, p.VLAN.only())
+	}
+}
+
+// staticVLAN refuses an entry that would lead nowhere: in a VLAN that its port,
+// which is in those only, is not in.
+func (r *report) staticVLAN(at place, s StaticEntry, only []VLANRange) {
+	if len(only) == 0 || slices.ContainsFunc(only, func(v VLANRange) bool { return v.has(s.VLAN) }) {
+		return
+	}
+	const most = 8 // of the ranges of a trunk; more flood a terminal
+	list := make([]string, 0, most+1)
+	for _, v := range only[:min(len(only), most)] {
+		list = append(list, v.String())
+	}
+	if len(only) > most {
+		list = append(list, "…")
+	}
+	write := "vlan: " + list[0]
+	if len(only) > 1 || only[0].First != only[0].Last {
+		write = "a vlan of " + strings.Join(list, ", ")
+	}
+	r.refuse(at, "port %s is not in VLAN %d: write %s, or remove the entry", quoted(s.Port), s.VLAN, write)
+}
+
+// maxMACs refuses a number that the port could not reach: at the port_limit the
+// table lets go of older addresses.
+func (r *report) maxMACs(at place, n *Network, p *Port) {
+	most := n.FDB.PortLimit
+	if most > 0 && p.Security.MaxMACs > most && !r.refused[place{network: n.Name, key: "fdb.port_limit"}] {
+		r.refuse(at, "%d is above the fdb.port_limit of %d: lower it, or raise that", p.Security.MaxMACs, most)
 	}
 }
 

@@ -39,8 +39,11 @@ func (r *report) wire(at place, p *Policy) {
 	if p.Isolated {
 		r.refuse(at.sub("isolated"), why)
 	}
-	if p.VLAN.Access != 0 || p.VLAN.Native != 0 || len(p.VLAN.Trunk) > 0 {
+	if p.VLAN.isSet() {
 		r.refuse(at.sub("vlan"), why)
+	}
+	if p.Storm != (Storm{}) {
+		r.refuse(at.sub("storm"), why)
 	}
 }
 
@@ -61,13 +64,13 @@ func (r *report) vlan(at place, v *VLAN) {
 	}
 	switch {
 	case v.Access != 0 && len(v.Trunk) > 0:
-		r.refuse(access, "stands beside trunk, and a port has one of the two: remove the other")
+		r.refuse(access, "stands beside trunk, and a port has one of the two: remove the other (by command: vlan.access= or vlan.trunk=)")
 	case v.Access != 0 && v.Native != 0:
-		r.refuse(native, "stands beside access, and is for a trunk only: remove it")
+		r.refuse(native, "stands beside access, and is for a trunk only: remove it (by command: vlan.native=)")
 	case v.Native == 0 || bad:
 	case len(v.Trunk) == 0:
 		r.refuse(native, "needs a trunk that holds it: write one, or access: %d alone", v.Native)
-	case !slices.ContainsFunc(v.Trunk, func(t VLANRange) bool { return t.First <= v.Native && v.Native <= t.Last }):
+	case !slices.ContainsFunc(v.Trunk, func(t VLANRange) bool { return t.has(v.Native) }):
 		r.refuse(native, "%d is not in the trunk: add it there, or choose one that is", v.Native)
 	}
 }
@@ -169,6 +172,10 @@ func (r *report) alone(at place, n *Network, wire *Port) {
 			r.refuse(at, "passthrough leaves room for the uplink alone, and port %s is there: move one of the two to another network", quoted(p.Name))
 			break
 		}
+	}
+	if uplink != nil && uplink.VLAN.isSet() {
+		r.refuse(place{network: n.Name, port: uplink.Name, key: "vlan"},
+			"port %s is passthrough, a plain wire to this uplink: remove it, or choose another mode there", quoted(wire.Name))
 	}
 	const why = "port %s is passthrough, a plain wire to the uplink: disable it, or choose another mode"
 	network := place{network: n.Name}

@@ -99,7 +99,7 @@ func TestAddByCommand(t *testing.T) {
 }
 
 func TestCloneSharesNothing(t *testing.T) {
-	text := "networks: {lan: {fdb: {static: [{mac: 02:00:00:00:00:01, port: h1}]}, ports: {h1: {type: internal, address: 10.0.0.1/8, " +
+	text := "networks: {lan: {fdb: {static: [{mac: 02:00:00:00:00:01, vlan: 10, port: h1}]}, ports: {h1: {type: internal, address: 10.0.0.1/8, " +
 		"vlan: {trunk: 10}, security: {sources: 02:00:00:00:00:02}}}}}"
 	c, want := mustParse(t, text), mustParse(t, text)
 	o := c.Clone()
@@ -122,11 +122,28 @@ func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"network": "networks", "netwroks": "networks", "Networks": "networks", "tpye": "type", "typ": "type",
 		"vm2": "vm1", "inteface": "interface", "interfaces": "interface", "ower": "owner", "mtu": "mtu",
+		"interf": "interface", "inter": "",
 		"": "", "vlan": "", "xyz": "", "mxx": "", "forward": "", "ne": "", strings.Repeat("interface", 10): "",
 	} {
 		if got := nearest(word, known); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}
+	}
+	modes := []string{ModeBridge, ModeVEPA, ModePrivate, ModePassthrough}
+	for word, want := range map[string]string{
+		"passthru": "passthrough", "pass-through": "passthrough", "passthroug": "passthrough", "Passthru": "passthrough",
+		"privat": "private", "brige": "bridge", "pass": "", "thru": "", "nat": "", "promiscuous": "",
+	} {
+		if got := nearest(word, modes); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+	// The nearest one, not the first that is near.
+	if got := nearest("vm9", []string{"vm1", "vm2"}); got != "vm1" {
+		t.Error(got)
+	}
+	if got := nearest("vm12", []string{"vm1", "vm12", "vm2"}); got != "vm12" {
+		t.Error(got)
 	}
 	if got := hint("x", nil); got != "" {
 		t.Errorf("a hint at nothing: %q", got)

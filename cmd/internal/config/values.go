@@ -78,6 +78,8 @@ func badRange(v VLANRange) error {
 	return nil
 }
 
+func isBadRange(v VLANRange) bool { return badRange(v) != nil }
+
 func parseBool(s string) (bool, error) {
 	switch s {
 	case "true", "false":

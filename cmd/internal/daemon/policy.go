@@ -34,6 +34,7 @@ func networkConfig(n *config.Network) dataplane.NetworkConfig {
 		Snooping: dataplane.SnoopingConfig{
 			Enabled: n.Snooping.Enabled, Querier: n.Snooping.Querier, Interval: n.Snooping.Interval,
 		},
+		Reflective:      n.Uplink.Reflective,
 		ForwardReserved: n.ReservedGroups == config.ReservedWire,
 	}
 }
