@@ -54,7 +54,7 @@ func throughTheTrunk(t *testing.T, w *weftProcess, h []*porttest.NS, mtu int) {
 		from.Run(t, "ping", "-n", "-c", "1", "-w", "5", "-M", "do", "-s", size, address(map[*porttest.NS]int{h[0]: 3, h[1]: 4}[from]))
 	}
 	across := []route{{"1>2", h[0], 2}, {"1>4", h[0], 4}, {"3>2", h[2], 2}, {"4>1", h[3], 1}}
-	if got := pings(t, across, time.Second); got != "" {
+	if got := pings(t, across, "", time.Second); got != "" {
 		t.Errorf("from one VLAN to the other: [%s]", got)
 	}
 	for _, trunk := range []string{"tr1", "tr2"} {
