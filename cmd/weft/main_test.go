@@ -19,7 +19,10 @@ import (
 	"github.com/weft/weft/cmd/internal/client"
 )
 
+// A program that the race detector is in waits a second at its end for other
+// threads to report: no command of a client has any by then.
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
 	testscript.Main(m, map[string]func(){"weft": main, "weft-flood": floodMain})
 }
 
@@ -29,6 +32,7 @@ func TestScript(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("WEFT_SOCKET", filepath.Join(env.WorkDir, "none.sock"))
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 	})
@@ -42,6 +46,7 @@ func TestClient(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			socket := filepath.Join(env.WorkDir, "weft.sock")
 			env.Setenv("WEFT_SOCKET", socket)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			l, err := api.Listen(socket)
 			if err != nil {
 				return err

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -104,12 +103,10 @@ networks:
 	return n, w
 }
 
-// set is "weft port set" in network lan. A program that the race detector is in
-// waits a second at its end for other threads to report, which a client need not.
+// set is "weft port set" in network lan.
 func (w *weftProcess) set(port string, settings ...string) {
 	w.t.Helper()
-	args := []string{"GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=0", w.bin, "port", "set", "lan", port}
-	w.host.Run(w.t, "env", append(append(args, settings...), "--socket", w.socket)...)
+	w.do(append([]string{"port", "set", "lan", port}, settings...)...)
 }
 
 // now asks for a port of network lan without a process of its own.
