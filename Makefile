@@ -16,9 +16,7 @@ build:
 
 # Installs what is missing, and makes the guest (a kernel and an initramfs).
 setup:
-	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { \
-		apt-get -q update && \
-		DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $(PACKAGES); }
+	@sh ports/porttest/install.sh $(PACKAGES)
 	@sh ports/porttest/guest/build.sh .cache/guest
 
 demo: setup build

@@ -210,12 +210,17 @@ func (s *Snooper) ask(d *domain, out []Query) []Query {
 	d.next = s.now + s.cfg.Interval
 	if d.startup > 0 {
 		if d.startup--; d.startup > 0 {
-			d.next = s.now + s.cfg.Interval/4
+			d.next = s.now + s.again()
 		}
 	}
 	s.asked(d, s.response())
 	return append(out, s.general(d, -1))
 }
+
+// again is when a start asks for the second time: a quarter of the interval later
+// (RFC 3376 clause 8.6), but not before the first answers are due. A host that is
+// asked again draws another delay for what it has not said yet.
+func (s *Snooper) again() time.Duration { return max(s.cfg.Interval/4, s.response()+margin) }
 
 // takeOver begins to query, at once. Where another querier has fallen silent,
 // memberships are about to end for want of its queries (that shows 255 s after
@@ -246,7 +251,7 @@ func (s *Snooper) askFresh(out []Query) []Query {
 				out = append(out, s.general(d, int(port)))
 			}
 		}
-		w.next = s.now + s.cfg.Interval/4
+		w.next = s.now + s.again()
 		if w.left--; w.left == 0 {
 			delete(s.fresh, port)
 		}
