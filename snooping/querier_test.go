@@ -44,6 +44,14 @@ func TestQuerySchedule(t *testing.T) {
 	}
 }
 
+// At a short interval the second query waits for the answers to the first.
+func TestStartWaitsForAnswers(t *testing.T) {
+	l := newLab(t, Config{Querier: true, Interval: 10 * time.Second}, 0)
+	if got, want := l.times(inIPv6, 30*time.Second), []int{1, 7, 17, 27}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestQueriesGoWhereSomebodyIs(t *testing.T) {
 	l := newLab(t, Config{Querier: true}, 3, 4096)
 	l.run(time.Second)
