@@ -28,11 +28,17 @@ func Ping(t testing.TB, from *NS, addr string) {
 }
 
 // TryPing is Ping with an error in place of a failure, and a time limit that is
-// rounded up to whole seconds.
+// rounded up to whole seconds. The command gives up early where it is told that
+// the host is unreachable, as the kernel says from memory for a while: it is run
+// again then.
 func TryPing(from *NS, addr string, timeout time.Duration) error {
-	seconds := (timeout + time.Second - 1) / time.Second
-	_, err := from.TryRun("ping", "-n", "-q", "-c", "1", "-i", "0.2", "-w", fmt.Sprint(int(seconds)), addr)
-	return err
+	for deadline := time.Now().Add(timeout); ; time.Sleep(100 * time.Millisecond) {
+		seconds := (time.Until(deadline) + time.Second - 1) / time.Second
+		_, err := from.TryRun("ping", "-n", "-q", "-c", "1", "-i", "0.2", "-w", fmt.Sprint(max(1, int(seconds))), addr)
+		if err == nil || time.Until(deadline) < time.Second/2 {
+			return err
+		}
+	}
 }
 
 // TCPTransfer opens a TCP connection between two namespaces, to addr in the
