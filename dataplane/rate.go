@@ -47,7 +47,7 @@ func (b *bucket) take(now int64, n int) bool {
 	if b == nil {
 		return true
 	}
-	cost := int64(uint64(n) * ticks / b.rate)
+	cost := int64((uint64(n)*ticks + b.rate - 1) / b.rate) // rounded up: never more than the rate
 	for {
 		full := b.full.Load()
 		if full-now >= b.depth {
