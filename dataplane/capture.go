@@ -128,9 +128,7 @@ func (c *Capture) take(p *Port, d Direction, f *frame.Frame, v Verdict) {
 	select {
 	case r := <-c.free:
 		r.Time, r.Port, r.Direction, r.Verdict = time.Now(), p.name, d, v
-		r.mem = append(append(r.mem[:0], make([]byte, frame.Headroom)...), f.Bytes()...)
-		r.Frame.Set(r.mem, frame.Headroom)
-		r.Frame.Tag, r.Frame.Offload = f.Tag, f.Offload
+		r.mem = r.Frame.Copy(f, r.mem)
 		c.waiting.Add(int64(len(r.mem)))
 		c.queue <- r // as many places as records: never blocks
 	default:

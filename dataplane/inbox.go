@@ -45,17 +45,13 @@ func (b *inbox) put(p *Port, f *frame.Frame, vid uint16) bool {
 	case m := <-b.free:
 		p.waiting.Add(1)
 		m.port, m.vid = p, vid
-		m.mem = append(append(m.mem[:0], headroom[:]...), f.Bytes()...)
-		m.frame.Set(m.mem, frame.Headroom)
-		m.frame.Tag, m.frame.Offload = f.Tag, f.Offload
+		m.mem = m.frame.Copy(f, m.mem)
 		b.queue <- m // as many places as messages: never blocks
 		return true
 	default:
 		return false
 	}
 }
-
-var headroom [frame.Headroom]byte
 
 // done gives the memory of a message back.
 func (b *inbox) done(m *message) {

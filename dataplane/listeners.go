@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/snooping"
 )
 
@@ -79,9 +80,10 @@ func (n *Network) tickGroups() {
 
 // ask sends a query to one port, or to all that forward. n.mu is held.
 func (n *Network) ask(q snooping.Query) {
+	f := wrap(append(make([]byte, frame.Headroom), q.Frame...))
 	for i, p := range n.ports {
 		if p != nil && p.tree.forwards() && (q.Port < 0 || q.Port == i) {
-			n.originate(p, wrap(append(append([]byte(nil), headroom[:]...), q.Frame...)), q.VLAN)
+			n.originate(p, f, q.VLAN)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/fdb"
 	"github.com/weft/weft/ports"
+	"github.com/weft/weft/stp"
 )
 
 // The life of a frame, in the order of the functions below:
@@ -180,9 +181,9 @@ func tooLong(f *frame.Frame, max int) bool {
 // own spanning tree, if it has one.
 func (w *worker) reserved(s *snapshot, f *frame.Frame) Verdict {
 	switch {
-	case s.stp && f.Dst() == bpduGroup && !f.Tag.Present():
+	case s.stp && f.Dst() == stp.GroupAddress() && !f.Tag.Present():
 		return w.punt(w.network.bpdus, w.port.bpdus, f, 0)
-	case s.stp && f.Dst() == bpduGroup:
+	case s.stp && f.Dst() == stp.GroupAddress():
 		return ReservedGroup // else it could leave as a BPDU where its tag goes
 	case s.wire:
 		return Forwarded

@@ -130,16 +130,12 @@ func (n *Network) build() *snapshot {
 		}
 	}
 	reflective = reflective && s.uplink != noPort
-	known := map[class]routes{}
+	routesOf := perClass(n.routes)
 	for i, p := range n.ports {
 		if p == nil {
 			continue
 		}
-		c := p.policy.class()
-		if _, ok := known[c]; !ok {
-			known[c] = n.routes(c)
-		}
-		s.in[i] = p.ingress(known[c])
+		s.in[i] = p.ingress(routesOf(p))
 		s.in[i].direct = n.direct(p)
 		if reflective && !p.policy.Uplink {
 			s.in[i].shares, s.in[i].guarded = true, true
@@ -200,19 +196,30 @@ func (n *Network) direct(p *Port) fdb.Port {
 func (n *Network) reflect(s *snapshot) {
 	uplink := &s.in[s.uplink]
 	uplink.uplink = true
-	known := map[class]routes{}
+	waysBack := perClass(func(c class) (r routes) {
+		r.reach, r.flood = n.portsWhere(func(out *Port) bool { return c.mayReturn(out.policy.class()) && out.tree.forwards() })
+		return r
+	})
 	s.echoes = make([]ingress, len(n.ports))
 	for i, p := range n.ports {
-		if p == nil {
-			continue
+		if p != nil {
+			s.echoes[i] = ingress{self: p.index, routes: waysBack(p), direct: noPort, barred: Reflected, storm: uplink.storm}
 		}
+	}
+}
+
+// perClass returns a function that makes the routes of a port's class, once for
+// each class.
+func perClass(make func(class) routes) func(*Port) routes {
+	known := map[class]routes{}
+	return func(p *Port) routes {
 		c := p.policy.class()
-		if _, ok := known[c]; !ok {
-			var r routes
-			r.reach, r.flood = n.portsWhere(func(out *Port) bool { return c.mayReturn(out.policy.class()) && out.tree.forwards() })
+		r, ok := known[c]
+		if !ok {
+			r = make(c)
 			known[c] = r
 		}
-		s.echoes[i] = ingress{self: p.index, routes: known[c], direct: noPort, barred: Reflected, storm: uplink.storm}
+		return r
 	}
 }
 

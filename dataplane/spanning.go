@@ -16,9 +16,6 @@ type STPConfig struct {
 	Hello, MaxAge, ForwardDelay time.Duration
 }
 
-// bpduGroup is where BPDUs are sent to (IEEE 802.1D-2004 table 7-10).
-var bpduGroup = frame.MAC{0x01, 0x80, 0xc2, 0x00, 0x00, 0x00}
-
 // tree is what the spanning tree says of a port. The zero tree is that of a
 // network without one.
 type tree struct {
@@ -151,8 +148,7 @@ func (n *Network) span(out stp.Output) {
 	}
 	for _, b := range out.BPDUs {
 		if p := n.byTreeID(b.Port); p != nil {
-			mem := make([]byte, frame.Headroom, frame.Headroom+64)
-			n.emit(p, wrap(stp.AppendFrame(mem, n.cfg.Address, b.Data)))
+			n.emit(p, wrap(stp.AppendFrame(make([]byte, frame.Headroom), n.cfg.Address, b.Data)))
 		}
 	}
 }

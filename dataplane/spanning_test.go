@@ -197,11 +197,11 @@ func TestBPDUs(t *testing.T) {
 	l := newTreeLab(t)
 	l.nets[0].RemovePort("wire1")
 	l.eventuallyOpen(0, true)
-	host := l.hosts[0]
+	host, group := l.hosts[0], stp.GroupAddress()
 	for i, bad := range [][]byte{
 		stp.AppendFrame(nil, host.mac, []byte{0, 0, 9, 0}),
-		append(append(bpduGroup[:], host.mac[:]...), 0, 3, 0x42, 0x42, 4),
-		ethernet(bpduGroup, host.mac, "no BPDU at all"),
+		append(append(group[:], host.mac[:]...), 0, 3, 0x42, 0x42, 4),
+		ethernet(group, host.mac, "no BPDU at all"),
 	} {
 		host.send(bad)
 		host.drops(BadBPDU, uint64(i+1))

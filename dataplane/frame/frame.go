@@ -106,6 +106,16 @@ func (f *Frame) Set(buf []byte, off int) {
 	f.Tag, f.Offload = Tag{}, Offload{}
 }
 
+// Copy makes f a copy of src in mem, which it overwrites and grows at need, with
+// Headroom in front. It returns the memory; f borrows it.
+func (f *Frame) Copy(src *Frame, mem []byte) []byte {
+	var headroom [Headroom]byte
+	mem = append(append(mem[:0], headroom[:]...), src.Bytes()...)
+	f.Set(mem, Headroom)
+	f.Tag, f.Offload = src.Tag, src.Offload
+	return mem
+}
+
 // Bytes returns the frame from its destination address to its end, without the
 // outermost VLAN tag and without the frame check sequence.
 func (f *Frame) Bytes() []byte { return f.buf[f.off:] }

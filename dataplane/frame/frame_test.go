@@ -233,3 +233,23 @@ func TestPushTag(t *testing.T) {
 		}
 	})
 }
+
+// A copy has the frame's bytes, tag and offloads, and nothing of its memory; the
+// memory given is used again where it is large enough.
+func TestCopy(t *testing.T) {
+	var src, dst frame.Frame
+	src.Set([]byte("....the bytes of some frame"), 4)
+	src.Tag, src.Offload = frame.Tag{TPID: frame.TypeVLAN, TCI: 7}, frame.Offload{Flags: frame.NeedsChecksum, CsumStart: 34}
+	mem := dst.Copy(&src, nil)
+	copy(src.Bytes(), "THE")
+	if string(dst.Bytes()) != "the bytes of some frame" || dst.Room() != frame.Headroom || dst.Tag != src.Tag || dst.Offload != src.Offload {
+		t.Errorf("%q with %v, %+v and %d bytes in front", dst.Bytes(), dst.Tag, dst.Offload, dst.Room())
+	}
+	src.Set([]byte("shorter"), 0)
+	if again := dst.Copy(&src, mem); &again[0] != &mem[0] || string(dst.Bytes()) != "shorter" || dst.Tag.Present() {
+		t.Errorf("the second time %q with %v", dst.Bytes(), dst.Tag)
+	}
+	if n := testing.AllocsPerRun(100, func() { mem = dst.Copy(&src, mem) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
