@@ -24,10 +24,10 @@ func (n *Network) control() {
 			n.tick()
 		case m := <-n.bpdus.queue:
 			n.receiveBPDU(m)
-			n.bpdus.done(m)
+			n.bpdus.Done(m)
 		case m := <-n.reports.queue:
 			n.receiveReport(m)
-			n.reports.done(m)
+			n.reports.Done(m)
 		}
 	}
 }

@@ -13,8 +13,12 @@ func (w *worker) group(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 			return v
 		}
 	}
+	but := noPort
+	if s.gateway != nil && vid == 0 && f.Dst() == broadcast {
+		but = w.overhear(s.gateway, f)
+	}
 	if !s.snoop {
-		return w.flood(s, in, f, vid)
+		return w.flood(s, in, f, vid, but)
 	}
 	table := w.network.groups.Load()
 	kind := snooping.Parse(f)
@@ -32,8 +36,10 @@ func (w *worker) group(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 	if to, restrict := table.Ports(vid, f); restrict {
 		return w.listeners(s, in, f, vid, to)
 	}
-	return w.flood(s, in, f, vid)
+	return w.flood(s, in, f, vid, but)
 }
+
+var broadcast = frame.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // listeners queues a frame for those ports of a set that may be reached, and for
 // the uplink where that is the way to one of them.

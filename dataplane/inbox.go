@@ -4,48 +4,68 @@ import (
 	"github.com/weft/weft/dataplane/frame"
 )
 
-// inbox is the bounded queue of one service of a network: copies of the frames
+// Inbox is the bounded queue of one service of a network: copies of the frames
 // that are meant for the switch itself. A worker never waits for room in it.
-type inbox struct {
-	free, queue chan *message
+// Several goroutines may take messages out.
+type Inbox struct {
+	inboxSize
+	free, queue chan *Message
 }
 
-// message is the copy of one frame.
-type message struct {
-	port  *Port
-	vid   uint16
-	frame frame.Frame
-	mem   []byte
+// Message is the copy of one frame.
+type Message struct {
+	Frame frame.Frame
+	VLAN  uint16
+
+	port *Port
+	mem  []byte
 }
+
+// Port returns the name of the port that the frame has come in by.
+func (m *Message) Port() string { return m.port.name }
+
+// inboxKind tells the inboxes of a network apart.
+type inboxKind uint8
 
 const (
-	// inboxLen is how many messages may wait, portShare how many of them from
-	// one port: a guest that sends nothing else leaves room for the others.
-	inboxLen  = 128
-	portShare = 16
+	inboxBPDU inboxKind = iota
+	inboxReport
+	inboxStation
+	inboxDHCP
+	inboxDNS
 
-	// messageLen bounds the copy, in bytes: more than a jumbo frame.
-	messageLen = 16 << 10
+	numInboxes
 )
 
-func newInbox() *inbox {
-	b := &inbox{free: make(chan *message, inboxLen), queue: make(chan *message, inboxLen)}
-	for range inboxLen {
-		b.free <- &message{}
+// inboxSize is how many messages may wait, and how many of them from one port:
+// a guest that sends nothing else leaves room for the others.
+type inboxSize struct {
+	kind       inboxKind
+	len, share int32
+}
+
+// keptLen bounds the memory that a message keeps once it is done, in bytes.
+const keptLen = 2 << 10
+
+func newInbox(size inboxSize) *Inbox {
+	b := &Inbox{inboxSize: size}
+	b.free, b.queue = make(chan *Message, size.len), make(chan *Message, size.len)
+	for range size.len {
+		b.free <- &Message{}
 	}
 	return b
 }
 
 // put copies a frame into the queue and reports whether it had room.
-func (b *inbox) put(p *Port, f *frame.Frame, vid uint16) bool {
-	if p.waiting.Load() >= portShare || f.Len() > messageLen {
+func (b *Inbox) put(p *Port, f *frame.Frame, vid uint16) bool {
+	if p.waiting[b.kind].Load() >= b.share {
 		return false
 	}
 	select {
 	case m := <-b.free:
-		p.waiting.Add(1)
-		m.port, m.vid = p, vid
-		m.mem = m.frame.Copy(f, m.mem)
+		p.waiting[b.kind].Add(1)
+		m.port, m.VLAN = p, vid
+		m.mem = m.Frame.Copy(f, m.mem)
 		b.queue <- m // as many places as messages: never blocks
 		return true
 	default:
@@ -53,25 +73,43 @@ func (b *inbox) put(p *Port, f *frame.Frame, vid uint16) bool {
 	}
 }
 
-// done gives the memory of a message back.
-func (b *inbox) done(m *message) {
-	m.port.waiting.Add(-1)
+// Messages is where messages can be waited for. Each goes back with Done.
+func (b *Inbox) Messages() <-chan *Message { return b.queue }
+
+// Poll returns the next message, nil where none waits.
+func (b *Inbox) Poll() *Message {
+	select {
+	case m := <-b.queue:
+		return m
+	default:
+		return nil
+	}
+}
+
+// Done gives the memory of a message back.
+func (b *Inbox) Done(m *Message) {
+	m.port.waiting[b.kind].Add(-1)
 	m.port = nil
+	if cap(m.mem) > keptLen {
+		m.mem = nil
+	}
 	b.free <- m
 }
 
 // How many messages a port may send to a service, a second and at once: a bridge
 // sends six BPDUs a second at the most (802.1D-2004 table 17-1), a host one report
-// for many groups.
+// for many groups. Of packets that have no way to go, only some are answered, as
+// RFC 1812 clause 4.3.2.8 asks.
 const (
-	bpduRate   = 50
-	reportRate = 200
+	bpduRate       = 50
+	reportRate     = 200
+	unroutableRate = 10
 )
 
 // punt copies a frame to a service, as far as the port's share goes. This is the
 // one place that reads the time for a single frame: such frames are few.
-func (w *worker) punt(to *inbox, share *bucket, f *frame.Frame, vid uint16) Verdict {
-	if !share.take(w.network.sw.ticks(), 1) || !to.put(w.port, f, vid) {
+func (w *worker) punt(to *Inbox, share *bucket, f *frame.Frame, vid uint16) Verdict {
+	if share != nil && !share.take(w.network.sw.ticks(), 1) || !to.put(w.port, f, vid) {
 		return ServiceFull
 	}
 	return Consumed

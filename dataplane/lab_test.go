@@ -65,8 +65,6 @@ func mac(name string) frame.MAC {
 	return m
 }
 
-var broadcast = frame.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-
 // ethernet builds a frame with an experimental EtherType (IEEE 802: 88b5).
 func ethernet(dst, src frame.MAC, payload string) []byte {
 	b := append(append(append([]byte(nil), dst[:]...), src[:]...), 0x88, 0xb5)

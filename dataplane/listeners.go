@@ -49,13 +49,13 @@ func (n *Network) nativeVLANs() []uint16 {
 	return list
 }
 
-func (n *Network) receiveReport(m *message) {
+func (n *Network) receiveReport(m *Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.snooper == nil || !n.has(m.port) || m.port.io == nil {
 		return // what it has heard of the port is forgotten already
 	}
-	n.snooper.Receive(uint16(m.port.index), m.vid, &m.frame, n.clock())
+	n.snooper.Receive(uint16(m.port.index), m.VLAN, &m.Frame, n.clock())
 	n.groups.Store(n.snooper.Table())
 }
 

@@ -130,21 +130,23 @@ func (l *lab) drain(list ...*station) {
 	}
 }
 
-// What is too long for an inbox is not copied into it.
+// An inbox takes so many messages and no more, and keeps little memory.
 func TestInboxBounds(t *testing.T) {
-	b, p := newInbox(), &Port{}
-	f := wrap(make([]byte, frame.Headroom+messageLen+1))
-	if b.put(p, f, 0) {
-		t.Error("a message that is too long was taken")
-	}
-	for i := range 2 * inboxLen {
+	const most = 8
+	b := newInbox(inboxSize{inboxReport, most, 2})
+	for i := range 2 * most {
 		p := &Port{}
-		if got := b.put(p, wrap(make([]byte, frame.Headroom+60)), 0); got != (i < inboxLen) {
+		if got := b.put(p, wrap(make([]byte, frame.Headroom+60)), 0); got != (i < most) {
 			t.Fatalf("message %d of different ports: taken %v", i, got)
 		}
 	}
-	b.done(<-b.queue)
-	if !b.put(p, wrap(make([]byte, frame.Headroom+60)), 0) {
+	m := b.Poll()
+	m.mem = make([]byte, keptLen+1)
+	b.Done(m)
+	if m.mem != nil {
+		t.Error("a message keeps the memory of a long frame")
+	}
+	if !b.put(&Port{}, wrap(make([]byte, frame.Headroom+60)), 0) {
 		t.Error("no room after a message was done")
 	}
 }
@@ -181,10 +183,10 @@ func TestBadGroupMessage(t *testing.T) {
 	eventually(t, func() bool { return a.port.counters.rxFrames.Load() == 52 }, func() { t.Error("frames are missing") })
 	full := a.port.counters.drops[ServiceFull].Load()
 	l.net.mu.Unlock()
-	if full != 50-portShare {
-		t.Errorf("%d messages found no room, want %d", full, 50-portShare)
+	if full != 50-16 {
+		t.Errorf("%d messages found no room, want %d", full, 50-16)
 	}
-	eventually(t, func() bool { return a.port.waiting.Load() == 0 }, func() { t.Error("messages still wait") })
+	eventually(t, func() bool { return a.port.waiting[inboxReport].Load() == 0 }, func() { t.Error("messages still wait") })
 	a.send(good)
 	a.settle(53)
 	if got := a.port.Stats().Drops[ServiceFull]; got != full {
@@ -257,12 +259,12 @@ func TestReportOfAGonePort(t *testing.T) {
 	cfg.Snooping = SnoopingConfig{Enabled: true}
 	l.net.Reconfigure(cfg, nil)
 	a.port.Detach()
-	l.net.receiveReport(&message{port: a.port, frame: *parsed(igmp(a.mac, reportV2, group1, group1))})
+	l.net.receiveReport(&Message{port: a.port, Frame: *parsed(igmp(a.mac, reportV2, group1, group1))})
 	if n := l.net.Groups(); n != 0 {
 		t.Errorf("%d groups", n)
 	}
 	l.net.RemovePort("a")
-	l.net.receiveReport(&message{port: a.port, frame: *parsed(igmp(a.mac, reportV2, group1, group1))})
+	l.net.receiveReport(&Message{port: a.port, Frame: *parsed(igmp(a.mac, reportV2, group1, group1))})
 	if got := l.net.Listeners(); len(got) != 0 {
 		t.Errorf("listeners %+v", got)
 	}

@@ -20,11 +20,12 @@ const MaxPorts = 1024
 
 // NetworkConfig is what can be set on a network.
 type NetworkConfig struct {
-	Address  frame.MAC // of the network itself, as a bridge and as a querier
+	Address  frame.MAC // of the network itself, as a bridge, a querier and a gateway
 	MTU      int       // of the frames it carries: bytes after the Ethernet header
 	FDB      fdb.Config
 	STP      STPConfig
 	Snooping SnoopingConfig
+	Gateway  GatewayConfig
 
 	// Reflective says that the relay behind the uplink sends back what is for
 	// other ports here (IEEE 802.1Qbg). Ports in VEPA or private mode imply it.
@@ -43,8 +44,8 @@ type Network struct {
 	snapshot atomic.Pointer[snapshot]
 	groups   atomic.Pointer[snooping.Table] // who listens; nil until snooped
 
-	bpdus   *inbox
-	reports *inbox
+	bpdus   *Inbox
+	reports *Inbox
 	removed chan struct{} // ends control
 	served  chan struct{} // closed when control has ended
 
@@ -54,6 +55,7 @@ type Network struct {
 	captures []*Capture
 	bridge   *stp.Bridge       // nil without a spanning tree
 	snooper  *snooping.Snooper // nil where IGMP and MLD are not snooped
+	gateway  *Gateway          // nil until there has been one
 	forms    forms             // of the frames that the network sends itself
 	clock    func() time.Duration
 }
@@ -61,13 +63,15 @@ type Network struct {
 func newNetwork(sw *Switch, name string, cfg NetworkConfig) *Network {
 	n := &Network{
 		name: name, sw: sw, cfg: cfg, fdb: fdb.New(cfg.FDB),
-		bpdus: newInbox(), reports: newInbox(),
+		bpdus:   newInbox(inboxSize{inboxBPDU, 128, 16}),
+		reports: newInbox(inboxSize{inboxReport, 128, 16}),
 		removed: make(chan struct{}), served: make(chan struct{}),
 		clock: sw.uptime,
 	}
 	n.now.Store(clockStart)
 	n.configureTree()
 	n.configureSnooping()
+	n.configureGateway()
 	n.swap()
 	go n.control()
 	return n
@@ -106,6 +110,7 @@ func (n *Network) Reconfigure(cfg NetworkConfig, policies map[string]Policy) {
 	}
 	n.joinTree(changed)
 	n.configureSnooping()
+	n.configureGateway()
 	was := n.snapshot.Load()
 	n.swap()
 	n.grace()
@@ -124,14 +129,19 @@ func (n *Network) swap() { n.snapshot.Store(n.build()) }
 // must not be called by a worker. n.mu is held, so no worker comes or goes.
 func (n *Network) grace() {
 	for _, p := range n.ports {
-		if p == nil || p.worker == nil {
-			continue
+		if p != nil && p.worker != nil {
+			p.worker.grace()
 		}
-		w := p.worker
-		seen := w.passes.Load()
-		for seen%2 == 1 && w.passes.Load() == seen {
-			time.Sleep(20 * time.Microsecond)
-		}
+	}
+	if n.gateway != nil {
+		n.gateway.worker.grace()
+	}
+}
+
+func (w *worker) grace() {
+	seen := w.passes.Load()
+	for seen%2 == 1 && w.passes.Load() == seen {
+		time.Sleep(20 * time.Microsecond)
 	}
 }
 
@@ -158,6 +168,7 @@ func (n *Network) AddPort(name string, policy Policy) (*Port, error) {
 	p := &Port{
 		network: n, name: name, index: fdb.Port(index), mtu: n.cfg.MTU,
 		bpdus: newBucket(bpduRate, bpduRate), reports: newBucket(reportRate, reportRate),
+		unroutable: newBucket(unroutableRate, unroutableRate),
 	}
 	n.ports[index] = p
 	p.setPolicy(policy)

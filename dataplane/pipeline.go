@@ -21,6 +21,7 @@ import (
 //	  guard     limits, locks and the spanning tree, where the port has any
 //	  learn     its source address is at this port
 //	  group     to a group: who listens? (group.go)
+//	  gateway   to the network itself: which service is it for? (gateway.go)
 //	  lookup    to a station: which port is that at?
 //	  policy    may it go there from here? (policy.go, snapshot.go)
 //	  egress    queued for that port, or for all that may be reached
@@ -195,6 +196,8 @@ func (w *worker) reserved(s *snapshot, f *frame.Frame) Verdict {
 // be learned.
 func (w *worker) guard(s *snapshot, in *ingress, f *frame.Frame, vid uint16, learn bool) Verdict {
 	switch {
+	case in.guest && f.Src() == s.gateway.mac:
+		return GatewayAddress
 	case in.rate != nil && !in.rate.pass(w.time, f.Len()):
 		return RateLimited
 	case len(in.sources) > 0 && !slices.Contains(in.sources, f.Src()):
@@ -257,13 +260,16 @@ func (w *worker) route(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 	if dst.IsGroup() {
 		return w.group(s, in, f, vid)
 	}
+	if s.gateway != nil && vid == 0 && dst == s.gateway.mac {
+		return w.toGateway(s, in, f)
+	}
 	if out, known := w.network.fdb.Lookup(vid, dst); known && s.has(out) {
 		return w.policy(s, in, f, vid, out)
 	}
 	if in.storm != nil && !in.storm.unknown.take(w.time, 1) {
 		return StormUnknown
 	}
-	return w.flood(s, in, f, vid)
+	return w.flood(s, in, f, vid, noPort)
 }
 
 // policy queues a frame for the one port that its destination is at, if it may
@@ -293,14 +299,14 @@ func (w *worker) unicast(s *snapshot, f *frame.Frame, vid uint16, out fdb.Port) 
 	return Forwarded
 }
 
-// flood queues a frame for every port that may be reached from here.
-func (w *worker) flood(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Verdict {
+// flood queues a frame for every port that may be reached from here, but one.
+func (w *worker) flood(s *snapshot, in *ingress, f *frame.Frame, vid uint16, but fdb.Port) Verdict {
 	v := NoDestination
 	if in.barred != Forwarded {
 		v = in.barred
 	}
 	for _, out := range in.flood {
-		if in.leaves(out) && w.egress(s, f, vid, out) {
+		if in.leaves(out) && out != but && w.egress(s, f, vid, out) {
 			v = Flooded
 		}
 	}

@@ -29,8 +29,9 @@ type Port struct {
 	ingressRate, egressRate *policer
 	storm                   *stormGuard
 
-	waiting        atomic.Int32 // messages of the port in inboxes
-	bpdus, reports *bucket      // how many more it may send to them
+	waiting [numInboxes]atomic.Int32 // messages of the port in each inbox
+
+	bpdus, reports, unroutable *bucket // how many more it may send to them
 }
 
 // Policy returns what the port's frames may do.

@@ -17,6 +17,8 @@ type snapshot struct {
 	out      []egress
 	captures []*Capture
 
+	gateway *gateway // nil where there is none
+
 	uplink fdb.Port // of the network; noPort where it has none
 	vlans  bool     // some port is not transparent
 	timed  bool     // some port has a limit that needs the time
@@ -52,6 +54,7 @@ type ingress struct {
 	blocked bool // by the spanning tree
 	learns  bool // in spite of that
 	shares  bool // the uplink, whose addresses are not to be taken
+	guest   bool // not the host port: the gateway's address is not its own
 
 	uplink bool // echoes are looked for
 	storm  *stormGuard
@@ -130,6 +133,7 @@ func (n *Network) build() *snapshot {
 		}
 	}
 	reflective = reflective && s.uplink != noPort
+	s.gateway = n.gatewayView()
 	routesOf := perClass(n.routes)
 	for i, p := range n.ports {
 		if p == nil {
@@ -139,6 +143,9 @@ func (n *Network) build() *snapshot {
 		s.in[i].direct = n.direct(p)
 		if reflective && !p.policy.Uplink {
 			s.in[i].shares, s.in[i].guarded = true, true
+		}
+		if s.gateway != nil && p.index != s.gateway.host {
+			s.in[i].guest, s.in[i].guarded = true, true
 		}
 	}
 	if reflective {

@@ -107,13 +107,13 @@ func (n *Network) leaveTree(p *Port) {
 	}
 }
 
-func (n *Network) receiveBPDU(m *message) {
+func (n *Network) receiveBPDU(m *Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.bridge == nil || !n.has(m.port) {
 		return
 	}
-	bpdu, ok := stp.Payload(m.frame.Bytes())
+	bpdu, ok := stp.Payload(m.Frame.Bytes())
 	if ok {
 		out, err := n.bridge.Receive(treeID(m.port), bpdu)
 		n.span(out)

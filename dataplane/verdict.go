@@ -53,6 +53,17 @@ const (
 	StormUnknown
 	// ServiceFull: meant for the switch itself, which has too many waiting.
 	ServiceFull
+	// GatewayAddress: the source is the address of the network's gateway, which
+	// no guest has.
+	GatewayAddress
+	// BadPacket: an IP packet to the gateway that is not well-formed, or to an
+	// address that no router may forward to (RFC 1812 clause 5.3.7).
+	BadPacket
+	// NoRoute: an IP packet for the gateway to pass on, which it does not do
+	// from this network. Its sender is told by ICMP.
+	NoRoute
+	// NoService: to the gateway, which does not speak that protocol.
+	NoService
 	// SamePort: the destination is on the port the frame came from.
 	SamePort
 	// PortIsolated: source and destination are on isolated ports.
@@ -105,6 +116,10 @@ var verdictNames = [numVerdicts]string{
 	StormMulticast:    "storm-multicast",
 	StormUnknown:      "storm-unknown",
 	ServiceFull:       "service-full",
+	GatewayAddress:    "gateway-address",
+	BadPacket:         "bad-packet",
+	NoRoute:           "no-route",
+	NoService:         "no-service",
 	SamePort:          "same-port",
 	PortIsolated:      "isolated",
 	Reflected:         "reflected",

@@ -1,0 +1,298 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/fdb"
+)
+
+// GatewayConfig says what of a network's traffic is for the network itself, a
+// host of its own in VLAN 0.
+type GatewayConfig struct {
+	Address netip.Addr // IPv4; the zero Addr where there is no gateway
+
+	// HostPort names the port behind which this machine has the same IP and MAC
+	// address; empty where it has not.
+	HostPort string
+
+	// DHCP and DNS say that the gateway serves them. Where it does not, their
+	// ports are as any other.
+	DHCP, DNS bool
+}
+
+// Service is what the frames of one queue are for.
+type Service uint8
+
+const (
+	// Station gets what any IP host must answer: ARP, ICMP, TCP, and what is
+	// to go on to a network that is not reached.
+	Station Service = iota
+	// DHCP gets UDP to the port of a DHCP server (RFC 2131 clause 4.1).
+	DHCP
+	// DNS gets UDP to the port of a name server (RFC 1035 clause 4.2.1).
+	DNS
+
+	numServices
+)
+
+// Ports of the services.
+const (
+	dhcpPort = 67
+	dnsPort  = 53
+)
+
+// Gateway is the network's own host. What guests send to it waits in an inbox a
+// service; what it sends itself takes the way of any frame through the pipeline.
+// It is safe for concurrent use.
+type Gateway struct {
+	inboxes [numServices]*Inbox
+
+	mu     sync.Mutex // guards worker and one
+	worker *worker
+}
+
+// gateway is a Gateway as workers see it.
+type gateway struct {
+	*Gateway
+	mac    frame.MAC
+	addr   uint32
+	dhcp   bool
+	dns    bool
+	host   fdb.Port // where the host has the same addresses, else noPort
+	routes ingress  // what its own frames may do
+}
+
+// gatewayName stands for the port in captures of what the gateway sends.
+const gatewayName = "gateway"
+
+// Gateway returns the network's own host. It lasts as long as the network; it is
+// nil until the configuration has had a gateway.
+func (n *Network) Gateway() *Gateway {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.gateway
+}
+
+// configureGateway makes the gateway where the configuration has one for the
+// first time. n.mu is held.
+func (n *Network) configureGateway() {
+	if n.gateway != nil || !n.cfg.Gateway.Address.IsValid() {
+		return
+	}
+	g := &Gateway{}
+	for s, size := range [numServices]inboxSize{
+		Station: {inboxStation, 128, 32},
+		DHCP:    {inboxDHCP, 2048, 512},
+		DNS:     {inboxDNS, 1024, 256},
+	} {
+		g.inboxes[s] = newInbox(size)
+	}
+	p := &Port{network: n, name: gatewayName, index: noPort, reports: newBucket(reportRate, reportRate)}
+	g.worker = &worker{network: n, port: p}
+	n.gateway = g
+}
+
+// gatewayView returns what workers need to know of the gateway, nil where there
+// is none. n.mu is held.
+func (n *Network) gatewayView() *gateway {
+	c := n.cfg.Gateway
+	if !c.Address.Is4() {
+		return nil
+	}
+	a := c.Address.As4()
+	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, addr: binary.BigEndian.Uint32(a[:]), dhcp: c.DHCP, dns: c.DNS, host: noPort}
+	v.routes = ingress{self: noPort, direct: noPort, routes: n.routes(new(Policy).class())}
+	if p := n.port(c.HostPort); p != nil {
+		v.host = p.index
+	}
+	return v
+}
+
+// Inbox returns the queue of what is for a service.
+func (g *Gateway) Inbox(s Service) *Inbox { return g.inboxes[s] }
+
+// Send takes untagged frames of the gateway's own through the pipeline. It
+// keeps none of them.
+func (g *Gateway) Send(frames []*frame.Frame) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(frames) > 0 {
+		n := min(len(frames), cap(g.worker.in))
+		g.worker.originate(frames[:n])
+		frames = frames[n:]
+	}
+}
+
+// originate is burst for frames of the switch's own, which nobody has to admit.
+func (w *worker) originate(frames []*frame.Frame) {
+	w.passes.Add(1)
+	s := w.network.snapshot.Load()
+	if s.gateway != nil {
+		w.prepare(s)
+		for _, f := range frames {
+			v := w.route(s, &s.gateway.routes, f, 0)
+			if len(s.captures) != 0 {
+				offer(s.captures, w.port, Received, f, v)
+			}
+		}
+		w.transmit(s)
+	}
+	w.passes.Add(1)
+}
+
+// hosts says who takes a frame that is addressed to the gateway: the address
+// may have two owners, the network's own host and this machine's.
+type hosts uint8
+
+const (
+	ownHost     hosts = 1 << iota // the network's own, in this process
+	machineHost                   // this machine, behind the host port
+)
+
+// toGateway delivers a frame that is addressed to the gateway's MAC.
+func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
+	g := s.gateway
+	if in == &g.routes {
+		return SamePort
+	}
+	to, service, v := g.owner(f)
+	if v != Forwarded {
+		if v == NoRoute {
+			w.punt(g.inboxes[Station], w.port.unroutable, f, 0) // for an ICMP error
+		}
+		return v
+	}
+	if to&machineHost != 0 {
+		v = w.policy(s, in, f, 0, g.host)
+	}
+	if to&ownHost != 0 {
+		v = w.punt(g.inboxes[service], nil, f, 0)
+	}
+	return v
+}
+
+// owner tells who takes a unicast frame to the gateway's MAC.
+func (g *gateway) owner(f *frame.Frame) (hosts, Service, Verdict) {
+	machine := machineHost
+	if g.host == noPort {
+		machine = 0
+	}
+	switch f.EtherType() {
+	case frame.TypeARP:
+		return ownHost | machine&arpReply(f), Station, Forwarded
+	case frame.TypeIPv4:
+	default:
+		if machine == 0 {
+			return 0, Station, NoService
+		}
+		return machine, Station, Forwarded
+	}
+	var p frame.Parsed
+	p.Parse(f)
+	if p.Layer < frame.LayerNetwork {
+		return 0, Station, BadPacket
+	}
+	if !g.isOwn(&p) {
+		return 0, Station, notOwn(&p)
+	}
+	service, own := g.service(f, &p)
+	switch {
+	case machine == 0:
+		return ownHost, service, Forwarded
+	case p.Protocol == frame.ProtoICMP && p.FragOffset != 0:
+		return ownHost | machineHost, Station, Forwarded // of which packet, none can tell
+	case own:
+		return ownHost, service, Forwarded
+	}
+	return machineHost, service, Forwarded
+}
+
+// isOwn reports whether an IPv4 packet is for the gateway's address.
+func (g *gateway) isOwn(p *frame.Parsed) bool {
+	dst := p.Dst()
+	return binary.BigEndian.Uint32(dst[12:]) == g.addr
+}
+
+// notOwn says what becomes of an IPv4 packet that goes on elsewhere: never to the
+// host port, as this machine may forward it. A group is no place to go on to.
+func notOwn(p *frame.Parsed) Verdict {
+	dst := p.Dst()
+	if v4 := dst[12:]; v4[0] >= 224 || v4[0] == 0 || v4[0] == 127 {
+		return BadPacket
+	}
+	return NoRoute
+}
+
+// service says which service an IPv4 packet to the gateway belongs to, and
+// whether that is the network's own even where this machine has the address too.
+func (g *gateway) service(f *frame.Frame, p *frame.Parsed) (s Service, own bool) {
+	if p.Layer < frame.LayerTransport || p.IsFragment() && p.Protocol != frame.ProtoICMP {
+		return Station, false
+	}
+	switch {
+	case p.Protocol == frame.ProtoICMP:
+		return Station, f.Bytes()[p.L4] == icmpEcho
+	case p.Protocol == frame.ProtoTCP:
+		return Station, g.dns && p.DstPort == dnsPort
+	case p.DstPort == dhcpPort && g.dhcp:
+		return DHCP, true
+	case p.DstPort == dnsPort && g.dns:
+		return DNS, true
+	}
+	return Station, false
+}
+
+// icmpEcho is the type of an echo request (RFC 792).
+const icmpEcho = 8
+
+// An ARP packet for IPv4 over Ethernet (RFC 826): offsets in the frame.
+const (
+	arpOperation = frame.HeaderLen + 6
+	arpTarget    = frame.HeaderLen + 24
+	arpEnd       = frame.HeaderLen + 28
+
+	arpRequest = 1
+)
+
+// arpReply returns machineHost for an ARP packet that may answer a question of
+// this machine's.
+func arpReply(f *frame.Frame) hosts {
+	b := f.Bytes()
+	if len(b) < arpEnd || binary.BigEndian.Uint16(b[arpOperation:]) == arpRequest {
+		return 0
+	}
+	return machineHost
+}
+
+// overhear gives the gateway what is for it of a broadcast. It returns the port
+// that the frame is not to be flooded to: this machine must neither answer ARP
+// for an address that it has in common with the gateway, nor run a DHCP server
+// of its own there.
+func (w *worker) overhear(g *gateway, f *frame.Frame) fdb.Port {
+	b := f.Bytes()
+	switch f.EtherType() {
+	case frame.TypeARP:
+		if len(b) >= arpEnd && binary.BigEndian.Uint32(b[arpTarget:]) == g.addr {
+			w.tell(g.inboxes[Station], f)
+			return g.host
+		}
+	case frame.TypeIPv4:
+		var p frame.Parsed
+		p.Parse(f)
+		if s, own := g.service(f, &p); own && s == DHCP {
+			w.tell(g.inboxes[DHCP], f)
+			return g.host
+		}
+	}
+	return noPort
+}
+
+// tell punts a frame that goes on to others too.
+func (w *worker) tell(to *Inbox, f *frame.Frame) {
+	if v := w.punt(to, nil, f, 0); v.IsDrop() {
+		w.port.counters.drops[v].Add(1)
+	}
+}
