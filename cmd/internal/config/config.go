@@ -49,12 +49,16 @@ const (
 	DefaultMTU     = 1500
 	DefaultAgeing  = 300 * time.Second
 	DefaultLimit   = 8192
+
+	DefaultLeaseFile = "/var/lib/weft/leases.db"
+	DefaultHostPort  = "weft0" // of the network that runs without a file
 )
 
 // Config is all that weft is configured by.
 type Config struct {
-	Metrics  Metrics
-	Networks []Network // sorted by name
+	Metrics   Metrics
+	LeaseFile string    // an absolute path; keeps what the DHCP servers of all networks promised
+	Networks  []Network // sorted by name
 }
 
 // Metrics says where the counters are served.
@@ -68,7 +72,8 @@ type Network struct {
 	Forward string // ForwardIsolated or ForwardBridge
 
 	// MAC is the network's own unicast address: in the bridge identifier of
-	// its spanning tree, and the source of what it sends itself.
+	// its spanning tree, the source of what it sends itself, and that of its
+	// gateway.
 	MAC frame.MAC
 
 	Uplink Uplink // only with ForwardBridge
@@ -81,7 +86,19 @@ type Network struct {
 	STP      STP
 	Snooping Snooping
 	FDB      FDB
-	Ports    []Port // sorted by name
+
+	// Addresses are those of the gateway, each with its subnet: none for a plain
+	// switch, which has no services either, else one of IPv4.
+	Addresses []netip.Prefix
+
+	// HostPort is the name of the interface by which this host is at the
+	// gateway's address; empty for none. See HostSeat.
+	HostPort string
+
+	DHCP DHCP
+	DNS  DNS
+
+	Ports []Port // sorted by name
 }
 
 // Uplink is a network's way to the L2 network outside.
@@ -138,18 +155,37 @@ type Port struct {
 	MAC       frame.MAC      // of an internal port's netdev, else zero
 	Addresses []netip.Prefix // put on an internal port's netdev, in this order
 
+	// Seat marks the port that Normalize made for the network's HostPort, whose
+	// MAC and address are the gateway's; see Network.HostSeat.
+	Seat bool
+
 	Policy
 }
 
 // Default returns the configuration that weft runs without a file: one
-// isolated network without ports.
+// isolated network with a gateway, a port of the host, DHCP and DNS.
 func Default() *Config {
+	return DefaultOn(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, 122, 0}), 24))
+}
+
+// DefaultOn is Default with another IPv4 subnet, of 12 to 29 bits: its first
+// address is the gateway's, the others are for guests.
+func DefaultOn(subnet netip.Prefix) *Config {
+	n := NewNetwork(DefaultNetwork)
+	subnet = subnet.Masked()
+	gateway := subnet.Addr().Next()
+	n.Addresses = []netip.Prefix{netip.PrefixFrom(gateway, subnet.Bits())}
+	n.HostPort = DefaultHostPort
+	n.DHCP.Ranges = []Range{{First: gateway.Next(), Last: broadcast(subnet).Prev()}}
 	c := empty()
-	c.Networks = []Network{NewNetwork(DefaultNetwork)}
+	c.Networks = []Network{n}
+	c.Normalize()
 	return c
 }
 
-func empty() *Config { return &Config{Metrics: Metrics{Listen: DefaultListen}} }
+func empty() *Config {
+	return &Config{Metrics: Metrics{Listen: DefaultListen}, LeaseFile: DefaultLeaseFile}
+}
 
 // NewNetwork returns a network without ports that has every default.
 func NewNetwork(name string) Network {
@@ -162,6 +198,8 @@ func NewNetwork(name string) Network {
 		STP:            STP{Priority: 32768, Hello: 2 * time.Second, MaxAge: 20 * time.Second, ForwardDelay: 15 * time.Second},
 		Snooping:       Snooping{Querier: true, Interval: 125 * time.Second},
 		FDB:            FDB{Ageing: DefaultAgeing, Limit: DefaultLimit},
+		DHCP:           DHCP{Lease: DefaultLease, Authoritative: true, Probe: true, Router: RouterAuto},
+		DNS:            DNS{Enabled: true, Name: DefaultGatewayName, Cache: DefaultCache},
 	}
 }
 
@@ -176,8 +214,9 @@ func DeriveMAC(network, port string) frame.MAC {
 	return m
 }
 
-// Normalize fills the defaults of ports in, adds the port of an uplink that has
-// none, and sorts c as its fields promise.
+// Normalize fills the defaults of ports in, adds the ports of an uplink and of a
+// HostPort that have none, keeps the latter in step with the gateway, and sorts
+// c as its fields promise.
 func (c *Config) Normalize() {
 	c.fill()
 	c.sort()
@@ -189,6 +228,8 @@ func (c *Config) fill() {
 		if n.MAC == (frame.MAC{}) {
 			n.MAC = DeriveMAC(n.Name, "")
 		}
+		n.DHCP.fill()
+		n.seatHost()
 		for j := range n.Ports {
 			n.Ports[j].fill(n.Name)
 		}
@@ -212,6 +253,8 @@ func (c *Config) sort() {
 		n := &c.Networks[i]
 		slices.SortStableFunc(n.Ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
 		slices.SortStableFunc(n.FDB.Static, compareStatic)
+		n.DHCP.sort()
+		n.DNS.sort()
 		for j := range n.Ports {
 			n.Ports[j].Policy.sort()
 		}
@@ -234,6 +277,9 @@ func (c *Config) Clone() *Config {
 	for i := range out.Networks {
 		n := &out.Networks[i]
 		n.FDB.Static = slices.Clone(n.FDB.Static)
+		n.Addresses = slices.Clone(n.Addresses)
+		n.DHCP = n.DHCP.clone()
+		n.DNS = n.DNS.clone()
 		n.Ports = slices.Clone(n.Ports)
 		for j := range n.Ports {
 			p := &n.Ports[j]

@@ -74,15 +74,6 @@ func decodePorts(r *report, n ast.Node, at place, into, _ *Network) {
 	}
 }
 
-func decodeStatic(r *report, n ast.Node, at place, into, _ *FDB) {
-	keys := staticKeys()
-	for i, item := range items(r, n, at) {
-		var s StaticEntry
-		decodeMap(r, item, at.index(i), keys, &s, nil)
-		into.Static = append(into.Static, s)
-	}
-}
-
 // decodeMap reads the keys of a map. With def, which holds the defaults, it is
 // a patch of what runs: some keys are closed, and no value means the default.
 func decodeMap[T any](r *report, n ast.Node, at place, keys []key[T], into, def *T) {
@@ -132,15 +123,15 @@ func parseValue[V any](r *report, s string, at place, parse func(string) (V, err
 	*into = v
 }
 
-// decodeList takes a list, one value, or several in one text with commas. What
-// was refused is zero in the result: validation finds the line of a value by
+// decodeList takes a list, one value, or several in one text with commas where
+// the form has none itself. What was refused is zero in the result: validation finds the line of a value by
 // its number in the list.
-func decodeList[V any](r *report, n ast.Node, at place, parse func(string) (V, error)) []V {
+func decodeList[V any](r *report, n ast.Node, at place, f form[V]) []V {
 	if n != nil && n.Type() == ast.SequenceType {
 		nodes := items(r, n, at)
 		out := make([]V, len(nodes))
 		for i, item := range nodes {
-			decodeValue(r, item, at.index(i), parse, &out[i])
+			decodeValue(r, item, at.index(i), f.parse, &out[i])
 		}
 		return out[:len(out):len(out)]
 	}
@@ -148,14 +139,20 @@ func decodeList[V any](r *report, n ast.Node, at place, parse func(string) (V, e
 	if !ok {
 		return nil
 	}
-	parts := strings.Split(s, ",")
+	parts := []string{s}
+	if !f.whole {
+		parts = strings.Split(s, ",")
+	}
 	out := make([]V, len(parts))
 	for i, part := range parts {
 		in := at
 		if len(parts) > 1 {
 			in = at.index(i)
 		}
-		parseValue(r, strings.TrimSpace(part), in, parse, &out[i])
+		if !f.whole {
+			part = strings.TrimSpace(part)
+		}
+		parseValue(r, part, in, f.parse, &out[i])
 	}
 	return out
 }

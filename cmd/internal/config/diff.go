@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Op is what a Change does.
@@ -33,6 +34,9 @@ func Diff(old, new *Config) []Change {
 	d.removals(old, new)
 	keys := metricsKeys()
 	d.compare(outputs(keys, &old.Metrics, nil), outputs(keys, &new.Metrics, nil), Change{Op: OpChange}, "metrics")
+	if old.LeaseFile != new.LeaseFile {
+		d.add(Change{Op: OpChange}, "~ lease_file %q -> %q", old.LeaseFile, new.LeaseFile)
+	}
 	for i := range new.Networks {
 		n := &new.Networks[i]
 		if o := old.Network(n.Name); o != nil {
@@ -120,24 +124,84 @@ func (d *differ) static(sign string, entries, other []StaticEntry, network strin
 func (d *differ) compare(old, new []output, c Change, what string) {
 	before, after := settings(nil, "", old), settings(nil, "", new)
 	for i, n := range after {
-		if o := before[i]; o != n {
+		o := before[i]
+		if o.text != n.text {
 			d.add(c, "~ %s: %s %s -> %s", what, n.key, o.text, n.text)
+		}
+		d.entries(o.entries, n.entries, c, what+": "+n.key)
+	}
+}
+
+// entries lists those that go, that are changed and that come, each on a line.
+func (d *differ) entries(old, new []setting, c Change, what string) {
+	before, after := map[string]setting{}, map[string]bool{}
+	for _, n := range new {
+		after[n.key] = true
+	}
+	for _, o := range old {
+		before[o.key] = o
+		if !after[o.key] {
+			d.add(c, "~ %s - %s", what, o)
+		}
+	}
+	for _, n := range new {
+		if o, ok := before[n.key]; ok && o.text != n.text {
+			d.add(c, "~ %s[%s] %s -> %s", what, n.key, o.text, n.text)
+		}
+	}
+	for _, n := range new {
+		if _, ok := before[n.key]; !ok {
+			d.add(c, "~ %s + %s", what, n)
 		}
 	}
 }
 
-// setting is one key and its value for people.
-type setting struct{ key, text string }
+// setting is one key and its value for people; or what the value is made of,
+// where that is a list of maps, whose items are all key, or a dictionary.
+type setting struct {
+	key, text string
+	entries   []setting
+}
+
+func (s setting) String() string { return strings.TrimSpace(s.key + " " + s.text) }
 
 func settings(to []setting, prefix string, list []output) []setting {
 	for _, o := range list {
+		s := setting{key: prefix + o.name}
 		switch {
 		case o.apart:
+			continue
+		case o.kind == aMap:
+			to = settings(to, s.key+".", o.sub)
+			continue
 		case o.kind == aValue:
-			to = append(to, setting{prefix + o.name, o.text})
-		default:
-			to = settings(to, prefix+o.name+".", o.sub)
+			s.text = o.text
+		case o.kind == aList:
+			for _, item := range o.sub {
+				s.entries = append(s.entries, setting{key: item.inOneLine()})
+			}
+		case o.kind == aDictionary:
+			for _, e := range o.sub {
+				s.entries = append(s.entries, setting{key: e.name, text: e.text})
+			}
 		}
+		to = append(to, s)
 	}
 	return to
+}
+
+// inOneLine returns the values of a map for people, such as
+// "02:00:00:00:00:01 192.0.2.5 web lease 2h0m0s".
+func (o *output) inOneLine() string {
+	var words []string
+	for _, s := range o.sub {
+		switch {
+		case s.file == "":
+		case s.terse:
+			words = append(words, s.word)
+		default:
+			words = append(words, s.name+" "+s.word)
+		}
+	}
+	return strings.Join(words, " ")
 }

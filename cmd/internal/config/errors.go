@@ -54,11 +54,22 @@ func (p place) index(i int) place {
 	return p
 }
 
+// entry is the spot of a name in a map, bounded by parseLabel: dns.hosts[web.lab].
+func (p place) entry(name string) place {
+	if strings.ContainsFunc(name, func(c rune) bool { return !isNameRune(c) }) {
+		name = strconv.Quote(name)
+	}
+	p.key += "[" + name + "]"
+	return p
+}
+
 // parent returns the spot that p is part of; that of the top level is itself.
 func (p place) parent() place {
 	switch {
+	case strings.HasSuffix(p.key, "]"): // a name inside may have dots
+		p.key = p.key[:max(0, strings.LastIndexByte(p.key, '['))]
 	case p.key != "":
-		p.key = p.key[:max(0, strings.LastIndexAny(p.key, ".["))]
+		p.key = p.key[:max(0, strings.LastIndexByte(p.key, '.'))]
 	case p.port != "":
 		p.port = ""
 	default:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -17,11 +18,12 @@ type form[V any] struct {
 
 	bare  bool // needs no quotes in YAML, and must have none where it is a number
 	quote bool // has quotes in the texts of Diff
+	whole bool // may hold commas and blanks, so that a list has quotes in Diff, and one text is one value
 }
 
 func (f form[V]) output(v V) output {
 	s := f.write(v)
-	o := output{kind: aValue, file: s, text: s}
+	o := output{kind: aValue, file: s, text: s, word: s}
 	if !f.bare {
 		o.file = plain(s)
 	}
@@ -38,6 +40,9 @@ func (f form[V]) outputList(list []V) output {
 	files, texts := make([]string, len(list)), make([]string, len(list))
 	for i, v := range list {
 		files[i], texts[i] = f.output(v).file, f.write(v)
+		if f.whole {
+			texts[i] = strconv.Quote(texts[i])
+		}
 	}
 	o := output{kind: aValue, text: "[" + strings.Join(texts, " ") + "]"}
 	if len(list) > 0 {
@@ -102,3 +107,46 @@ func vlanRanges() form[VLANRange] {
 func rates() form[uint64] { return form[uint64]{parse: parseRate, write: FormatRate, bare: true} }
 
 func sizes() form[int] { return form[int]{parse: parseSize, write: FormatSize, bare: true} }
+
+// orFalse takes "false" for no value.
+func orFalse(f form[string]) form[string] {
+	f.parse = func(s string) (string, error) {
+		switch s {
+		case "false":
+			return "", nil
+		case "true":
+			return "", errors.New("true is not a name: write that of the interface, such as " + DefaultHostPort + ", or false")
+		}
+		return s, nil
+	}
+	return f
+}
+
+// addresses has the zero Addr for none.
+func addresses() form[netip.Addr] {
+	write := func(a netip.Addr) string {
+		if !a.IsValid() {
+			return ""
+		}
+		return a.String()
+	}
+	return form[netip.Addr]{parse: parseAddr, write: write}
+}
+
+func ranges() form[Range] { return form[Range]{parse: parseRange, write: Range.String} }
+
+// leases has 0 for none.
+func leases() form[time.Duration] {
+	return form[time.Duration]{parse: parseLease, write: formatLease, bare: true}
+}
+
+// domainNames are those of DNS, which are the same in any letters.
+func domainNames() form[string] { return form[string]{parse: parseName, write: asIs} }
+
+// optionKeys are numbers and names of DHCP options; package option knows them.
+func optionKeys() form[string] { return form[string]{parse: parseLabel, write: asIs} }
+
+func clientIDs() form[[]byte] { return form[[]byte]{parse: parseClientID, write: formatClientID} }
+
+// wholeTexts are of whatever letters, blanks and commas too.
+func wholeTexts() form[string] { return form[string]{parse: noError, write: asIs, whole: true} }

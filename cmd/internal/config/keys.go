@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -19,11 +20,13 @@ type key[T any] struct {
 
 	fixed bool // cannot change while what it belongs to runs
 	brief bool // written out only where it is not the default
+	terse bool // in a line of Diff about the map that it is in, without its name
 }
 
 func configKeys() []key[Config] {
 	return []key[Config]{
 		mapping("metrics", metricsKeys(), func(c *Config) *Metrics { return &c.Metrics }),
+		value("lease_file", labels(), func(c *Config) *string { return &c.LeaseFile }),
 		{name: "networks", decode: decodeNetworks, write: writeNetworks, fixed: true},
 	}
 }
@@ -38,12 +41,16 @@ func networkKeys() []key[Network] {
 	return []key[Network]{
 		fixed(value("forward", words(), func(n *Network) *string { return &n.Forward })),
 		value("mac", macs(), func(n *Network) *frame.MAC { return &n.MAC }),
+		filled(list("address", prefixes(), func(n *Network) *[]netip.Prefix { return &n.Addresses })),
+		value("host_port", orFalse(labels()), func(n *Network) *string { return &n.HostPort }),
 		fixed(mapping("uplink", uplinkKeys(), func(n *Network) *Uplink { return &n.Uplink })),
 		value("mtu", integers(), func(n *Network) *int { return &n.MTU }),
 		value("reserved_groups", words(), func(n *Network) *string { return &n.ReservedGroups }),
 		mapping("stp", stpKeys(), func(n *Network) *STP { return &n.STP }),
 		mapping("snooping", snoopingKeys(), func(n *Network) *Snooping { return &n.Snooping }),
 		mapping("fdb", fdbKeys(), func(n *Network) *FDB { return &n.FDB }),
+		brief(mapping("dhcp", dhcpKeys(), func(n *Network) *DHCP { return &n.DHCP })),
+		brief(mapping("dns", dnsKeys(), func(n *Network) *DNS { return &n.DNS })),
 		{name: "ports", decode: decodePorts, write: writePorts, fixed: true},
 	}
 }
@@ -78,7 +85,7 @@ func fdbKeys() []key[FDB] {
 		value("ageing", durations(), func(f *FDB) *time.Duration { return &f.Ageing }),
 		value("limit", integers(), func(f *FDB) *int { return &f.Limit }),
 		value("port_limit", integers(), func(f *FDB) *int { return &f.PortLimit }),
-		{name: "static", decode: decodeStatic, write: writeStatic, fixed: true},
+		fixed(apart(table("static", staticKeys(), func(f *FDB) *[]StaticEntry { return &f.Static }))),
 	}
 }
 
@@ -130,34 +137,11 @@ func list[T, V any](name string, f form[V], field func(*T) *[]V) key[T] {
 		name: name,
 		decode: func(r *report, n ast.Node, at place, into, _ *T) {
 			*field(into) = nil
-			if values := decodeList(r, n, at, f.parse); len(values) > 0 {
+			if values := decodeList(r, n, at, f); len(values) > 0 {
 				*field(into) = values
 			}
 		},
 		write: func(from *T) output { return f.outputList(*field(from)) },
 		reset: func(into, def *T) { *field(into) = *field(def) },
 	}
-}
-
-// filled refuses an empty list.
-func filled[T any](k key[T]) key[T] {
-	decode := k.decode
-	k.decode = func(r *report, n ast.Node, at place, into, def *T) {
-		if s, ok := n.(*ast.SequenceNode); ok && len(s.Values) == 0 {
-			r.refuse(at, "is an empty list: write what belongs in it, or remove the key")
-			return
-		}
-		decode(r, n, at, into, def)
-	}
-	return k
-}
-
-func fixed[T any](k key[T]) key[T] {
-	k.fixed = true
-	return k
-}
-
-func brief[T any](k key[T]) key[T] {
-	k.brief = true
-	return k
 }

@@ -75,6 +75,26 @@ func TestManyPorts(t *testing.T) {
 	}
 }
 
+// So they do for one with more clients than most subnets have addresses.
+func TestManyNames(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("networks:\n  lan:\n    address: 10.0.0.1/8\n    dhcp:\n      hosts:\n")
+	for i := range 8000 {
+		fmt.Fprintf(&b, "        - {mac: \"02:00:00:00:%02x:%02x\", address: 10.1.%d.%d, name: h%d}\n", i>>8, i&255, i>>8, i&255, i)
+	}
+	b.WriteString("    dns:\n      hosts:\n")
+	for i := range 8000 {
+		fmt.Fprintf(&b, "        n%d.lab: 10.2.0.1\n", i)
+	}
+	c := mustParse(t, b.String())
+	if n := &c.Networks[0]; len(n.DHCP.Hosts) != 8000 || len(n.DNS.Hosts) != 8000 {
+		t.Fatalf("%d reservations, %d names", len(n.DHCP.Hosts), len(n.DNS.Hosts))
+	}
+	if d := sameConfig(c, mustParse(t, string(c.YAML()))); d != "" {
+		t.Error(d)
+	}
+}
+
 // Comments are no levels, however many there are.
 func TestManyComments(t *testing.T) {
 	var b strings.Builder
@@ -104,6 +124,8 @@ func FuzzParse(f *testing.F) {
 		"networks: {lan: {fdb: {ageing: 0.1h, static: [{mac: 02:00:00:00:00:01, vlan: 7, port: p}]}, ports: {p: {type: internal, address: [1.2.3.4/5]}}}}",
 		bridged("stp: {enabled: true}", "a: {type: tap, mode: vepa, vlan: {trunk: [1, 2-3], native: 1}, rate: {ingress: {average: 1.5Mbit}}}"),
 		inPort("type: tap, security: {max_macs: 2, sources: [02:00:00:00:00:01, a:b]}, vlan: {access: 5}, storm: {unknown: 7}"),
+		"networks: {lan: {" + everyService + "}}",
+		"networks: {lan: {address: 10.0.0.1/24, dns: {hosts: {'a[b].c': 1.2.3.4, \"x\\n\": 1.2.3.4}, txt: {_a: 'b, c'}}}}",
 		"networks:\n  lan:\n    ports:\n      h1: {type: internal, netns: 'ä b', interface: \"x\\u2028\"}\n",
 	} {
 		f.Add([]byte(s))
@@ -141,6 +163,8 @@ func FuzzPatch(f *testing.F) {
 		"", "null", "[]", `{"vlan":{"access":10,"trunk":null,"native":""}}`, `{"vlan":null,"stp":{"edge":"true","cost":"5"}}`, `{"mtu":"9000"}`,
 		`{"fdb":null,"stp":{"enabled":"true"},"mac":""}`, `{"security":{"sources":"02:00:00:00:00:01,02:00:00:00:00:02"}}`,
 		`{"rate":{"ingress":{"average":"1Mbit"},"egress":""}}`, `{"type":"raw"}`,
+		`{"address":"10.0.0.1/24","host_port":"w","dhcp":{"range":"10.0.0.2-10.0.0.9","hosts":[{"mac":"02:00:00:00:00:01","name":"a"}]}}`,
+		`{"address":"10.0.0.1/24","dhcp":{"options":{"42":"10.0.0.1","43":null}},"dns":{"hosts":{"web":"10.0.0.2"},"txt":{"a":["b, c"]}}}`,
 	} {
 		f.Add([]byte(s))
 	}

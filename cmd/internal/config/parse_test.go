@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/weft/weft/dataplane/frame"
 )
 
 // sameConfig is cmp.Diff for configurations.
 func sameConfig(want, got *Config) string {
-	return cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }))
+	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}))
 }
 
 // mustParse parses text that has to be right.
@@ -34,6 +35,12 @@ func mustParse(t testing.TB, text string) *Config {
 func plainPolicy() Policy {
 	return Policy{Mode: "bridge", STP: PortSTP{Edge: "auto", Priority: 128, Cost: 2000}}
 }
+
+// Services of a network whose file says nothing of them.
+var (
+	plainDHCP = DHCP{Lease: time.Hour, Authoritative: true, Probe: true, Router: "auto"}
+	plainDNS  = DNS{Enabled: true, Name: "gateway", Cache: 10000}
+)
 
 func TestParseEveryKey(t *testing.T) {
 	got := mustParse(t, `
@@ -98,7 +105,8 @@ networks:
 		Rate:     Rates{Rate{100_000_000, 200_000_000, 262_144}, Rate{1_000_000_000, 0, 31_250_000}},
 	}
 	want := &Config{
-		Metrics: Metrics{Listen: "[::1]:9000"},
+		Metrics:   Metrics{Listen: "[::1]:9000"},
+		LeaseFile: "/var/lib/weft/leases.db",
 		Networks: []Network{
 			{
 				Name: "dmz", Forward: "isolated", MAC: DeriveMAC("dmz", ""), MTU: 1500,
@@ -106,6 +114,7 @@ networks:
 				STP:            STP{Priority: 32768, Hello: 2 * time.Second, MaxAge: 20 * time.Second, ForwardDelay: 15 * time.Second},
 				Snooping:       Snooping{Querier: true, Interval: 125 * time.Second},
 				FDB:            FDB{Ageing: 300 * time.Second, Limit: 8192},
+				DHCP:           plainDHCP, DNS: plainDNS,
 				Ports: []Port{{
 					Name: "h1", Type: TypeInternal, Interface: "h1", Policy: plainPolicy(),
 					MAC:       DeriveMAC("dmz", "h1"),
@@ -125,6 +134,7 @@ networks:
 						{MAC: frame.MAC{2, 0, 0, 0, 0, 3}, VLAN: 10, Port: "veth"},
 					},
 				},
+				DHCP: plainDHCP, DNS: plainDNS,
 				Ports: []Port{
 					{
 						Name: "h1", Type: TypeInternal, Interface: "h1", Netns: "10", Policy: plainPolicy(),
@@ -146,7 +156,7 @@ networks:
 }
 
 func TestParseNothing(t *testing.T) {
-	want := &Config{Metrics: Metrics{Listen: "127.0.0.1:9820"}}
+	want := &Config{Metrics: Metrics{Listen: "127.0.0.1:9820"}, LeaseFile: "/var/lib/weft/leases.db"}
 	for _, text := range []string{
 		"", "\n\n", "# prose only\n", "---\n", "---\n...\n", "networks:\n", "networks: {}\n", "networks: ~\n",
 		"metrics:\n", "metrics: {}\nnetworks:\n",
@@ -159,7 +169,7 @@ func TestParseNothing(t *testing.T) {
 
 func TestParseSmallest(t *testing.T) {
 	c := mustParse(t, "networks:\n  lan:\n")
-	want := &Config{Metrics: Metrics{Listen: DefaultListen}, Networks: []Network{NewNetwork("lan")}}
+	want := &Config{Metrics: Metrics{Listen: DefaultListen}, LeaseFile: DefaultLeaseFile, Networks: []Network{NewNetwork("lan")}}
 	if d := sameConfig(want, c); d != "" {
 		t.Error(d)
 	}
@@ -265,12 +275,18 @@ func TestNamesAsWritten(t *testing.T) {
 }
 
 func TestDefault(t *testing.T) {
-	c := Default()
-	if err := Validate(c); err != nil {
-		t.Fatal(err)
-	}
-	if d := sameConfig(mustParse(t, "networks: {default: {}}"), c); d != "" {
-		t.Error(d)
+	for want, c := range map[string]*Config{
+		"address: 192.168.122.1/24, host_port: weft0, dhcp: {range: 192.168.122.2-192.168.122.254}": Default(),
+		"address: 192.168.9.1/24, host_port: weft0, dhcp: {range: 192.168.9.2-192.168.9.254}":       DefaultOn(netip.MustParsePrefix("192.168.9.0/24")),
+		"address: 10.0.0.9/29, host_port: weft0, dhcp: {range: 10.0.0.10-10.0.0.14}":                DefaultOn(netip.MustParsePrefix("10.0.0.12/29")),
+		"address: 172.16.0.1/12, host_port: weft0, dhcp: {range: 172.16.0.2-172.31.255.254}":        DefaultOn(netip.MustParsePrefix("172.16.0.0/12")),
+	} {
+		if err := Validate(c); err != nil {
+			t.Fatal(err)
+		}
+		if d := sameConfig(mustParse(t, "networks: {default: {"+want+"}}"), c); d != "" {
+			t.Error(d)
+		}
 	}
 }
 
@@ -328,5 +344,16 @@ func TestLoad(t *testing.T) {
 		if _, err = Load(write("huge.yaml", text)); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
 			t.Errorf("a file of %d bytes: %v", len(text), err)
 		}
+	}
+}
+
+// An empty list of upstreams says no more than none at all.
+func TestNoUpstreams(t *testing.T) {
+	c, err := Parse("", []byte("networks: {lan: {address: 10.0.0.1/24, dns: {domain: lab, upstream: []}}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Network("lan"); n.DNS.Upstream != nil || n.Upstreams() != nil {
+		t.Errorf("upstreams %v, %v", n.DNS.Upstream, n.Upstreams())
 	}
 }

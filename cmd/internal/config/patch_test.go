@@ -247,15 +247,32 @@ func patchBody(list []output, strs bool) string {
 		switch {
 		case o.kind == aMap:
 			v = patchBody(o.sub, strs)
+		case o.kind != aValue:
+			v = inFlow(o)
 		case v == "":
 			v = "null"
+		case strs && o.word != "":
+			b, _ := json.Marshal(o.word)
+			v = string(b)
 		case strs:
-			b, _ := json.Marshal(strings.NewReplacer("[", "", "]", "", `"`, "").Replace(v))
+			b, _ := json.Marshal(strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(v, "["), "]"), `"`, ""))
 			v = string(b)
 		}
 		pairs = append(pairs, fmt.Sprintf("%q: %s", o.name, v))
 	}
 	return "{" + strings.Join(pairs, ", ") + "}"
+}
+
+// inFlow writes what is a map of names or a list of maps.
+func inFlow(o output) string {
+	if o.kind != aList {
+		return o.flow()
+	}
+	items := make([]string, len(o.sub))
+	for i := range o.sub {
+		items[i] = o.sub[i].flow()
+	}
+	return "[" + strings.Join(items, ", ") + "]"
 }
 
 // settable returns the values of the keys that a patch may set.
@@ -276,6 +293,10 @@ func TestPatchIsEdit(t *testing.T) {
 		n := rapid.SampledFrom(c.Networks).Draw(t, "network")
 		to := anyNetwork(t, n.Name, 0)
 		to.Forward, to.Uplink, to.Ports, to.FDB.Static = n.Forward, n.Uplink, n.Ports, n.FDB.Static
+		// To names a patch adds.
+		if err := got.PatchNetwork(n.Name, []byte(`{"dhcp":{"options":null},"dns":{"domains":"","hosts":null,"txt":null}}`)); err != nil {
+			t.Fatal(err)
+		}
 		body := patchBody(settable(networkKeys(), &to), strs)
 		if err := got.PatchNetwork(n.Name, []byte(body)); err != nil {
 			t.Fatalf("%s\n%v", body, err)
@@ -312,31 +333,38 @@ func TestPatchIsEdit(t *testing.T) {
 // A patch with one key leaves every other one as it was.
 func TestPatchOfOneKey(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		old := &Config{Networks: []Network{NewNetwork("lan")}}
+		old := &Config{Networks: []Network{anyNetwork(t, "lan", 0)}}
 		old.Networks[0].Ports = []Port{{Name: "p", Type: TypeTap, Policy: anyPolicy(t, true)}}
 		old.Normalize()
-		from := Port{Policy: anyPolicy(t, true)}
-		o := rapid.SampledFrom(settable(portKeys(), &from)).Draw(t, "key")
+		from, network := Port{Policy: anyPolicy(t, true)}, anyNetwork(t, "lan", 0)
+		patch, list := (*Config).PatchNetwork, settable(networkKeys(), &network)
+		if rapid.Bool().Draw(t, "of port") {
+			patch = func(c *Config, network string, body []byte) error { return c.PatchPort(network, "p", body) }
+			list = settable(portKeys(), &from)
+		}
+		o := rapid.SampledFrom(list).Draw(t, "key")
 		path := o.name
 		for o.kind == aMap {
-			o.sub = []output{rapid.SampledFrom(o.sub).Draw(t, "key below")}
-			o = o.sub[0]
+			o = rapid.SampledFrom(slices.DeleteFunc(slices.Clone(o.sub), func(o output) bool { return o.apart })).Draw(t, "key below")
 			path += "." + o.name
 		}
 		value := o.file
-		if value == "" {
+		if o.kind != aValue {
+			value = inFlow(o)
+		} else if value == "" {
 			value = "null"
 		}
 		keys := strings.Split(path, ".")
 		body := `{"` + strings.Join(keys, `": {"`) + `": ` + value + strings.Repeat("}", len(keys))
 		c := old.Clone()
-		if err := c.PatchPort("lan", "p", []byte(body)); err != nil {
+		if err := patch(c, "lan", []byte(body)); err != nil {
 			t.Fatalf("%s\n%v", body, err)
 		}
 		c.Normalize()
 		for _, change := range Diff(old, c) {
 			burst := strings.HasSuffix(path, ".average") && strings.Contains(change.Text, "burst")
-			if !strings.Contains(change.Text, ": "+path+" ") && !burst {
+			seat := change.Port == hostSeat && slices.Contains([]string{"mac", "address", "host_port"}, path)
+			if !strings.Contains(change.Text, ": "+path+" ") && !strings.Contains(change.Text, ": "+path+"[") && !burst && !seat {
 				t.Fatalf("%s\n%s", body, change.Text)
 			}
 		}

@@ -61,7 +61,7 @@ func TestFillPolicy(t *testing.T) {
 			t.Errorf("%+v: %+v", tc.from, p)
 		}
 	}
-	c := Default()
+	c := mustParse(t, "networks: {default: {}}")
 	c.Networks[0].MAC = frame.MAC{}
 	c.Networks[0].Ports = []Port{{Name: "a", Type: TypeTap}}
 	c.Normalize()

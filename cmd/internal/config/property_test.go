@@ -15,7 +15,10 @@ import (
 
 // anyConfig draws a configuration, valid and normalized.
 func anyConfig(t *rapid.T) *Config {
-	c := &Config{Metrics: Metrics{Listen: rapid.SampledFrom([]string{"off", DefaultListen, ":0", "[::1]:99", "localhost:1"}).Draw(t, "listen")}}
+	c := &Config{
+		Metrics:   Metrics{Listen: rapid.SampledFrom([]string{"off", DefaultListen, ":0", "[::1]:99", "localhost:1"}).Draw(t, "listen")},
+		LeaseFile: rapid.SampledFrom(files[1:]).Draw(t, "lease_file"),
+	}
 	// Few names, so that two draws share some.
 	words := []string{"a", "b", "lan", "true", "null", "0", "010", "1e3", "off", "x-", "A.b_c", "0x1", "y", "inf", "2001-01-01"}
 	networks := rapid.SliceOfNDistinct(rapid.SampledFrom(words), 0, 3, rapid.ID[string]).Draw(t, "networks")
@@ -34,6 +37,11 @@ func anyConfig(t *rapid.T) *Config {
 		if len(ports) == 1 && n.Forward == ForwardBridge && rapid.Bool().Draw(t, "wire") {
 			n.STP.Enabled, n.Snooping.Enabled = false, false
 			n.Ports[0].Policy = Policy{Mode: ModePassthrough, Rate: n.Ports[0].Rate}
+		}
+		if n.HostPort != "" && rapid.Bool().Draw(t, "host") {
+			n.Ports = append(n.Ports, Port{Name: "host", Policy: anyPolicy(t, false)})
+			n.Ports[len(n.Ports)-1].Security.MaxMACs = 0
+			n.Ports[len(n.Ports)-1].Security.Sticky = false
 		}
 		if len(n.Ports) > 0 {
 			n.FDB.Static = anyStatic(t, n.Ports)
@@ -73,6 +81,9 @@ func anyNetwork(t *rapid.T, name string, number int) Network {
 	}
 	n.Snooping = Snooping{rapid.Bool().Draw(t, "snooping"), rapid.Bool().Draw(t, "querier"), seconds(10, 3600, "interval")}
 	n.FDB = anyFDB(t)
+	if n.Forward == ForwardIsolated && rapid.Bool().Draw(t, "gateway") {
+		anyServices(t, &n, number)
+	}
 	return n
 }
 
@@ -219,6 +230,7 @@ func TestWrittenOut(t *testing.T) {
 	c.Networks[0].MAC = frame.MAC{2, 0, 0, 0, 0, 3}
 	want := `metrics:
   listen: "127.0.0.1:9820"
+lease_file: "/var/lib/weft/leases.db"
 networks:
   lan:
     forward: bridge

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // activated switches on every example of the reference that is switched off.
@@ -19,12 +21,15 @@ func activated(text string) string {
 
 func TestReferenceParses(t *testing.T) {
 	c := mustParse(t, Reference())
-	// Switched-off examples apart, it spells the defaults out.
+	// Switched-off examples and ports apart, it is what runs without a file.
 	n := c.Network(DefaultNetwork)
-	if n == nil || len(c.Networks) != 1 || c.Metrics.Listen != DefaultListen {
+	if n == nil || len(c.Networks) != 1 || c.Metrics.Listen != DefaultListen || c.LeaseFile != DefaultLeaseFile {
 		t.Fatalf("%+v", c)
 	}
-	want := NewNetwork(DefaultNetwork)
+	want := Default().Networks[0]
+	if d := cmp.Diff(want.Ports[0], *n.HostSeat(), cmpopts.EquateComparable(netip.Prefix{})); d != "" {
+		t.Error(d)
+	}
 	want.Ports = n.Ports
 	if d := sameConfig(&Config{Networks: []Network{want}}, &Config{Networks: c.Networks}); d != "" {
 		t.Error(d)
@@ -39,11 +44,15 @@ func TestReferenceParses(t *testing.T) {
 		t.Errorf("%+v", all.Networks)
 	}
 	var types []string
-	for _, p := range all.Networks[0].Ports {
+	shown := &all.Networks[0]
+	if shown.HostSeat().Rate.Egress.Average != 1e9 || len(shown.DHCP.Hosts) != 2 || len(shown.DHCP.Options) != 3 || len(shown.DNS.Domains) != 2 {
+		t.Errorf("%+v", shown)
+	}
+	for _, p := range shown.Ports {
 		types = append(types, p.Type)
 	}
 	slices.Sort(types)
-	if !slices.Equal(types, []string{TypeInternal, TypeRaw, TypeTap}) {
+	if !slices.Equal(types, []string{TypeInternal, TypeInternal, TypeRaw, TypeTap}) {
 		t.Errorf("types shown: %v", types)
 	}
 }
@@ -73,8 +82,15 @@ func TestReferenceIsComplete(t *testing.T) {
 	show("metrics", root["metrics"])
 	for _, n := range root["networks"].(map[string]any) {
 		show("network", n)
-		for _, level := range []string{"uplink", "stp", "snooping", "fdb"} {
+		for _, level := range []string{"uplink", "stp", "snooping", "fdb", "dhcp", "dns"} {
 			show(level, child(n, level))
+		}
+		for level, in := range map[string][2]string{"dhcp.hosts": {"dhcp", "hosts"}, "srv": {"dns", "srv"}} {
+			if list, ok := child(child(n, in[0]), in[1]).([]any); ok {
+				for _, s := range list {
+					show(level, s)
+				}
+			}
 		}
 		if list, ok := child(child(n, "fdb"), "static").([]any); ok {
 			for _, s := range list {
@@ -92,6 +108,7 @@ func TestReferenceIsComplete(t *testing.T) {
 	for level, keys := range map[string][]string{
 		"top": names(configKeys()), "metrics": names(metricsKeys()), "network": names(networkKeys()),
 		"uplink": names(uplinkKeys()), "stp": names(stpKeys()), "snooping": names(snoopingKeys()),
+		"dhcp": names(dhcpKeys()), "dhcp.hosts": names(dhcpHostKeys()), "dns": names(dnsKeys()), "srv": names(srvKeys()),
 		"fdb": names(fdbKeys()), "static": names(staticKeys()), "port": names(portKeys()),
 		"port.stp": names(portSTPKeys()), "port.security": names(securityKeys()),
 		"port.storm": names(stormKeys()), "port.rate": names(ratesKeys()), "rate": names(rateKeys()),
@@ -122,6 +139,10 @@ func TestReferenceRanges(t *testing.T) {
 		"Range: 0-65536, 0 for any number, and ", "at most 64", "Range: 0-100000000, 0 for no limit.",
 		"Range: 8kbit-1000Gbit, or 0 for no limit. Default: 0", "up to 1024MiB", "carries in 250 ms, but 128KiB at the least",
 		"at least 2*(hello+1s)", "2*(forward_delay-1s) >= max_age, which is", "Below 64KiB TCP stalls",
+		"Default: /var/lib/weft/leases.db", "the prefix length of the subnet, 8-30.", "At most 256 ranges, and 1048576 addresses in all.",
+		"Range: 2m-365d. Default: 1h", "Range: 0-1048576, 0 for as many as the ranges hold. Default: 0", "IPv4 addresses, at most 63.",
+		"of up to 63 bytes, and the file, of up to 127 bytes.", "(option 61), 2-255 bytes", "Range: 0-1000000, 0 for none. Default: 10000",
+		"at most 64 each.", "at most 64, of up to 4096 bytes each", "and 16384 in all.", "a name has at most 64.", "of up to 189 characters.",
 	} {
 		if !strings.Contains(Reference(), s) {
 			t.Errorf("%q is not in the reference", s)

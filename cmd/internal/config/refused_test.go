@@ -50,13 +50,13 @@ func TestRefused(t *testing.T) {
 	const lan = `f:1: network "lan": `
 	for _, tc := range []struct{ text, want string }{
 		// The shape of the file.
-		{"5", "f: a single value, where keys with values belong: metrics, networks"},
-		{"- a", "f: a list, where keys with values belong: metrics, networks"},
-		{"foo: 1", `f:1: unknown key "foo"; known here: metrics, networks`},
+		{"5", "f: a single value, where keys with values belong: metrics, lease_file, networks"},
+		{"- a", "f: a list, where keys with values belong: metrics, lease_file, networks"},
+		{"foo: 1", `f:1: unknown key "foo"; known here: metrics, lease_file, networks`},
 		{"network: {}", `f:1: unknown key "network"; did you mean "networks"?`},
 		{"networks: 5", "f:1: networks: a single value, where keys with values belong"},
 		{"networks: [lan]", "f:1: networks: a list, where keys with values belong"},
-		{"networks: {lan: isolated}", lan + "a single value, where keys with values belong: forward, mac, uplink, mtu, reserved_groups, stp, snooping, fdb, ports"},
+		{"networks: {lan: isolated}", lan + "a single value, where keys with values belong: forward, mac, address, host_port, uplink, mtu, reserved_groups, stp, snooping, fdb, dhcp, dns, ports"},
 		{"networks: {lan: {ports: 5}}", lan + "ports: a single value, where keys with values belong"},
 		{"metrics: off", "f:1: metrics: a single value, where keys with values belong: listen"},
 		{inNetwork("stp: &a {}"), lan + "stp: a YAML anchor (not supported: write the value out), where keys with values belong: enabled, priority, hello, max_age, forward_delay"},
@@ -70,7 +70,7 @@ func TestRefused(t *testing.T) {
 		{"networks: {&x lan: {}}", "f:1: networks: a YAML anchor (not supported: write the value out) as a key: write a plain name"},
 		{"networks: &x {}", "f:1: networks: a YAML anchor (not supported: write the value out), where keys with values belong"},
 		{"networks: !!map {}", "f:1: networks: a YAML tag (not supported: remove it), where keys with values belong"},
-		{"<<: {networks: {}}", `f:1: unknown key "<<"; known here: metrics, networks`},
+		{"<<: {networks: {}}", `f:1: unknown key "<<"; known here: metrics, lease_file, networks`},
 		{"networks: {}\n---\nnetworks: {}", "f:3: a second YAML document begins here: keep one in a file"},
 		{"%YAML 1.1\n---\nnetworks: {}", "f:1: YAML directives are not supported: remove the line"},
 		{"networks:\n\tlan: {}", "f:2: is not valid YAML: found character '\t' that cannot start any token"},
@@ -124,7 +124,7 @@ func TestRefused(t *testing.T) {
 		{inNetwork("mtu: 65518"), lan + "mtu: 65518 is out of range: give 68-65517 bytes"},
 		{inNetwork("mtu: 0"), lan + "mtu: 0 is out of range: give 68-65517 bytes"},
 		{inNetwork("mtu: -5"), lan + "mtu: -5 is out of range: give 68-65517 bytes"},
-		{inNetwork("dhcp: {}"), lan + `unknown key "dhcp"; known here: forward, mac, uplink, mtu, reserved_groups, stp, snooping, fdb, ports`},
+		{inNetwork("nftables: {}"), lan + `unknown key "nftables"; known here: forward, mac, address, host_port, uplink, mtu, reserved_groups, stp, snooping, fdb, dhcp, dns, ports`},
 
 		// The MAC table.
 		{inFDB("ageing: 300"), lan + `fdb.ageing: "300" is not a duration: write a number and its unit, such as 300s, 5m or 1h`},

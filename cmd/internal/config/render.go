@@ -9,7 +9,8 @@ import (
 )
 
 // YAML returns the text that Parse makes c of again, with every default written
-// out but those of the policies of ports. C must be valid.
+// out but those of the policies of ports, and of the services of a network that
+// can have none. C must be valid.
 func (c *Config) YAML() []byte {
 	var b bytes.Buffer
 	writeBlock(&b, outputs(configKeys(), c, nil), 0)
@@ -24,9 +25,11 @@ type output struct {
 
 	file string // of a value, in YAML; empty to leave it out
 	text string // of a value, for people
+	word string // text without quotes
 
 	omit  bool // leave it out of YAML
 	apart bool // has entries of its own name, which Diff pairs by that
+	terse bool // as of its key
 }
 
 type outputKind uint8
@@ -34,7 +37,8 @@ type outputKind uint8
 const (
 	aValue outputKind = iota // a list of values too
 	aMap
-	aList
+	aList       // of maps
+	aDictionary // a map whose keys the user chooses
 )
 
 // outputs returns the values of keys, of brief ones only what is not as in def,
@@ -43,7 +47,7 @@ func outputs[T any](keys []key[T], from, def *T) []output {
 	out := make([]output, len(keys))
 	for i, k := range keys {
 		out[i] = k.write(from)
-		out[i].name = k.name
+		out[i].name, out[i].terse = k.name, k.terse
 		if k.brief && def != nil {
 			out[i].omitDefaults(k.write(def))
 		}
@@ -51,12 +55,16 @@ func outputs[T any](keys []key[T], from, def *T) []output {
 	return out
 }
 
+// omitDefaults leaves out what is as in def. The default of a list of maps and
+// of a dictionary is an empty one, of which nothing is written anyway.
 func (o *output) omitDefaults(def output) {
-	if o.kind == aValue {
+	switch o.kind {
+	case aValue:
 		o.omit = o.text == def.text
-	}
-	for i := range o.sub {
-		o.sub[i].omitDefaults(def.sub[i])
+	case aMap:
+		for i := range o.sub {
+			o.sub[i].omitDefaults(def.sub[i])
+		}
 	}
 }
 
@@ -78,7 +86,12 @@ func writeNetworks(c *Config) output {
 	o := output{kind: aMap, apart: true}
 	for i := range c.Networks {
 		n := &c.Networks[i]
-		o.sub = append(o.sub, output{name: n.Name, kind: aMap, sub: outputs(keys, n, nil)})
+		var def *Network
+		if len(n.Addresses) == 0 { // nor services, whose settings are of no use to the reader
+			plain := NewNetwork(n.Name)
+			def = &plain
+		}
+		o.sub = append(o.sub, output{name: n.Name, kind: aMap, sub: outputs(keys, n, def)})
 	}
 	return o
 }
@@ -88,16 +101,11 @@ func writePorts(n *Network) output {
 	o := output{kind: aMap, apart: true}
 	for i := range n.Ports {
 		p := &n.Ports[i]
-		o.sub = append(o.sub, output{name: p.Name, kind: aMap, sub: outputs(keys, p, def)})
-	}
-	return o
-}
-
-func writeStatic(f *FDB) output {
-	keys := staticKeys()
-	o := output{kind: aList, apart: true}
-	for i := range f.Static {
-		o.sub = append(o.sub, output{kind: aMap, sub: outputs(keys, &f.Static[i], nil)})
+		sub := outputs(keys, p, def)
+		for j := range sub {
+			sub[j].omit = sub[j].omit || p.Seat && keys[j].fixed // follows from the network
+		}
+		o.sub = append(o.sub, output{name: p.Name, kind: aMap, sub: sub})
 	}
 	return o
 }

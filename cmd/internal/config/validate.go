@@ -39,6 +39,27 @@ const (
 	maxPortPriority    = 240 // clause 9.2.7
 	portPriorityStep   = 16
 	maxCost            = 200_000_000 // clause 17.14
+
+	minSubnet = 8 // bits
+	maxSubnet = 30
+
+	day        = 24 * time.Hour
+	minLease   = 2 * time.Minute
+	maxLease   = 365 * day
+	maxLeases  = 1 << 20 // of the ranges of a network too
+	maxRanges  = 256     // each is compared with all
+	badLease   = "is out of range: give 2m-365d in whole seconds, or infinite"
+	maxNTP     = 63 // addresses in one option
+	maxCache   = 1_000_000
+	maxRecords = 64 // of one name and kind: with maxTexts the answer fits a message by far
+	maxText    = 4096
+	maxTexts   = 16384 // bytes of one name
+	maxDomain  = maxDNSName - 1 - maxLabel
+
+	minClientID = 2 // RFC 2132 section 9.14
+	maxClientID = 255
+	maxSname    = 63 // RFC 2131 section 2: 64 and 128 with a zero at the end
+	maxBootfile = 127
 )
 
 var errZeroMAC = errors.New("is the zero address: write another one")
@@ -53,6 +74,10 @@ func Validate(c *Config) error {
 
 func (r *report) config(c *Config) {
 	r.listen(place{key: "metrics.listen"}, c.Metrics.Listen)
+	if c.LeaseFile == "" {
+		r.refuse(place{key: "lease_file"}, "is empty: write the path of a file, such as %s", DefaultLeaseFile)
+	}
+	r.path(place{key: "lease_file"}, c.LeaseFile)
 	seen := map[string]bool{}
 	for i := range c.Networks {
 		n := &c.Networks[i]
@@ -64,6 +89,8 @@ func (r *report) config(c *Config) {
 		r.network(at, n)
 	}
 	r.interfaces(c)
+	r.subnets(c)
+	r.loops(c)
 }
 
 func (r *report) listen(at place, s string) {
@@ -153,9 +180,12 @@ func (r *report) interfaces(c *Config) {
 }
 
 // blameInterface returns the place where the interface of a port stands: that
-// of an uplink, where the port was made for it.
+// of an uplink or of a host_port, where the port was made for it.
 func (r *report) blameInterface(n *Network, p *Port) place {
 	at := place{network: n.Name, port: p.Name}
+	if p.Seat {
+		return place{network: n.Name, key: "host_port"}
+	}
 	if p.Name == uplinkPort && p.Interface == n.Uplink.Interface && n.Forward == ForwardBridge && r.lines[at] == 0 {
 		return place{network: n.Name, key: "uplink.interface"}
 	}

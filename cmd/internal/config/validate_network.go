@@ -20,6 +20,9 @@ func (r *report) network(at place, n *Network) {
 	r.stp(at.sub("stp"), &n.STP)
 	r.seconds(at.sub("snooping").sub("interval"), n.Snooping.Interval, 10, 3600, "")
 	r.fdb(at.sub("fdb"), n)
+	r.gateway(at, n)
+	r.dhcp(at.sub("dhcp"), n)
+	r.dns(at.sub("dns"), n)
 	r.ports(n)
 	r.modes(n)
 }
@@ -36,10 +39,15 @@ func (r *report) ports(n *Network) {
 			r.refuse(in, "is there already: give one of the two another name")
 		}
 		seen[p.Name] = true
-		r.port(in, p)
+		if p.Seat { // what it is made of was checked in the network
+			r.policy(in, &p.Policy)
+		} else {
+			r.port(in, p)
+		}
+		r.seat(in, n, p)
 		r.maxMACs(in.sub("security").sub("max_macs"), n, p)
 		r.uniqueMAC(in.sub("mac"), n, p, macs)
-		r.uniqueAddresses(in.sub("address"), p, addresses)
+		r.uniqueAddresses(in.sub("address"), n, p, addresses)
 	}
 }
 
@@ -202,7 +210,7 @@ func badVLAN(v int) error {
 }
 
 func (r *report) uniqueMAC(at place, n *Network, p *Port, seen map[frame.MAC]string) {
-	if p.MAC == (frame.MAC{}) {
+	if p.MAC == (frame.MAC{}) || p.Seat {
 		return
 	}
 	if p.MAC == n.MAC {
@@ -216,8 +224,15 @@ func (r *report) uniqueMAC(at place, n *Network, p *Port, seen map[frame.MAC]str
 	seen[p.MAC] = p.Name
 }
 
-func (r *report) uniqueAddresses(at place, p *Port, seen map[netip.Addr]string) {
+func (r *report) uniqueAddresses(at place, n *Network, p *Port, seen map[netip.Addr]string) {
+	if p.Seat {
+		return
+	}
 	for i, a := range p.Addresses {
+		if a.IsValid() && a.Addr() == n.Gateway().Addr() {
+			r.refuse(at.index(i), "%v is the address of the gateway: give the port its own", a.Addr())
+			continue
+		}
 		if other, twice := seen[a.Addr()]; twice && a.IsValid() {
 			r.refuse(at.index(i), "%v is an address of port %s already: use each one once", a.Addr(), quoted(other))
 			continue

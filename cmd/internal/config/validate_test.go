@@ -100,7 +100,7 @@ func TestAddByCommand(t *testing.T) {
 
 func TestCloneSharesNothing(t *testing.T) {
 	text := "networks: {lan: {fdb: {static: [{mac: 02:00:00:00:00:01, vlan: 10, port: h1}]}, ports: {h1: {type: internal, address: 10.0.0.1/8, " +
-		"vlan: {trunk: 10}, security: {sources: 02:00:00:00:00:02}}}}}"
+		"vlan: {trunk: 10}, security: {sources: 02:00:00:00:00:02}}}, " + everyService + "}}"
 	c, want := mustParse(t, text), mustParse(t, text)
 	o := c.Clone()
 	if d := sameConfig(c, o); d != "" {
@@ -112,6 +112,14 @@ func TestCloneSharesNothing(t *testing.T) {
 	n.Ports[0].Addresses[0] = netip.Prefix{}
 	n.Ports[0].VLAN.Trunk[0] = VLANRange{}
 	n.Ports[0].Security.Sources[0] = frame.MAC{}
+	o.LeaseFile = "x"
+	n.Addresses[0], n.HostPort = netip.Prefix{}, "x"
+	d, names := &n.DHCP, &n.DNS
+	d.Ranges[0], d.Hosts[0].ClientID[0], d.Hosts[0].Name = Range{}, 0, "x"
+	d.NTP[0], d.Search[0], d.Options[0].Option.Data[0], d.Options[0].Key = netip.Addr{}, "x", 0, "x"
+	names.Upstream[0], names.Domains[0].Upstream[0], names.Domains[0].Name = "x", "x", "x"
+	names.Hosts[0].Addresses[0], names.Hosts[0].Name = netip.Addr{}, "x"
+	names.TXT[0].Values[0], names.TXT[0].Name, names.SRV[0].Name = "x", "x", "x"
 	if d := sameConfig(want, c); d != "" {
 		t.Errorf("a change of the clone shows:\n%s", d)
 	}

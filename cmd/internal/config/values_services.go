@@ -1,0 +1,136 @@
+package config
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxDNSName is the longest name as text (RFC 1035 section 3.1), without the
+// dot at its end.
+const maxDNSName = 253
+
+// maxLabel is the longest part of it (RFC 1035 section 2.3.4).
+const maxLabel = 63
+
+// parseAddr refuses what is an address in one place and another one elsewhere.
+func parseAddr(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	switch {
+	case err != nil:
+		return netip.Addr{}, fmt.Errorf("%s is not an IP address: write one such as 192.0.2.1", quoted(s))
+	case a.Zone() != "":
+		return netip.Addr{}, fmt.Errorf("%s has a zone, which means nothing to others: write the address alone", quoted(s))
+	case a.Is4In6():
+		return netip.Addr{}, fmt.Errorf("%s is an IPv4 address in IPv6 form: write %v", quoted(s), a.Unmap())
+	}
+	return a, nil
+}
+
+// parseRange takes 192.0.2.10-192.0.2.99, or one address.
+func parseRange(s string) (Range, error) {
+	from, to, ok := strings.Cut(s, "-")
+	if !ok {
+		to = from
+	}
+	first, err := netip.ParseAddr(strings.TrimSpace(from))
+	last, err2 := netip.ParseAddr(strings.TrimSpace(to))
+	if err != nil || err2 != nil {
+		return Range{}, fmt.Errorf("%s is not a range: write its first and its last address, such as 192.0.2.10-192.0.2.99", quoted(s))
+	}
+	return Range{first, last}, nil
+}
+
+// String returns the range as in a file.
+func (r Range) String() string {
+	if r.First == r.Last {
+		return r.First.String()
+	}
+	return r.First.String() + "-" + r.Last.String()
+}
+
+// infinite is how a file writes InfiniteLease, as dnsmasq does.
+const infinite = "infinite"
+
+// parseLease takes whole days too, 7d, which are no durations elsewhere.
+func parseLease(s string) (time.Duration, error) {
+	if s == infinite {
+		return InfiniteLease, nil
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if v, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return time.Duration(v) * day, nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a time of a lease: write a number and its unit, such as 10m, 1h or 7d, or %s", quoted(s), infinite)
+	}
+	if d == 0 {
+		return 0, errors.New(badLease)
+	}
+	return d, nil
+}
+
+func formatLease(d time.Duration) string {
+	switch d {
+	case 0:
+		return ""
+	case InfiniteLease:
+		return infinite
+	}
+	return d.String()
+}
+
+// parseLabel bounds what becomes a part of a place.
+func parseLabel(s string) (string, error) {
+	if s == "" || len(s) > maxDNSName {
+		return "", fmt.Errorf("%s is not a name: write one of 1-%d characters", quoted(s), maxDNSName)
+	}
+	return s, nil
+}
+
+func parseName(s string) (string, error) {
+	return parseLabel(strings.ToLower(strings.TrimSuffix(s, ".")))
+}
+
+// parseClientID takes bytes in hex with colons, as packet dumps have them, or text.
+func parseClientID(s string) ([]byte, error) {
+	if b, ok := hexBytes(s); ok {
+		return b, nil
+	}
+	if strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return nil, fmt.Errorf("%s is not a client identifier: write its bytes, such as 01:02:00:00:00:00:01, or a word", quoted(s))
+	}
+	return []byte(s), nil
+}
+
+func hexBytes(s string) ([]byte, bool) {
+	var out []byte
+	for part := range strings.SplitSeq(s, ":") {
+		b, err := hex.DecodeString(part)
+		if err != nil || len(b) != 1 {
+			return nil, false
+		}
+		out = append(out, b[0])
+	}
+	return out, len(out) > 1
+}
+
+// formatClientID returns text only where it is read back as the same bytes.
+func formatClientID(id []byte) string {
+	s := string(id)
+	_, isHex := hexBytes(s)
+	if isHex || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return strings.ReplaceAll(fmt.Sprintf("% x", id), " ", ":")
+	}
+	return s
+}
+
+// ParseClientID reads a client identifier as a file has it: bytes in hex with
+// colons between them, or text.
+func ParseClientID(s string) ([]byte, error) { return parseClientID(s) }
