@@ -1,0 +1,154 @@
+package dhcp
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// Times of offers and probes.
+const (
+	offerTime      = 30 * time.Second
+	probeTime      = 300 * time.Millisecond
+	quarantineTime = 10 * time.Minute
+
+	// maxTries is how many addresses are tried one after another for one
+	// DISCOVER, where each turns out to be in use.
+	maxTries = 8
+)
+
+// How much is kept at once for clients that did not answer yet, and by those
+// behind one port. Who makes up a client for every message fills his port's
+// share and no more.
+const (
+	maxOffers     = 16384
+	maxProbes     = 8192
+	minPortOffers = 16
+	maxPortOffers = maxOffers / 4
+	maxPortProbes = maxProbes / 4
+)
+
+// offer keeps an address for a client: first while it is probed, then until the
+// client asks for it. It is not stored. After a restart the client begins
+// anew, and nobody relied on it.
+type offer struct {
+	key     string
+	mac     frame.MAC
+	port    string
+	due     time.Duration // the end of the probe, then of the offer
+	probing bool
+	tries   int
+	message *message // to be answered after the probe
+
+	heard frame.MAC // who answered the probe; zero: nobody
+}
+
+// share is how many offers those behind one port may keep: a quarter of the
+// addresses, but in a small pool never more than half.
+func (e *engine) share() int {
+	n := max(e.pool.size, len(e.set.hostsByAddr))
+	return min(max(minPortOffers, n/4), max(1, n/2), maxPortOffers)
+}
+
+// mayOffer reports whether a port may keep one more address.
+func (e *engine) mayOffer(port string, probing bool) bool {
+	var u portUse
+	if known := e.ports[port]; known != nil {
+		u = *known
+	}
+	if len(e.offers) >= maxOffers || u.offers >= e.share() {
+		return false
+	}
+	return !probing || e.probing < maxProbes && u.probes < maxPortProbes
+}
+
+// full reports whether no further client may get a lease.
+func (e *engine) full() bool {
+	return e.set.MaxLeases > 0 && e.count[Active]+e.held >= e.set.MaxLeases
+}
+
+// keep makes an offer, in place of another one of that client. What the client
+// holds as an active lease needs none.
+func (e *engine) keep(now instant, b *binding, o *offer) {
+	o.due = now.after(offerTime)
+	if o.probing {
+		o.due = now.after(probeTime)
+		e.probes = append(e.probes, probe{addr: b.addr, vlan: o.message.vlan})
+	} else {
+		o.message = nil
+	}
+	if other := e.offers[o.key]; other != nil && other != b {
+		e.withdraw(other)
+	}
+	e.edit(b, func(b *binding) { b.offer = o })
+}
+
+// withdraw ends an offer. An address that nobody can be given any more is
+// forgotten.
+func (e *engine) withdraw(b *binding) {
+	e.edit(b, func(b *binding) { b.offer = nil })
+	if b.state == Expired && !e.useful(b.addr) {
+		e.forget(b)
+	}
+}
+
+// offerDue is called when the time of an offer, or of its probe, is over.
+func (e *engine) offerDue(now instant, b *binding) {
+	o := b.offer
+	if !o.probing {
+		e.withdraw(b)
+		return
+	}
+	m := o.message
+	c, ok := e.set.identify(m)
+	switch {
+	case !ok || c.host != nil && c.host.Ignore:
+		e.withdraw(b)
+	case o.heard != frame.MAC{}:
+		e.inUse(now, b)
+		if o.tries+1 >= maxTries {
+			e.answered(m, outcomeConflict)
+			return
+		}
+		e.discover(now, c, m, o.tries+1)
+	default:
+		o := *o // the binding's is in the queue by its time
+		o.probing = false
+		e.keep(now, b, &o)
+		e.propose(now, c, m, b)
+	}
+}
+
+// inUse deals with an address that somebody answers for who should not have it.
+func (e *engine) inUse(now instant, b *binding) {
+	heard := b.offer.heard
+	e.edit(b, func(b *binding) {
+		b.offer = nil
+		if b.state == Expired && b.mac == heard {
+			// Its last client is still there: its clock or ours was wrong.
+			// It has the address for no longer than it was promised.
+			b.state, b.name, b.expires = Active, "", now.after(b.duration)
+			return
+		}
+		b.quarantine(now, heard, "")
+	})
+	e.dirty[b.addr] = struct{}{}
+	e.note(slog.LevelWarn, "dhcp: address is in use by somebody without a lease", "address", b.addr.addr(), "mac", heard)
+}
+
+// quarantine makes that nobody gets an address for a while.
+func (b *binding) quarantine(now instant, mac frame.MAC, port string) {
+	b.state, b.key, b.name, b.mac, b.port = Declined, "", "", mac, port
+	b.granted, b.expires, b.duration = now.mono, now.after(quarantineTime), quarantineTime
+}
+
+// heard takes notice of who answers for an address. An answer from the client
+// it is kept for is none: it had the address before.
+func (e *engine) hear(a ip4, mac frame.MAC) {
+	b := e.bindings[a]
+	if b == nil || b.offer == nil || !b.offer.probing || b.offer.mac == mac || mac == (frame.MAC{}) {
+		return
+	}
+	b.offer.heard = mac
+}

@@ -1,0 +1,120 @@
+package dhcp
+
+import "github.com/weft/weft/dataplane/frame"
+
+// record is a binding as it is stored. Duration covers what is left also where
+// an earlier, longer promise still holds.
+func (b *binding) record(now instant) Record {
+	r := Record{
+		Address: b.addr.addr(), MAC: b.mac, ClientID: idOf(b.key), Hostname: b.name,
+		Granted: now.wallAt(b.granted), Expires: now.wallAt(b.expires),
+		Duration: b.duration, State: b.state,
+	}
+	switch {
+	case b.expires == forever:
+		r.Duration = Infinite
+	case b.state == Active:
+		r.Duration = max(b.duration, b.expires-now.mono)
+	}
+	return r
+}
+
+// load enters what the store has. It is called once, on an engine that is empty.
+func (e *engine) load(now instant, records []Record) {
+	for i := range records {
+		b := restore(now, &records[i])
+		if b == nil || e.bindings[b.addr] != nil || b.state == Expired && !e.useful(b.addr) {
+			e.dirty[toIP4(records[i].Address)] = struct{}{}
+			continue
+		}
+		e.settleName(b)
+		e.attach(b)
+	}
+	delete(e.dirty, 0)
+}
+
+// restore makes a binding of a record; nil where the record says nothing that
+// still matters. A lease lasts as long as the wall clock says, but never longer
+// than it was granted for: a clock that went back gives nobody more.
+func restore(now instant, r *Record) *binding {
+	b := &binding{
+		addr: toIP4(r.Address), place: notQueued, state: r.State, mac: r.MAC, name: r.Hostname,
+		duration: r.Duration, expires: forever,
+		granted: min(now.mono, now.mono+r.Granted.Sub(now.wall)),
+	}
+	if !r.Expires.IsZero() {
+		b.expires = now.after(min(r.Expires.Sub(now.wall), r.Duration))
+	}
+	switch {
+	case r.ClientID != nil:
+		b.key = keyOfID(r.ClientID)
+	case r.MAC != (frame.MAC{}):
+		b.key = keyOfMAC(r.MAC)
+	}
+	over := b.expires <= now.mono
+	switch {
+	case b.addr == 0:
+		return nil
+	case r.State == Declined && !over:
+		b.key, b.name, b.expires = "", "", min(b.expires, now.after(quarantineTime))
+		return b
+	case b.key == "":
+		return nil
+	case r.State == Active && !over:
+		return b
+	case r.State == Active || r.State == Expired:
+		b.state, b.expires = Expired, min(b.expires, now.mono)
+		return b
+	}
+	return nil
+}
+
+// settleName takes from a binding that is about to be attached a name that is
+// none, or that is another's by now.
+func (e *engine) settleName(b *binding) {
+	if !isHostLabel(b.name) || b.state == Active && e.names[b.name] != nil {
+		b.name = ""
+	}
+	e.checkName(b)
+}
+
+// rewrite has all times in the store written anew, after the clock was set.
+func (e *engine) rewrite() {
+	for a, b := range e.bindings {
+		if b.state == Active && b.expires != forever || b.state == Declined {
+			e.dirty[a] = struct{}{}
+		}
+	}
+}
+
+// configure has the engine go on with other settings.
+func (e *engine) configure(set *settings) {
+	all := make([]*binding, 0, len(e.bindings))
+	for _, b := range e.bindings {
+		all = append(all, b)
+	}
+	e.reset(set)
+	for _, b := range all {
+		b.sibling = nil
+		if b.offer != nil && !e.stillOffered(b.offer, b.addr) {
+			b.offer = nil
+		}
+		if b.state == Expired && b.offer == nil && !e.useful(b.addr) {
+			e.dirty[b.addr] = struct{}{}
+			continue
+		}
+		name := b.name
+		e.settleName(b)
+		if b.name != name {
+			e.dirty[b.addr] = struct{}{}
+		}
+		e.attach(b)
+	}
+}
+
+// stillOffered reports whether an offer may stand under new settings: that of a
+// reserved address to its client, or that of another to who has no reservation.
+func (e *engine) stillOffered(o *offer, a ip4) bool {
+	h := e.set.hostsByAddr[a]
+	return h != nil && e.set.belongs(h, o.key, o.mac) || e.inRange(a)
+}
