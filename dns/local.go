@@ -1,0 +1,159 @@
+package dns
+
+import (
+	"net/netip"
+
+	wire "github.com/miekg/dns"
+)
+
+// local answers what is known here, and what is known not to exist. It returns
+// nil for what somebody else has to be asked about.
+//
+// Static records come before leases, so no guest takes a name that is set.
+func (s *snapshot) local(q *query, g *group) ([]byte, Outcome) {
+	n := s.zone.names[string(q.key())]
+	if n != nil {
+		if set := n.find(q.kind); set != nil {
+			b := append(q.begin(bitAA, 0, len(set.data)), set.data...)
+			return q.finish(b, 0, set.count, 0), Local
+		}
+		if n.whole {
+			return s.negative(q, g, 0), Local
+		}
+	}
+	if b := s.lease(q, g); b != nil {
+		return b, Local
+	}
+	rev, own := q.reverse()
+	if own = own && s.subnetBits(rev) >= 0; own {
+		if b := s.reverseLease(q, g, rev); b != nil {
+			return b, Local
+		}
+	}
+	apex := g.local && q.labels == g.labels
+	switch {
+	case apex && q.kind == wire.TypeSOA:
+		return q.one(wire.TypeSOA, negativeTTL, s.zone.soa), Local
+	case g.local || g.rest() && (own || s.plain(q)):
+		if n != nil || apex || own && !rev.IsSingleIP() { // names are below those
+			return s.negative(q, g, 0), Local
+		}
+		return s.negative(q, g, wire.RcodeNameError), NXDomain
+	case q.kind == wire.TypeANY:
+		return q.minimalANY(), Local
+	}
+	return nil, 0
+}
+
+// plain reports whether a query is for the address of a name without a dot, and
+// such ones are not forwarded: it is a machine here or a slip, and nobody else's
+// business. Other types of such names are asked of the root and the like.
+func (s *snapshot) plain(q *query) bool {
+	return q.labels == 1 && !s.forwardPlain && (q.kind == wire.TypeA || q.kind == wire.TypeAAAA)
+}
+
+// lease answers for the name of a lease, alone or with the domain.
+func (s *snapshot) lease(q *query, g *group) []byte {
+	if s.names == nil || q.labels == 0 || string(q.name[q.starts[1]:q.length]) != s.domain && q.labels > 1 {
+		return nil
+	}
+	label := q.label(0)
+	if !hostLabel(label) {
+		return nil
+	}
+	addr, ok := s.names.Lookup(string(label))
+	if !ok {
+		return nil
+	}
+	addr = addr.Unmap()
+	if addr.Is4() && (q.kind == wire.TypeA || q.kind == wire.TypeANY) {
+		v4 := addr.As4()
+		return q.one(wire.TypeA, leaseTTL, v4[:])
+	}
+	if addr.Is6() && (q.kind == wire.TypeAAAA || q.kind == wire.TypeANY) {
+		v6 := addr.As16()
+		return q.one(wire.TypeAAAA, leaseTTL, v6[:])
+	}
+	return s.negative(q, g, 0)
+}
+
+// reverseLease answers for an address that a lease with a name holds.
+func (s *snapshot) reverseLease(q *query, g *group, rev netip.Prefix) []byte {
+	if s.names == nil || !rev.IsSingleIP() {
+		return nil
+	}
+	name, ok := s.names.Reverse(rev.Addr())
+	if !ok || name == "" {
+		return nil
+	}
+	if s.domainText != "" {
+		name += "." + s.domainText
+	}
+	target, ok := wireName(name)
+	if !ok {
+		return nil
+	}
+	if q.kind == wire.TypePTR || q.kind == wire.TypeANY {
+		return q.one(wire.TypePTR, leaseTTL, []byte(target))
+	}
+	return s.negative(q, g, 0)
+}
+
+// one is a reply of one record.
+func (q *query) one(kind uint16, ttl uint32, data []byte) []byte {
+	b := appendRecord(q.begin(bitAA, 0, 2+fixedRR+len(data)), toQuestion, kind, ttl, data)
+	return q.finish(b, 0, 1, 0)
+}
+
+// minimalANY answers for all types of a name that is not ours with a record
+// that only says it is no answer (RFC 8482 clause 4.2): the full one would make
+// the resolver an amplifier.
+func (q *query) minimalANY() []byte {
+	return q.one(wire.TypeHINFO, staticTTL, []byte("\x07RFC8482\x00"))
+}
+
+// negative is NODATA or NXDOMAIN, with the SOA record that says for how long (RFC
+// 2308 clauses 2.1 and 2.2).
+func (s *snapshot) negative(q *query, g *group, rcode int) []byte {
+	b := q.begin(bitAA, rcode, 2+fixedRR+len(s.zone.soa))
+	if at := s.apex(q, g); at == q.labels {
+		b = appendAfterName(append(b, 0), wire.TypeSOA, negativeTTL, s.zone.soa)
+	} else {
+		b = appendRecord(b, toQuestion+uint16(q.starts[at]), wire.TypeSOA, negativeTTL, s.zone.soa)
+	}
+	return q.finish(b, rcode, 0, 1)
+}
+
+// apex is the label where the zone of a name that is answered here begins. The
+// labels of all for the root: a name of one label is denied by nobody lower.
+func (s *snapshot) apex(q *query, g *group) int {
+	if g.local {
+		return q.labels - g.labels
+	}
+	if rev, ok := q.reverse(); ok {
+		if subnet := s.subnetBits(rev); subnet >= 0 {
+			// Zones end at dots, subnets need not: the largest zone within the
+			// subnet, or the one that a very small subnet lies in.
+			label, most := 8, 24
+			if rev.Addr().Is6() {
+				label, most = 4, 124
+			}
+			return q.labels - 2 - (min(subnet, most)+label-1)/label
+		}
+	}
+	if q.labels == 1 {
+		return q.labels
+	}
+	return 0
+}
+
+// subnetBits is the length of the network's prefix that holds all the addresses
+// of a reverse name; -1 where none does.
+func (s *snapshot) subnetBits(rev netip.Prefix) int {
+	for _, p := range s.subnets {
+		if p.Bits() <= rev.Bits() && p.Contains(rev.Addr()) {
+			return p.Bits()
+		}
+	}
+	return -1
+}
