@@ -1,0 +1,106 @@
+// Package gateway is a network's own host: it answers ARP, ICMP and TCP at the
+// gateway's address, and carries the datagrams of the DHCP server (package dhcp)
+// and the resolver (package dns).
+//
+// What guests send arrives in the inboxes of a dataplane.Gateway, and leaves by
+// it: no socket of this machine is bound. TCP and whatever else an IP host must
+// do is gVisor's network stack; UDP is taken past it, as both services want many
+// small datagrams of clients that the stack would have to resolve by ARP first.
+//
+// The trap: services answer from goroutines of their own, even after Close. Send
+// of a closed Gateway does nothing.
+package gateway
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/weft/weft/dataplane"
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp"
+	"github.com/weft/weft/dns"
+)
+
+// Config is what a gateway is made of. Another one needs another Gateway.
+type Config struct {
+	MAC     frame.MAC
+	Address netip.Prefix // with the subnet, IPv4
+	MTU     int          // of the network, in bytes
+}
+
+// Gateway is the host behind one network's gateway address.
+type Gateway struct {
+	cfg   Config
+	seat  *dataplane.Gateway
+	stack *station
+
+	dhcp atomic.Pointer[dhcp.Server]  // nil where there is none
+	dns  atomic.Pointer[dns.Resolver] // nil where there is none
+	wake chan struct{}                // the DHCP server has been changed
+
+	closed atomic.Bool
+	stop   chan struct{}
+	loops  sync.WaitGroup
+	tcp    net.Listener // for DNS; nil where the port is closed
+}
+
+// New starts the gateway of a network, without services, and announces it.
+func New(seat *dataplane.Gateway, cfg Config) (*Gateway, error) {
+	g := &Gateway{cfg: cfg, seat: seat, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	var err error
+	if g.stack, err = newStation(g); err != nil {
+		return nil, fmt.Errorf("gateway %s: %w", cfg.Address, err)
+	}
+	g.loops.Add(3)
+	go g.serveStation()
+	go g.serveDHCP()
+	go g.serveDNS()
+	g.announce()
+	return g, nil
+}
+
+// SetDHCP makes s the DHCP server, none where it is nil. The former one is the
+// caller's to close.
+func (g *Gateway) SetDHCP(s *dhcp.Server) {
+	g.dhcp.Store(s)
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// SetDNS makes r the resolver, none where it is nil: then its port is closed.
+// It must not be called by two goroutines at once, nor beside Close.
+func (g *Gateway) SetDNS(r *dns.Resolver) error {
+	g.dns.Store(r)
+	return g.listenTCP(r != nil)
+}
+
+// Close ends the gateway. Its services may go on, unheard.
+func (g *Gateway) Close() {
+	g.closed.Store(true)
+	close(g.stop)
+	_ = g.listenTCP(false)
+	g.stack.close()
+	g.loops.Wait()
+}
+
+// send takes frames of the gateway's own into the network.
+func (g *Gateway) send(frames ...*frame.Frame) {
+	if !g.closed.Load() {
+		g.seat.Send(frames)
+	}
+}
+
+// next waits for a message of an inbox. It returns nil once the gateway closes.
+func (g *Gateway) next(b *dataplane.Inbox) *dataplane.Message {
+	select {
+	case m := <-b.Messages():
+		return m
+	case <-g.stop:
+		return nil
+	}
+}
