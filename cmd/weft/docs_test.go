@@ -14,11 +14,11 @@ import (
 )
 
 // documents are those whose commands are run, each as one script.
-var documents = []string{"README.md", "docs/operations.md", "docs/policy.md"}
+var documents = []string{"README.md", "docs/operations.md", "docs/policy.md", "docs/services.md"}
 
 // Every line of a sh block works as it stands, in the order of the document.
 // The script has a host of its own: namespaces for network, mounts and
-// processes, an empty /run, and weft in its PATH.
+// processes, an empty /run and /var/lib, and weft in its PATH.
 func TestDocumentedCommands(t *testing.T) {
 	porttest.Require(t)
 	for _, doc := range documents {
@@ -27,7 +27,7 @@ func TestDocumentedCommands(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			script := "mount -t tmpfs none /run\nip link set lo up\n" + strings.Join(blocks(string(text), "sh"), "")
+			script := "mount -t tmpfs none /run\nmount -t tmpfs none /var/lib\nip link set lo up\n" + strings.Join(blocks(string(text), "sh"), "")
 			if !strings.Contains(script, "weft run ") {
 				t.Fatal("no block starts weft: is this document still to be tested?")
 			}
@@ -85,6 +85,23 @@ func TestDocumentedDrops(t *testing.T) {
 	for v := dataplane.Runt; v.String() != "unknown"; v++ {
 		if !strings.Contains(string(text), fmt.Sprintf("\n| %s |", v)) {
 			t.Errorf("docs/operations.md does not explain %s", v)
+		}
+	}
+}
+
+// The table of commands about leases is complete.
+func TestDocumentedLeaseCommands(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, _, err := newRootCommand().Find([]string{"lease"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range cmd.Commands() {
+		if !strings.Contains(string(text), fmt.Sprintf("\n| `weft lease %s` |", sub.Use)) {
+			t.Errorf("docs/operations.md does not explain weft lease %s", sub.Use)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +69,8 @@ func TestClient(t *testing.T) {
 			"inject":   inject,
 			"captures": captures,
 			"frames":   frames,
+			"gateway":  gateway,
+			"reserved": reserved,
 		},
 	})
 }
@@ -101,6 +104,22 @@ func captures(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	ts.Fatalf("%d captures, want %d", b.Captures(), n)
+}
+
+// gateway gives a network an address, DHCP and DNS: gateway NETWORK.
+func gateway(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value("backend").(*apitest.Backend).OpenGateway(args[0])
+}
+
+// reserved compares a reservation with the last that was asked for, as JSON:
+// reserved NETWORK JSON.
+func reserved(ts *testscript.TestScript, _ bool, args []string) {
+	all := ts.Value("backend").(*apitest.Backend).Reservations(args[0])
+	got, err := json.Marshal(all[len(all)-1])
+	ts.Check(err)
+	if string(got) != args[1] {
+		ts.Fatalf("the daemon was asked for %s", got)
+	}
 }
 
 // frames waits until a capture file is there, whole, and holds n frames:

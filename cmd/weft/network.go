@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,9 +33,10 @@ func newNetworkListCommand(a *app) *cobra.Command {
 			return err
 		}
 		return out.print(cmd.OutOrStdout(), networks, func(t *table) {
-			t.row("NETWORK", "FORWARD", "MTU", "PORTS", "UP", "FDB")
+			t.row("NETWORK", "FORWARD", "MTU", "PORTS", "UP", "FDB", "GATEWAY", "HOST-PORT", "DHCP", "DNS")
 			for _, n := range networks {
-				t.row(n.Name, n.Forward, n.MTU, n.Ports, n.Up, n.FDB.Entries)
+				t.row(n.Name, n.Forward, n.MTU, n.Ports, n.Up, n.FDB.Entries,
+					strings.Join(n.Addresses, ","), n.HostPort, onOff(n.DHCP != nil), onOff(n.DNS != nil))
 			}
 		})
 	}
@@ -81,6 +83,7 @@ func fillNetwork(t *table, n api.Network, ports []api.Port) {
 	t.field("FDB evicted", n.FDB.Evicted)
 	fillTree(t, n.STP)
 	t.field("Snooping", snoopingText(n.Snooping))
+	fillGateway(t, n)
 	if n.STP.Enabled {
 		fillTreePorts(t, ports)
 	}

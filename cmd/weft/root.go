@@ -40,7 +40,7 @@ func newRootCommand() *cobra.Command {
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(
 		newRunCommand(a), newCheckCommand(), newInitCommand(), newApplyCommand(a),
-		newStatusCommand(a), newNetworkCommand(a), newPortCommand(a), newFDBCommand(a), newGroupCommand(a),
+		newStatusCommand(a), newNetworkCommand(a), newPortCommand(a), newFDBCommand(a), newGroupCommand(a), newLeaseCommand(a),
 		newCaptureCommand(a), newBenchCommand(), newVersionCommand(),
 	)
 	root.InitDefaultCompletionCmd()
@@ -173,8 +173,8 @@ func report(w io.Writer, err error) int {
 	return 1
 }
 
-// completeNames completes the arguments NETWORK and PORT of a command from the
-// running daemon; where none answers there is nothing to offer. Of KEY=VALUE it
+// completeNames completes the arguments NETWORK, PORT and WHO of a command from
+// the running daemon; where none answers there is nothing to offer. Of KEY=VALUE it
 // knows the keys itself.
 func (a *app) completeNames(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
@@ -191,6 +191,9 @@ func (a *app) completeNames(cmd *cobra.Command, args []string, typed string) ([]
 		for _, p := range ports {
 			found = append(found, p.Name)
 		}
+	case leaseWord:
+		leases, _ := a.client().Leases(ctx, args[0])
+		found = leaseNames(cmd, leases)
 	case settingWord:
 		return completeSetting(settingsOf(cmd), typed)
 	}

@@ -55,6 +55,23 @@ type Backend interface {
 	// all where network is "", sorted by network, VLAN, group and port.
 	Groups(network string) ([]Group, error)
 
+	// Leases returns the DHCP leases and reservations of a network, or of all
+	// where network is "", sorted by network and address. A network without
+	// DHCP has none.
+	Leases(network string) ([]Lease, error)
+
+	// Lease returns one; who is its address, its MAC or its host name.
+	Lease(network, who string) (Lease, error)
+
+	// AddLease adds a reservation to the running configuration, and RemoveLease
+	// takes one away; what its client has stays until it is to be renewed.
+	AddLease(network string, l LeaseSpec) error
+	RemoveLease(network, who string) error
+
+	// ReleaseLease ends a lease as if its client had given it back. A
+	// reservation stays.
+	ReleaseLease(network, who string) error
+
 	// Apply makes the configuration in yaml the running one, all of it or
 	// nothing, and returns what changes, one line each. With dryRun it
 	// changes nothing. name stands for the file in error messages.

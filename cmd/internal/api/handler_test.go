@@ -50,7 +50,8 @@ func TestOperations(t *testing.T) {
 		`"fdb":{"entries":1,"limit":8192,"ageing_seconds":300,"moves":0,"evicted":0},` +
 		`"stp":{"enabled":false,"priority":32768,"hello_seconds":2,"max_age_seconds":20,"forward_delay_seconds":15,` +
 		`"bridge_id":"","root_id":"","root_port":"","root_cost":0,"topology_changes":0},` +
-		`"snooping":{"enabled":false,"querier":true,"interval_seconds":125,"state":"","groups":1}}`
+		`"snooping":{"enabled":false,"querier":true,"interval_seconds":125,"state":"","groups":1},` +
+		`"addresses":[],"host_port":"","dhcp":null,"dns":null}`
 	const entry = `{"network":"lab","mac":"52:54:00:00:00:01","vlan":0,"port":"vm1","kind":"dynamic","age_seconds":12}`
 	const static = `{"network":"lab","mac":"02:00:00:00:00:09","vlan":7,"port":"lan","kind":"static","age_seconds":0}`
 	const group = `{"network":"lab","vlan":10,"group":"239.1.1.1","port":"vm1","expires_seconds":260}`
@@ -149,6 +150,15 @@ func TestRefusals(t *testing.T) {
 		{"patch port nowhere", "PATCH", "/v1/networks/nil/ports/vm1", "{}", 404, `network "nil" does not exist`},
 		{"patch unknown key", "PATCH", "/v1/networks/lab/ports/vm1", `{"isolated":true,"colour":1}`, 422, `port "vm1": unknown key "colour"`},
 		{"patch bad value", "PATCH", "/v1/networks/lab", `{"reserved_groups":"wire","mtu":"x"}`, 422, `network "lab": mtu: strconv.Atoi: parsing "x": invalid syntax`},
+		{"leases nowhere", "GET", "/v1/leases?network=nil", "", 404, `network "nil" does not exist`},
+		{"lease nowhere", "GET", "/v1/networks/nil/leases/web", "", 404, `network "nil" does not exist`},
+		{"lease of nobody", "GET", "/v1/networks/lab/leases/web", "", 404, `network "lab": nobody has a lease as "web"`},
+		{"lease without body", "POST", "/v1/networks/lab/leases", "", 400, "request body is empty: send JSON"},
+		{"lease misspelt", "POST", "/v1/networks/lab/leases", `{"hostname":"web"}`, 400, `request body: unknown field "hostname"`},
+		{"lease without DHCP", "POST", "/v1/networks/lab/leases", `{"mac":"02:00:00:00:00:01"}`, 422, `network "lab" has no address: give it one first`},
+		{"release with query", "POST", "/v1/networks/lab/leases/web/release?now=1", "", 400, `unknown query parameter "now"`},
+		{"release by reading", "GET", "/v1/networks/lab/leases/web/release", "", 405, "/v1/networks/lab/leases/web/release takes POST, not GET"},
+		{"release of nobody", "POST", "/v1/networks/lab/leases/web/release", "", 404, `network "lab": nobody has a lease as "web"`},
 		{"settings no object", "POST", "/v1/networks/lab/ports", `{"name":"a","type":"tap","settings":["mode"]}`, 400, "settings: not a JSON object, which begins with {"},
 		{"settings null", "POST", "/v1/networks/lab/ports", `{"name":"a","type":"tap","settings":null}`, 400, "settings: not a JSON object, which begins with {"},
 		{"settings unknown", "POST", "/v1/networks/lab/ports", `{"name":"a","type":"tap","settings":{"colour":1}}`, 422, `port "a": unknown key "colour"`},
@@ -187,7 +197,11 @@ func state(t *testing.T, b api.Backend) []any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []any{b.Networks(), ports, fdb}
+	leases, err := b.Leases("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []any{b.Networks(), ports, fdb, leases}
 }
 
 // A patch changes what is in it, answers with all of the result, and null
@@ -286,6 +300,7 @@ type broken struct{ *apitest.Backend }
 
 func (broken) FDB(string) ([]api.FDBEntry, error) { return nil, errors.New("table on fire") }
 func (broken) Groups(string) ([]api.Group, error) { return nil, nil }
+func (broken) Leases(string) ([]api.Lease, error) { return nil, nil }
 func (broken) Status() api.Status                 { return api.Status{} }
 func (broken) Networks() []api.Network            { return nil }
 
@@ -303,6 +318,9 @@ func TestNilListsAreEmpty(t *testing.T) {
 	}
 	if _, got := ask(t, h, "GET", "/v1/groups", ""); got != "[]" {
 		t.Errorf("groups: %s", got)
+	}
+	if _, got := ask(t, h, "GET", "/v1/leases", ""); got != "[]" {
+		t.Errorf("leases: %s", got)
 	}
 	if _, got := ask(t, h, "GET", "/v1/status", ""); !strings.Contains(got, `"notes":[]`) {
 		t.Errorf("status: %s", got)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
@@ -157,6 +158,9 @@ func jsonTypes() []reflect.Type {
 		reflect.TypeFor[PortVLAN](), reflect.TypeFor[PortSTP](), reflect.TypeFor[Security](), reflect.TypeFor[Storm](),
 		reflect.TypeFor[PortRate](), reflect.TypeFor[Rate](),
 		reflect.TypeFor[FDBEntry](), reflect.TypeFor[FDBSpec](), reflect.TypeFor[Flushed](), reflect.TypeFor[Group](),
+		reflect.TypeFor[NetworkDHCP](), reflect.TypeFor[DHCPMessages](),
+		reflect.TypeFor[NetworkDNS](), reflect.TypeFor[DNSUpstream](), reflect.TypeFor[DNSLatency](),
+		reflect.TypeFor[Lease](), reflect.TypeFor[LeaseSpec](),
 		reflect.TypeFor[Applied](), reflect.TypeFor[Problem](),
 	}
 }
@@ -246,6 +250,9 @@ func goShape(t *testing.T, typ reflect.Type) string {
 	if typ == reflect.TypeFor[json.RawMessage]() {
 		return "any object"
 	}
+	if typ == reflect.TypeFor[time.Time]() {
+		return "string"
+	}
 	switch typ.Kind() {
 	case reflect.Pointer:
 		return goShape(t, typ.Elem()) + " or null"
@@ -255,6 +262,8 @@ func goShape(t *testing.T, typ reflect.Type) string {
 		return "boolean"
 	case reflect.Int, reflect.Int64, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return "integer"
+	case reflect.Float64:
+		return "number"
 	case reflect.Slice:
 		return "array of " + goShape(t, typ.Elem())
 	case reflect.Map:

@@ -16,7 +16,11 @@ func getStatus(b Backend, w http.ResponseWriter, _ *http.Request) error {
 }
 
 func getNetworks(b Backend, w http.ResponseWriter, _ *http.Request) error {
-	writeJSON(w, http.StatusOK, orEmpty(b.Networks()))
+	networks := b.Networks()
+	for i := range networks {
+		networks[i] = networks[i].complete()
+	}
+	writeJSON(w, http.StatusOK, orEmpty(networks))
 	return nil
 }
 
@@ -25,7 +29,7 @@ func getNetwork(b Backend, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, n)
+	writeJSON(w, http.StatusOK, n.complete())
 	return nil
 }
 
@@ -163,6 +167,55 @@ func getGroups(b Backend, w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func getLeases(b Backend, w http.ResponseWriter, r *http.Request) error {
+	leases, err := b.Leases(r.URL.Query().Get("network"))
+	if err != nil {
+		return err
+	}
+	for i := range leases {
+		leases[i] = leases[i].complete()
+	}
+	writeJSON(w, http.StatusOK, orEmpty(leases))
+	return nil
+}
+
+func getLease(b Backend, w http.ResponseWriter, r *http.Request) error {
+	l, err := b.Lease(r.PathValue("network"), r.PathValue("who"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, l.complete())
+	return nil
+}
+
+func addLease(b Backend, w http.ResponseWriter, r *http.Request) error {
+	var spec LeaseSpec
+	if err := readJSON(r, &spec); err != nil {
+		return err
+	}
+	if err := b.AddLease(r.PathValue("network"), spec); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func removeLease(b Backend, w http.ResponseWriter, r *http.Request) error {
+	if err := b.RemoveLease(r.PathValue("network"), r.PathValue("who")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func releaseLease(b Backend, w http.ResponseWriter, r *http.Request) error {
+	if err := b.ReleaseLease(r.PathValue("network"), r.PathValue("who")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 func apply(b Backend, w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	dryRun := false
@@ -212,10 +265,32 @@ func queryInt(r *http.Request, key string, least, limit int) (int, error) {
 func (p Port) complete() Port {
 	p.Addresses, p.Offloads = orEmpty(p.Addresses), orEmpty(p.Offloads)
 	p.Security.Sources = orEmpty(p.Security.Sources)
-	if p.Drops == nil {
-		p.Drops = map[string]uint64{}
-	}
+	p.Drops = orEmptyMap(p.Drops)
 	return p
+}
+
+// complete does so for a network; what it points to stays as it is.
+func (n Network) complete() Network {
+	n.Addresses = orEmpty(n.Addresses)
+	if n.DHCP != nil {
+		d := *n.DHCP
+		d.Ranges, d.Messages, d.Leases = orEmpty(d.Ranges), orEmpty(d.Messages), orEmptyMap(d.Leases)
+		n.DHCP = &d
+	}
+	if n.DNS != nil {
+		d := *n.DNS
+		d.Upstreams, d.Queries = orEmpty(d.Upstreams), orEmptyMap(d.Queries)
+		d.Latency.Bounds, d.Latency.Counts = orEmpty(d.Latency.Bounds), orEmpty(d.Latency.Counts)
+		n.DNS = &d
+	}
+	return n
+}
+
+func orEmptyMap[V any](m map[string]V) map[string]V {
+	if m == nil {
+		return map[string]V{}
+	}
+	return m
 }
 
 func orEmpty[T any](s []T) []T {

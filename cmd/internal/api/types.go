@@ -34,6 +34,10 @@ type Network struct {
 	FDB            NetworkFDB      `json:"fdb"`
 	STP            NetworkSTP      `json:"stp"`
 	Snooping       NetworkSnooping `json:"snooping"`
+	Addresses      []string        `json:"addresses"` // of the network itself, CIDR; none: it is a switch and no more
+	HostPort       string          `json:"host_port"` // the host's interface in the network; empty: none
+	DHCP           *NetworkDHCP    `json:"dhcp"`      // nil: off
+	DNS            *NetworkDNS     `json:"dns"`       // nil: off
 }
 
 // NetworkFDB sums up the MAC table of a network.

@@ -143,6 +143,32 @@ func (c *Client) Groups(ctx context.Context, network string) (g []api.Group, err
 	return g, c.call(ctx, "GET", "/v1/groups", query("network", network), nil, &g)
 }
 
+// Leases returns the leases and reservations of a network, or of all where
+// network is "".
+func (c *Client) Leases(ctx context.Context, network string) (l []api.Lease, err error) {
+	return l, c.call(ctx, "GET", "/v1/leases", query("network", network), nil, &l)
+}
+
+// Lease returns one by address, MAC or host name.
+func (c *Client) Lease(ctx context.Context, network, who string) (l api.Lease, err error) {
+	return l, c.call(ctx, "GET", networkPath(network, "leases", who), nil, nil, &l)
+}
+
+// AddLease adds a reservation.
+func (c *Client) AddLease(ctx context.Context, network string, s api.LeaseSpec) error {
+	return c.callJSON(ctx, networkPath(network, "leases"), s, nil)
+}
+
+// RemoveLease takes a reservation away.
+func (c *Client) RemoveLease(ctx context.Context, network, who string) error {
+	return c.call(ctx, "DELETE", networkPath(network, "leases", who), nil, nil, nil)
+}
+
+// ReleaseLease ends a lease.
+func (c *Client) ReleaseLease(ctx context.Context, network, who string) error {
+	return c.call(ctx, "POST", networkPath(network, "leases", who, "release"), nil, nil, nil)
+}
+
 // Apply makes a configuration the running one and returns what changes. name
 // stands for the file in error messages.
 func (c *Client) Apply(ctx context.Context, name string, yaml []byte, dryRun bool) ([]string, error) {

@@ -100,6 +100,21 @@ func TestEveryCall(t *testing.T) {
 	groups, err = c.Groups(ctx, "")
 	want(t, "groups of all", err, len(groups), 2)
 
+	b.OpenGateway("lab")
+	network, err = c.Network(ctx, "lab")
+	want(t, "network with services", err, network, b.Networks()[0])
+	want(t, "add lease", c.AddLease(ctx, "lab", api.LeaseSpec{MAC: "02:00:00:00:00:0b", Address: "10.0.0.11", Name: "tv", LeaseSeconds: 60}), 0, 0)
+	want(t, "reservations", nil, b.Reservations("lab"), []api.LeaseSpec{{MAC: "02:00:00:00:00:0b", Address: "10.0.0.11", Name: "tv", LeaseSeconds: 60}})
+	lease, err := c.Lease(ctx, "lab", "02:00:00:00:00:0b")
+	want(t, "lease", err, lease, api.Lease{Network: "lab", MAC: "02:00:00:00:00:0b", Address: "10.0.0.11", Hostname: "tv", Kind: "static", State: "reserved"})
+	leases, err := c.Leases(ctx, "lab")
+	want(t, "leases", err, leases[1], lease)
+	want(t, "release lease", c.ReleaseLease(ctx, "lab", "web"), 0, 0)
+	want(t, "remove lease", c.RemoveLease(ctx, "lab", "tv"), 0, 0)
+	leases, err = c.Leases(ctx, "")
+	want(t, "leases of all", err, len(leases), 3)
+	want(t, "expiry", err, leases[1].Expires != nil && leases[1].Expires.Before(time.Now()), true)
+
 	changes, err := c.Apply(ctx, "f.yaml", []byte("networks: {b: {}}"), true)
 	want(t, "dry run", err, changes, []string{`- network "lab"`, `+ network "b"`})
 	config, err := c.Config(ctx)
@@ -127,6 +142,8 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 	_, unknown := c.SetPort(ctx, "lab", "vm1", []byte(`{"colour": "red"}`))
 	_, nowhere := c.SetNetwork(ctx, "nil", []byte(`{}`))
 	_, noGroups := c.Groups(ctx, "nil")
+	_, noLease := c.Lease(ctx, "lab", "a/../b")
+	noRelease := c.ReleaseLease(ctx, "lab", "..")
 	odd := c.RemovePort(ctx, "a/b?c", "..") // escaped, so it is a name like any other
 	for _, e := range []struct {
 		got  error
@@ -139,6 +156,8 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 		{odd, api.ErrNotFound, `network "a/b?c" does not exist`},
 		{unknown, api.ErrInvalid, `port "vm1": unknown key "colour"`},
 		{nowhere, api.ErrNotFound, `network "nil" does not exist`},
+		{noLease, api.ErrNotFound, `network "lab": nobody has a lease as "a/../b"`},
+		{noRelease, api.ErrNotFound, `network "lab": nobody has a lease as ".."`},
 		{noGroups, api.ErrNotFound, `network "nil" does not exist`},
 	} {
 		if !errors.Is(e.got, e.kind) || e.got.Error() != e.text {

@@ -49,7 +49,7 @@ func (d *Daemon) Status() api.Status {
 	for _, n := range cfg.Networks {
 		s.Ports += len(n.Ports)
 		if builtin && n.Name == config.DefaultNetwork {
-			s.Notes = append(s.Notes, fmt.Sprintf("network %q runs isolated: this version has no gateway, DHCP or NAT yet; its ports reach each other and nothing else", n.Name))
+			s.Notes = append(s.Notes, fmt.Sprintf("network %q runs isolated: this version has no NAT yet; its guests reach each other and this host, and nothing else", n.Name))
 		}
 		s.Notes = append(s.Notes, d.guardNotes(n.Name)...)
 		for _, p := range n.Ports {
@@ -259,6 +259,9 @@ func (d *Daemon) RemovePort(network, name string) error {
 		if up := n.UplinkPort(); up != nil && up.Name == name {
 			return api.Mark(api.ErrConflict, fmt.Errorf("network %q: port %q is the uplink: change forward and uplink in the file and apply it", network, name))
 		}
+		if seat := n.HostSeat(); seat != nil && seat.Name == name {
+			return api.Mark(api.ErrConflict, fmt.Errorf("network %q: port %q is this host's own: write host_port: false in the file and apply it", network, name))
+		}
 		n.Ports = slices.DeleteFunc(n.Ports, func(p config.Port) bool { return p.Name == name })
 		// What was pinned to the port goes with it.
 		n.FDB.Static = slices.DeleteFunc(n.FDB.Static, func(e config.StaticEntry) bool { return e.Port == name })
@@ -387,7 +390,7 @@ func (d *Daemon) Apply(name string, yaml []byte, dryRun bool) ([]string, error) 
 		}
 	}
 	if dryRun {
-		return lines, d.check(p)
+		return lines, d.check(p, next)
 	}
 	if err := d.reconfigure(next); err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ import (
 	"github.com/weft/weft/cmd/internal/metrics"
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/fastpath"
+	"github.com/weft/weft/dhcp"
 	"github.com/weft/weft/ports/netdev"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -47,9 +48,11 @@ type Daemon struct {
 	metrics *metricsServer
 	notes   []string // what was found at the start
 
-	changing sync.Mutex // held by whoever changes the configuration
-	closed   bool       // guarded by changing
-	captures atomic.Int32
+	changing  sync.Mutex // held by whoever changes the configuration
+	closed    bool       // guarded by changing
+	leases    *dhcp.File // guarded by changing; nil until a network has DHCP
+	leaseFile string     // where leases is, or will be; guarded by changing
+	captures  atomic.Int32
 
 	// What follows is written with changing and mu both held, so that either
 	// is enough to read it. mu is never held while something blocks.
@@ -57,6 +60,7 @@ type Daemon struct {
 	builtin     bool // running is still the built-in default
 	running     *config.Config
 	attachments map[portKey]*attachment
+	services    map[string]*services // by network; those with a gateway
 }
 
 var _ api.Backend = (*Daemon)(nil)
@@ -64,7 +68,7 @@ var _ api.Backend = (*Daemon)(nil)
 // Run runs weft until ctx ends, then takes away what it made. It prints
 // "weft: ready" once all ports are in place.
 func Run(ctx context.Context, opts Options) error {
-	cfg, err := load(opts.ConfigFile)
+	cfg, note, err := load(opts.ConfigFile)
 	if err != nil {
 		return err
 	}
@@ -82,6 +86,9 @@ func Run(ctx context.Context, opts Options) error {
 	ShortenSlices()
 	d := newDaemon(opts)
 	defer d.close()
+	if note != "" {
+		d.notes = append(d.notes, note)
+	}
 	unwatch, err := netdev.Watch("", d.interfaceChanged)
 	if err != nil {
 		return err
@@ -100,11 +107,14 @@ func Run(ctx context.Context, opts Options) error {
 	return g.Wait()
 }
 
-func load(file string) (*config.Config, error) {
+// load returns the configuration to start with, and what there is to say about
+// it.
+func load(file string) (*config.Config, string, error) {
 	if file == "" {
-		return config.Default(), nil
+		return builtin()
 	}
-	return config.Load(file)
+	c, err := config.Load(file)
+	return c, "", err
 }
 
 func newDaemon(opts Options) *Daemon {
@@ -117,6 +127,7 @@ func newDaemon(opts Options) *Daemon {
 		sw:          dataplane.New(),
 		running:     &config.Config{Metrics: config.Metrics{Listen: config.MetricsOff}},
 		attachments: map[portKey]*attachment{},
+		services:    map[string]*services{},
 	}
 	d.metrics = newMetricsServer(log, metrics.Handler(d))
 	guard, err := fastpath.LoadGuard()
@@ -140,6 +151,14 @@ func (d *Daemon) close() {
 		keys = append(keys, k)
 	}
 	d.mu.Unlock()
+	for _, n := range d.running.Networks {
+		d.forgetServices(n.Name)
+	}
+	if d.leases != nil {
+		if err := d.leases.Close(); err != nil {
+			d.log.Error("lease file", "error", err)
+		}
+	}
 	for _, k := range keys {
 		d.removePort(k, true)
 	}

@@ -49,6 +49,7 @@ func (d *Daemon) describeNetwork(n *config.Network, dn *dataplane.Network) api.N
 	if up := n.UplinkPort(); up != nil {
 		v.Uplink = up.Name
 	}
+	d.describeServices(&v, n)
 	for _, p := range n.Ports {
 		if a := d.attachment(portKey{n.Name, p.Name}); a != nil {
 			if state, _, _ := a.status(); state == api.StateUp {

@@ -25,6 +25,7 @@ var edges = map[string]stp.Edge{
 func networkConfig(n *config.Network) dataplane.NetworkConfig {
 	return dataplane.NetworkConfig{
 		Address: n.MAC,
+		Gateway: gatewayOf(n),
 		MTU:     n.MTU,
 		FDB:     fdb.Config{Limit: n.FDB.Limit, PortLimit: n.FDB.PortLimit, Ageing: n.FDB.Ageing},
 		STP: dataplane.STPConfig{
@@ -37,6 +38,17 @@ func networkConfig(n *config.Network) dataplane.NetworkConfig {
 		Reflective:      n.Uplink.Reflective,
 		ForwardReserved: n.ReservedGroups == config.ReservedWire,
 	}
+}
+
+func gatewayOf(n *config.Network) dataplane.GatewayConfig {
+	if !n.Gateway().IsValid() {
+		return dataplane.GatewayConfig{}
+	}
+	g := dataplane.GatewayConfig{Address: n.Gateway().Addr(), DHCP: n.DHCP.Enabled(), DNS: n.DNS.Enabled}
+	if seat := n.HostSeat(); seat != nil {
+		g.HostPort = seat.Name
+	}
+	return g
 }
 
 // policies returns what holds for each port of a network.

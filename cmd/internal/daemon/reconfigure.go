@@ -28,6 +28,7 @@ type portKey struct{ network, port string }
 // removed in three groups, so that interfaces may change hands among them.
 type plan struct {
 	addNetworks, changeNetworks, removeNetworks []config.Network
+	changeServices                              []config.Network // of changed networks
 
 	add    []portChange // on interfaces that no port has
 	stop   []portChange // changed, or on an interface that another port gets
@@ -69,6 +70,9 @@ func newPlan(old, next *config.Config) plan {
 		switch o := old.Network(n.Name); {
 		case o == nil:
 			p.addNetworks = append(p.addNetworks, n)
+		case servicesDiffer(o, &n):
+			p.changeServices = append(p.changeServices, n)
+			p.changeNetworks = append(p.changeNetworks, n)
 		case networkConfig(o) != networkConfig(&n) || !samePolicies(policies(o), policies(&n)):
 			p.changeNetworks = append(p.changeNetworks, n)
 		}
@@ -147,9 +151,10 @@ func find(list []portChange, k portKey) *portChange {
 // leaves it as it was and says why. d.changing is held.
 func (d *Daemon) reconfigure(next *config.Config) error {
 	p := newPlan(d.running, next)
-	if err := d.check(p); err != nil {
+	if err := d.check(p, next); err != nil {
 		return err
 	}
+	d.leaseFile = next.LeaseFile
 	if err := d.execute(d.steps(p, next)); err != nil {
 		// Ports that were put back have lost their static entries.
 		for _, n := range d.running.Networks {
@@ -166,6 +171,7 @@ func (d *Daemon) reconfigure(next *config.Config) error {
 		d.removePort(o.key, true)
 	}
 	for _, n := range p.removeNetworks {
+		d.forgetServices(n.Name)
 		d.sw.RemoveNetwork(n.Name)
 	}
 	d.mu.Lock()
@@ -176,8 +182,11 @@ func (d *Daemon) reconfigure(next *config.Config) error {
 
 // check finds everything that can be known to be wrong beforehand, all of it
 // at once.
-func (d *Daemon) check(p plan) error {
+func (d *Daemon) check(p plan, next *config.Config) error {
 	var errs []error
+	if err := d.checkLeaseFile(next); err != nil {
+		errs = append(errs, err)
+	}
 	for _, c := range slices.Concat(p.add, p.start) {
 		if err := d.device(c).check(); err != nil {
 			errs = append(errs, c.errorf(err))
@@ -215,6 +224,9 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 				return err
 			},
 			undo: func() { d.sw.RemoveNetwork(n.Name) },
+		}, step{
+			do:   func() error { return d.serve(&n) },
+			undo: func() { d.forgetServices(n.Name) },
 		})
 	}
 	for _, n := range p.changeNetworks {
@@ -222,6 +234,13 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 		list = append(list, step{
 			do:   func() error { return d.setNetwork(n.Name, early(&old, &n)) },
 			undo: func() { _ = d.setNetwork(n.Name, networkConfig(&old)) },
+		})
+	}
+	for _, n := range p.changeServices {
+		old := *d.running.Network(n.Name)
+		list = append(list, step{
+			do:   func() error { return d.serve(&n) },
+			undo: func() { d.restoreServices(&old) },
 		})
 	}
 	for _, c := range p.add {
@@ -263,13 +282,17 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 	return list
 }
 
-// early returns of a network's next settings what has to come before its ports:
-// the MTU, and a spanning tree, as a port to come may close a loop.
+// early returns of a network's next settings what has to come before its ports
+// and its services: the MTU, a spanning tree, as a port to come may close a loop,
+// and the gateway.
 func early(old, next *config.Network) dataplane.NetworkConfig {
 	cfg := networkConfig(old)
 	cfg.MTU = next.MTU
 	if next.STP.Enabled {
 		cfg.STP, cfg.Address = networkConfig(next).STP, next.MAC
+	}
+	if servicesDiffer(old, next) {
+		cfg.Gateway, cfg.Address = networkConfig(next).Gateway, next.MAC
 	}
 	return cfg
 }

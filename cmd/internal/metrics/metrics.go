@@ -2,9 +2,10 @@
 // them when it is asked, so nothing is counted twice and the dataplane knows
 // nothing of it.
 //
-// Labels are network, port, direction and reason, whose values the owner of
-// the configuration chooses or weft fixes; never an address, which a guest
-// could make up by the million.
+// The values of all labels are chosen by the owner of the configuration, as
+// those of network and port, or fixed by weft, as those of direction, reason,
+// state, type and outcome; never an address or the name of a host, which a
+// guest could make up by the million.
 package metrics
 
 import (
@@ -50,6 +51,9 @@ type Collector struct {
 	entries, limit, moves, evicted *prometheus.Desc
 	changes, forwarding, groups    *prometheus.Desc
 	build                          *prometheus.Desc
+
+	leases, pool, messages    *prometheus.Desc
+	queries, duration, cached *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
@@ -73,7 +77,16 @@ func NewCollector(src Source) *Collector {
 		evicted: desc("fdb_evicted_total", "Addresses that gave way at a limit.", "network"),
 		changes: desc("stp_topology_changes_total", "Topology changes of a network's spanning tree.", "network"),
 		groups:  desc("snooping_groups", "Multicast groups that hosts of a network have joined.", "network"),
-		build:   desc("build_info", "Always 1; the labels tell the build.", "version", "go_version"),
+		leases:  desc("dhcp_leases", "DHCP leases and reservations of a network, by state.", "network", "state"),
+		pool: desc("dhcp_pool_addresses", "Addresses in the DHCP ranges of a network, free or used.",
+			"network", "state"),
+		messages: desc("dhcp_messages_total", "DHCP messages from clients, by type and by what was done with them.",
+			"network", "type", "outcome"),
+		queries: desc("dns_queries_total", "DNS queries of a network, by where the answer came from or why there was none.",
+			"network", "outcome"),
+		duration: desc("dns_query_duration_seconds", "Time from a DNS query to its answer.", "network"),
+		cached:   desc("dns_cache_entries", "DNS answers in the cache of a network.", "network"),
+		build:    desc("build_info", "Always 1; the labels tell the build.", "version", "go_version"),
 	}
 }
 
@@ -82,6 +95,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.frames, c.bytes, c.drops, c.up, c.entries, c.limit, c.moves, c.evicted,
 		c.changes, c.forwarding, c.groups, c.build,
+		c.leases, c.pool, c.messages, c.queries, c.duration, c.cached,
 	} {
 		ch <- d
 	}
@@ -89,12 +103,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
+	gauge, counter := gaugesTo(ch), countersTo(ch)
 	gauge(c.build, 1, c.src.Status().Version, runtime.Version())
 	for _, n := range c.src.Networks() {
 		gauge(c.entries, float64(n.FDB.Entries), n.Name)
@@ -106,6 +115,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		if n.Snooping.Enabled {
 			gauge(c.groups, float64(n.Snooping.Groups), n.Name)
+		}
+		if n.DHCP != nil {
+			c.collectDHCP(ch, n.Name, n.DHCP)
+		}
+		if n.DNS != nil {
+			c.collectDNS(ch, n.Name, n.DNS)
 		}
 	}
 	ports, err := c.src.Ports("")

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"io"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -62,7 +64,7 @@ weft_port_up{network="lab",port="vm1"} 1
 
 func TestLint(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(NewCollector(apitest.New()))
+	reg.MustRegister(NewCollector(withGateway()))
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil {
 		t.Fatal(err)
@@ -111,13 +113,16 @@ func TestHandler(t *testing.T) {
 // monitoring system.
 func TestNoLabelHoldsAnAddress(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(NewCollector(apitest.New()))
+	reg.MustRegister(NewCollector(withGateway()))
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := regexp.MustCompile(`([0-9a-f]{2}:){5}|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+`)
-	allowed := map[string]bool{"network": true, "port": true, "direction": true, "reason": true, "version": true, "go_version": true}
+	allowed := map[string]bool{
+		"network": true, "port": true, "direction": true, "reason": true, "version": true, "go_version": true,
+		"state": true, "type": true, "outcome": true,
+	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
@@ -165,5 +170,34 @@ weft_stp_topology_changes_total{network="lab"} 4
 		"weft_snooping_groups", "weft_stp_port_forwarding", "weft_stp_topology_changes_total")
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// The table of metrics in the manual is complete, in names and labels, and
+// holds no other.
+func TestDocumentedMetrics(t *testing.T) {
+	manual, err := os.ReadFile("../../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^\| (weft_\w+) \| ([^|]*) \|`).FindAllStringSubmatch(string(manual), -1) {
+		documented[m[1]] = m[2]
+	}
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		NewCollector(nil).Describe(descs)
+		close(descs)
+	}()
+	served := map[string]string{}
+	for d := range descs {
+		m := regexp.MustCompile(`fqName: "(\w+)".*variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
+		if m == nil {
+			t.Fatalf("no name and labels in %s", d)
+		}
+		served[m[1]] = strings.ReplaceAll(m[2], ",", ", ")
+	}
+	if diff := cmp.Diff(served, documented); diff != "" {
+		t.Errorf("metrics (-served +documented):\n%s", diff)
 	}
 }

@@ -17,7 +17,8 @@ import (
 
 // Backend implements api.Backend. It starts with a network "lab" of two ports,
 // vm1 (tap, up) and lan (raw, missing), one address behind vm1, and one group
-// that vm1 has asked for. To every port in a spanning tree a BPDU has come.
+// that vm1 has asked for. To every port in a spanning tree a BPDU has come. It
+// has no gateway until OpenGateway.
 type Backend struct {
 	mu       sync.Mutex
 	networks map[string]*network
@@ -36,6 +37,10 @@ type network struct {
 	groups       []api.Group
 	settings     settings
 	portSettings map[string]settings
+
+	gateway      bool
+	leases       []api.Lease
+	reservations []api.LeaseSpec
 }
 
 type fdbKey struct {
@@ -126,10 +131,13 @@ func (n *network) describe(name string) api.Network {
 		FDB:      api.NetworkFDB{Entries: len(n.fdb), Limit: 8192, AgeingSeconds: 300, Moves: n.moves},
 		STP:      api.NetworkSTP{Priority: 32768, HelloSeconds: 2, MaxAgeSeconds: 20, ForwardDelaySeconds: 15},
 		Snooping: api.NetworkSnooping{Querier: true, IntervalSeconds: 125, Groups: n.listenedTo()},
+
+		Addresses: []string{},
 	}
 	if err := set(&v, n.settings, networkKeys()); err != nil {
 		panic(err) // SetNetwork has tried them
 	}
+	n.describeGateway(&v)
 	if v.STP.Enabled { // alone, it is its own root
 		v.STP.BridgeID = fmt.Sprintf("%04x.%s", v.STP.Priority, v.MAC)
 		v.STP.RootID = v.STP.BridgeID

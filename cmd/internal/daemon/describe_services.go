@@ -1,0 +1,68 @@
+package daemon
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
+)
+
+// describeServices adds a network's gateway and what it serves.
+func (d *Daemon) describeServices(v *api.Network, n *config.Network) {
+	v.Addresses, v.HostPort = []string{}, n.HostPort
+	for _, a := range n.Addresses {
+		v.Addresses = append(v.Addresses, a.String())
+	}
+	s := d.servicesOf(n.Name)
+	if s == nil {
+		return
+	}
+	if server := s.dhcp.Load(); server != nil {
+		st := server.Stats()
+		v.DHCP = &api.NetworkDHCP{
+			Ranges: []string{}, LeaseSeconds: leaseSeconds(n), MaxLeases: n.DHCP.MaxLeases,
+			Size: st.Size, Free: st.Free, Leases: map[string]int{}, Messages: []api.DHCPMessages{},
+		}
+		for _, r := range n.DHCP.Ranges {
+			text := r.First.String()
+			if r.Last != r.First {
+				text += "-" + r.Last.String()
+			}
+			v.DHCP.Ranges = append(v.DHCP.Ranges, text)
+		}
+		for state, count := range st.Leases {
+			v.DHCP.Leases[state.String()] = count
+		}
+		for k, count := range st.Messages {
+			v.DHCP.Messages = append(v.DHCP.Messages, api.DHCPMessages{Type: k.Type, Outcome: k.Outcome, Count: count})
+		}
+		slices.SortFunc(v.DHCP.Messages, func(a, b api.DHCPMessages) int {
+			return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Outcome, b.Outcome))
+		})
+	}
+	if r := s.dns.Load(); r != nil {
+		st := r.Stats()
+		v.DNS = &api.NetworkDNS{
+			Name: n.DNS.Name, Domain: n.DNS.Domain, CacheEntries: st.CacheEntries,
+			Upstreams: []api.DNSUpstream{}, Queries: map[string]uint64{},
+			Latency: api.DNSLatency{
+				Bounds: st.Latency.Bounds, Counts: st.Latency.Counts,
+				SumSeconds: st.Latency.Sum, Count: st.Latency.Count,
+			},
+		}
+		for outcome, count := range st.Queries {
+			v.DNS.Queries[outcome.String()] = count
+		}
+		for _, u := range st.Upstreams {
+			v.DNS.Upstreams = append(v.DNS.Upstreams, api.DNSUpstream{Address: u.Address, Domain: u.Domain, State: u.State.String()})
+		}
+	}
+}
+
+func leaseSeconds(n *config.Network) int64 {
+	if n.DHCP.Lease == config.InfiniteLease {
+		return api.LeaseForever
+	}
+	return seconds(n.DHCP.Lease)
+}

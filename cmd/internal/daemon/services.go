@@ -1,0 +1,252 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dhcp"
+	"github.com/weft/weft/dns"
+	"github.com/weft/weft/gateway"
+)
+
+// services are what a network does beside switching. They change while it runs:
+// each part starts, goes on with other settings, or ends.
+type services struct {
+	network string
+	log     *slog.Logger
+	cfg     config.Network // that they follow
+
+	// The parts refer to each other, and come and go.
+	gateway atomic.Pointer[gateway.Gateway]
+	dhcp    atomic.Pointer[dhcp.Server]
+	dns     atomic.Pointer[dns.Resolver]
+
+	stop    chan struct{}
+	stopped sync.WaitGroup
+}
+
+// servicesDiffer reports whether a network's services have to change.
+func servicesDiffer(old, next *config.Network) bool {
+	return gatewayConfig(old) != gatewayConfig(next) ||
+		!reflect.DeepEqual(dhcpConfig(old), dhcpConfig(next)) ||
+		!reflect.DeepEqual(dnsConfig(old), dnsConfig(next)) ||
+		old.DHCP.Enabled() != next.DHCP.Enabled() || old.DNS.Enabled != next.DNS.Enabled
+}
+
+func gatewayConfig(n *config.Network) gateway.Config {
+	return gateway.Config{MAC: n.MAC, Address: n.Gateway(), MTU: n.MTU}
+}
+
+// serve brings the services of a network in line with n, or leaves them as they
+// were.
+func (d *Daemon) serve(n *config.Network) error {
+	s := d.servicesOf(n.Name)
+	if s == nil {
+		if !n.Gateway().IsValid() {
+			return nil
+		}
+		s = &services{network: n.Name, log: d.log.With("network", n.Name), cfg: config.NewNetwork(n.Name), stop: make(chan struct{})}
+		s.stopped.Add(1)
+		go s.tick()
+		d.mu.Lock()
+		d.services[n.Name] = s
+		d.mu.Unlock()
+	}
+	if err := d.serveDHCP(s, n); err != nil {
+		return fmt.Errorf("network %q: dhcp: %w", n.Name, err)
+	}
+	s.serveDNS(n)
+	if err := d.serveGateway(s, n); err != nil {
+		return fmt.Errorf("network %q: %w", n.Name, err)
+	}
+	s.cfg = *n
+	if !n.Gateway().IsValid() {
+		d.forgetServices(n.Name)
+	}
+	return nil
+}
+
+// restoreServices puts the services of a network back after a change that was
+// refused.
+func (d *Daemon) restoreServices(old *config.Network) {
+	if err := d.serve(old); err != nil {
+		d.log.Error("services not restored", "network", old.Name, "error", err)
+	}
+}
+
+func (d *Daemon) servicesOf(network string) *services {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.services[network]
+}
+
+// forgetServices ends what is left of a network's services.
+func (d *Daemon) forgetServices(network string) {
+	d.mu.Lock()
+	s := d.services[network]
+	delete(d.services, network)
+	d.mu.Unlock()
+	if s == nil {
+		return
+	}
+	close(s.stop)
+	s.stopped.Wait()
+	if g := s.gateway.Swap(nil); g != nil {
+		g.Close()
+	}
+	if r := s.dns.Swap(nil); r != nil {
+		r.Close()
+	}
+	s.endDHCP()
+}
+
+func (s *services) endDHCP() {
+	if old := s.dhcp.Swap(nil); old != nil {
+		if err := old.Close(); err != nil {
+			s.log.Error("dhcp", "error", err)
+		}
+	}
+}
+
+// serveDHCP starts, changes or ends the DHCP server. This is the part that may
+// fail, so it comes first.
+func (d *Daemon) serveDHCP(s *services, n *config.Network) error {
+	server := s.dhcp.Load()
+	switch enabled := n.Gateway().IsValid() && n.DHCP.Enabled(); {
+	case !enabled:
+		if g := s.gateway.Load(); g != nil {
+			g.SetDHCP(nil)
+		}
+		s.endDHCP()
+	case server != nil:
+		return server.Reconfigure(dhcpConfig(n))
+	default:
+		store, err := d.leaseStore()
+		if err != nil {
+			return err
+		}
+		server, err := dhcp.New(n.Name, dhcpConfig(n), store, dhcp.Env{
+			Now: time.Now, Send: s.sendDHCP, Probe: s.probe, Log: d.log,
+		})
+		if err != nil {
+			return err
+		}
+		s.dhcp.Store(server)
+	}
+	return nil
+}
+
+// leaseStore opens the lease file when the first network needs it.
+func (d *Daemon) leaseStore() (*dhcp.File, error) {
+	if d.leases == nil {
+		store, err := dhcp.OpenFile(d.leaseFile)
+		if err != nil {
+			return nil, err
+		}
+		d.leases = store
+	}
+	return d.leases, nil
+}
+
+func (s *services) serveDNS(n *config.Network) {
+	r := s.dns.Load()
+	switch enabled := n.Gateway().IsValid() && n.DNS.Enabled; {
+	case !enabled:
+		if g := s.gateway.Load(); g != nil {
+			_ = g.SetDNS(nil) // only to open the port can fail
+		}
+		if r != nil {
+			s.dns.Store(nil)
+			r.Close()
+		}
+	case r != nil:
+		r.Reconfigure(dnsConfig(n))
+	default:
+		s.dns.Store(dns.New(dnsConfig(n), s, dns.Env{Log: s.log}))
+	}
+}
+
+// serveGateway gives the network a gateway with the parts that there are. One
+// whose address changes is another one.
+func (d *Daemon) serveGateway(s *services, n *config.Network) error {
+	g := s.gateway.Load()
+	if g != nil && gatewayConfig(&s.cfg) != gatewayConfig(n) {
+		s.gateway.Store(nil)
+		g.Close()
+		g = nil
+	}
+	if !n.Gateway().IsValid() {
+		return nil
+	}
+	if g == nil {
+		var err error
+		if g, err = gateway.New(d.sw.Network(n.Name).Gateway(), gatewayConfig(n)); err != nil {
+			return err
+		}
+		s.gateway.Store(g)
+	}
+	g.SetDHCP(s.dhcp.Load())
+	return g.SetDNS(s.dns.Load())
+}
+
+// tick wakes the resolver once a second.
+func (s *services) tick() {
+	defer s.stopped.Done()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if r := s.dns.Load(); r != nil {
+				r.Tick()
+			}
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+func (s *services) sendDHCP(replies []dhcp.Reply) {
+	if g := s.gateway.Load(); g != nil {
+		g.SendDHCP(replies)
+	}
+}
+
+func (s *services) probe(addr netip.Addr, _ uint16) {
+	if g := s.gateway.Load(); g != nil {
+		g.Probe(addr)
+	}
+}
+
+// Lookup implements dns.Names: the leases, as long as there are any.
+func (s *services) Lookup(name string) (netip.Addr, bool) {
+	if server := s.dhcp.Load(); server != nil {
+		return server.Lookup(name)
+	}
+	return netip.Addr{}, false
+}
+
+// Reverse implements dns.Names.
+func (s *services) Reverse(addr netip.Addr) (string, bool) {
+	if server := s.dhcp.Load(); server != nil {
+		return server.Reverse(addr)
+	}
+	return "", false
+}
+
+// checkLeaseFile refuses to change the lease file under servers that use it.
+func (d *Daemon) checkLeaseFile(next *config.Config) error {
+	if d.leases != nil && next.LeaseFile != d.leaseFile {
+		return errors.New("lease_file: cannot change while leases are kept in the present one: stop weft, and start it with the new file")
+	}
+	return nil
+}
+
+var _ dns.Names = (*services)(nil)
