@@ -152,6 +152,17 @@ const (
 	machineHost                   // this machine, behind the host port
 )
 
+// isClaimed reports whether the sender of a frame says that it is the gateway: by
+// its MAC address, or in ARP by its IP address.
+func (g *gateway) isClaimed(f *frame.Frame, vid uint16) bool {
+	if f.Src() == g.mac {
+		return true
+	}
+	b := f.Bytes()
+	return f.EtherType() == frame.TypeARP && vid == 0 && len(b) >= arpEnd &&
+		binary.BigEndian.Uint32(b[arpSender:]) == g.addr
+}
+
 // toGateway delivers a frame that is addressed to the gateway's MAC.
 func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
 	g := s.gateway
@@ -251,6 +262,7 @@ const icmpEcho = 8
 // An ARP packet for IPv4 over Ethernet (RFC 826): offsets in the frame.
 const (
 	arpOperation = frame.HeaderLen + 6
+	arpSender    = frame.HeaderLen + 14
 	arpTarget    = frame.HeaderLen + 24
 	arpEnd       = frame.HeaderLen + 28
 

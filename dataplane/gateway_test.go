@@ -200,6 +200,13 @@ func TestGatewayAddressIsGuarded(t *testing.T) {
 	a.send(ethernet(b.mac, gatewayMAC, "forged"))
 	a.drops(GatewayAddress, 1)
 	b.silent()
+	for i, operation := range []uint16{1, 2} {
+		claim := arpPacket(broadcast, a.mac, operation, "10.0.0.9")
+		copy(claim[arpSender:], []byte{10, 0, 0, 1})
+		a.send(claim)
+		a.drops(GatewayAddress, uint64(i+2))
+		b.silent()
+	}
 	fromHost := ethernet(b.mac, gatewayMAC, "true")
 	host.send(fromHost)
 	b.expect(fromHost)
@@ -322,4 +329,3 @@ func BenchmarkGatewayPunt(b *testing.B) {
 		inbox.Done(inbox.Poll())
 	}
 }
-

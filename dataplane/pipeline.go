@@ -196,7 +196,7 @@ func (w *worker) reserved(s *snapshot, f *frame.Frame) Verdict {
 // be learned.
 func (w *worker) guard(s *snapshot, in *ingress, f *frame.Frame, vid uint16, learn bool) Verdict {
 	switch {
-	case in.guest && f.Src() == s.gateway.mac:
+	case in.guest && s.gateway.isClaimed(f, vid):
 		return GatewayAddress
 	case in.rate != nil && !in.rate.pass(w.time, f.Len()):
 		return RateLimited

@@ -53,8 +53,8 @@ const (
 	StormUnknown
 	// ServiceFull: meant for the switch itself, which has too many waiting.
 	ServiceFull
-	// GatewayAddress: the source is the address of the network's gateway, which
-	// no guest has.
+	// GatewayAddress: the sender says that it is the network's gateway, by its
+	// source address or in ARP, which no guest is.
 	GatewayAddress
 	// BadPacket: an IP packet to the gateway that is not well-formed, or to an
 	// address that no router may forward to (RFC 1812 clause 5.3.7).
