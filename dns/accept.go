@@ -70,9 +70,9 @@ func (c *chain) answer(rrs []wire.RR) []wire.RR {
 			aliases[wire.CanonicalName(alias.Hdr.Name)] = wire.CanonicalName(alias.Target)
 		}
 	}
-	for c.kind != wire.TypeCNAME && len(c.owners) <= maxChain {
+	for c.kind != wire.TypeCNAME && len(c.owners) <= maxChain { // also round and round
 		next, ok := aliases[c.end()]
-		if !ok || c.has(next) {
+		if !ok {
 			break
 		}
 		c.owners = append(c.owners, next)

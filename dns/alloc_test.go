@@ -92,6 +92,14 @@ func TestCollision(t *testing.T) {
 	if e, _ := s.cache.get(victim, s.routes.rest, l.clock.Now()); e != nil {
 		t.Error("answered with the answer to another question")
 	}
+	for _, q := range []question{{kind: wire.TypeMX}, {kind: wire.TypeA, do: true}, {kind: wire.TypeA, cd: true}} {
+		q.name = string(victim.key())
+		forged = &entry{question: q, group: s.routes.rest, born: l.clock.Now(), life: time.Hour}
+		s.cache.entries.Add(s.cache.hash(victim.key(), wire.TypeA, false, false), forged)
+		if e, _ := s.cache.get(victim, s.routes.rest, l.clock.Now()); e != nil {
+			t.Errorf("answered with the answer to %+v", q)
+		}
+	}
 }
 
 func BenchmarkAnswer(b *testing.B) {

@@ -137,7 +137,7 @@ func answers(msg []byte, id uint16, q question) bool {
 	switch binary.BigEndian.Uint16(msg[4:]) {
 	case 0:
 		code := rcodeOf(msg)
-		return len(msg) == headerLen && code != wire.RcodeSuccess && code != wire.RcodeNameError
+		return code != wire.RcodeSuccess && code != wire.RcodeNameError
 	case 1:
 		var got query
 		_, ok := got.parseQuestion(msg)

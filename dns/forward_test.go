@@ -126,6 +126,7 @@ func TestDomains(t *testing.T) {
 		l.expect(name, wire.TypeA, "NOERROR | "+name+". 300 IN A "+want)
 	}
 	l.expect("x.no.corp.example", wire.TypeA, noName+"no.corp.example."+soaData)
+	l.expect("no.corp.example", wire.TypeA, noData+"no.corp.example."+soaData)
 	l.expect("web.lab", wire.TypeA, "NOERROR aa | web.lab. 10 IN A 192.168.122.50")
 	l.expect("50.122.168.192.in-addr.arpa", wire.TypePTR, "NOERROR aa | 50.122.168.192.in-addr.arpa. 10 IN PTR web.lab.")
 	var got []string
@@ -215,6 +216,16 @@ func TestAllFail(t *testing.T) {
 	if n := len(quiet.queries()); n != maxRounds {
 		t.Errorf("asked %d times", n)
 	}
+	if n := l.log.count("does not answer"); n != 1 {
+		t.Errorf("the log has it %d times", n)
+	}
+	strange := newServer(t, func(q *wire.Msg) *wire.Msg { // BADVERS: half of the code is in the OPT record
+		m := says(t, q, wire.RcodeSuccess, "a.test. 300 IN A 6.6.6.6").SetEdns0(512, false)
+		m.Rcode = wire.RcodeBadVers
+		return m
+	})
+	l = newLab(t, Config{Upstream: []string{strange.addr}, Cache: 10}, nil).patient()
+	l.expect("a.test", wire.TypeA, "SERVFAIL")
 	refusing := newServer(t, func(q *wire.Msg) *wire.Msg { return says(t, q, wire.RcodeRefused) })
 	l = newLab(t, Config{Upstream: []string{refusing.addr}, Cache: 10}, nil).patient()
 	l.expect("a.test", wire.TypeA, "REFUSED")
@@ -333,9 +344,15 @@ func TestCutShort(t *testing.T) {
 				m.Answer = append(m.Answer, record(t, fmt.Sprintf("%s 300 IN A 10.0.0.%d", q.Question[0].Name, i)))
 			}
 		}
+		if network == "tcp" && q.Question[0].Name == "lie.test." {
+			m.Id++
+		}
 		b, err := m.Pack()
 		if err != nil {
 			t.Error(err)
+		}
+		if network == "tcp" && q.Question[0].Name == "gone.test." {
+			return nil
 		}
 		return [][]byte{b}
 	})
@@ -349,7 +366,9 @@ func TestCutShort(t *testing.T) {
 	if got := strings.Join(up.queries(), ", "); got != "udp big.test. A, tcp big.test. A" {
 		t.Errorf("asked %q", got)
 	}
-	l.expect("never.test", wire.TypeA, "SERVFAIL")
+	for _, name := range []string{"never.test", "lie.test", "gone.test"} {
+		l.expect(name, wire.TypeA, "SERVFAIL")
+	}
 	if st := l.Stats(); st.CacheEntries != 1 {
 		t.Errorf("%d entries", st.CacheEntries)
 	}
@@ -394,6 +413,25 @@ func TestStrangeAnswers(t *testing.T) {
 	for name := range tails {
 		l := newLab(t, Config{Upstream: []string{up.addr, good.addr}}, nil).patient()
 		l.expect(name, wire.TypeA, "NOERROR | "+name+" 300 IN A 192.0.2.1")
+	}
+}
+
+// TestCutRecord: the codec reads a record that ends early, and would write it so that
+// nobody else can.
+func TestCutRecord(t *testing.T) {
+	q := question{name: "\x01a\x04test\x00", kind: wire.TypeSOA}
+	msg := appendQuery(nil, 7, q, false)
+	msg[2], msg[7] = 0x80, 1
+	msg = append(msg, 0xc0, 12, 0, 6, 0, 1, 0, 0, 0, 9)
+	if e, err := readAnswer(append(msg, 0, 3, 1, 'n', 0), q, time.Now()); err == nil {
+		t.Errorf("half a record: %+v", e)
+	}
+	if e, err := readAnswer(append(msg, 0, 0), q, time.Now()); err != nil || e.answers != 0 {
+		t.Errorf("a record of nothing: %+v, %v", e, err)
+	}
+	whole := append([]byte{0, 26, 1, 'n', 0, 1, 'r', 0}, make([]byte, 20)...)
+	if e, err := readAnswer(append(msg, whole...), q, time.Now()); err != nil || e.answers != 1 {
+		t.Errorf("a whole record: %+v, %v", e, err)
 	}
 }
 
@@ -533,6 +571,8 @@ func TestFreshSockets(t *testing.T) {
 	for i := range 50 {
 		l.expect(fmt.Sprintf("n%d.test", i), wire.TypeA, "NXDOMAIN")
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(ports) < 30 || len(ids) < 45 || len(open) != 50 { // a few may come twice by chance
 		t.Errorf("%d ports, %d ids, %d sockets", len(ports), len(ids), len(open))
 	}

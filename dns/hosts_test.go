@@ -167,6 +167,25 @@ func TestSettledFileIsNotRead(t *testing.T) {
 	}
 }
 
+// TestYoungFile: the time of a file that was just written may be that of the next
+// change, too.
+func TestYoungFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	now := time.Now()
+	w := &watched{path: path, limit: 10}
+	for _, text := range []string{"1", "2"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now, now); err != nil {
+			t.Fatal(err)
+		}
+		if data, changed, err := w.read(); string(data) != text || !changed || err != nil {
+			t.Errorf("read %q, changed %v, %v", data, changed, err)
+		}
+	}
+}
+
 func TestParseResolvConf(t *testing.T) {
 	text := "# made by hand\n; so\nsearch lab\nnameserver 127.0.0.53\n nameserver\t192.0.2.1 # first\n" +
 		"nameserver fe80::1%eth0\nnameserver 192.0.2.1\nnameserver dns.example\nnameserver\noptions edns0\n#nameserver 192.0.2.9\nnameserver 2001:db8::1"

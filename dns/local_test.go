@@ -35,6 +35,7 @@ func labConfig() Config {
 			"only.text":   {"x"},
 			"long.text":   {strings.Repeat("a", 300)},
 			"example.net": {""},
+			"_dotted.":    {"y"},
 		},
 		SRV: []SRV{
 			{Name: "_ldap._tcp", Target: "db.lab", Port: 389, Priority: 1, Weight: 2},
@@ -105,6 +106,8 @@ func TestLocal(t *testing.T) {
 		{"info.lab", wire.TypeTXT, `NOERROR aa | info.lab. 60 IN TXT "first" | info.lab. 60 IN TXT "second"`},
 		{"info", wire.TypeA, "NOERROR aa | info. 10 IN A 192.168.122.51"}, // a text takes no address
 		{"long.text", wire.TypeTXT, `NOERROR aa | long.text. 60 IN TXT "` + strings.Repeat("a", 255) + `" "` + strings.Repeat("a", 45) + `"`},
+		{"_dotted", wire.TypeTXT, `NOERROR aa | _dotted. 60 IN TXT "y"`},
+		{"_dotted.lab", wire.TypeTXT, noName + "lab." + soaData},
 		{"example.net", wire.TypeTXT, `NOERROR aa | example.net. 60 IN TXT ""`},
 		{"_ldap._tcp", wire.TypeSRV, "NOERROR aa | _ldap._tcp. 60 IN SRV 1 2 389 db.lab."},
 		{"_ldap._tcp.lab", wire.TypeSRV, "NOERROR aa | _ldap._tcp.lab. 60 IN SRV 1 2 389 db.lab."},
@@ -136,6 +139,9 @@ func TestLocal(t *testing.T) {
 		{".", wire.TypeA, "REFUSED"},
 	} {
 		l.expect(tt.name, tt.kind, tt.want)
+	}
+	if l.log.buf.Len() != 0 {
+		t.Errorf("log: %s", l.log.buf.String())
 	}
 	if n := l.outcome(Local); n == 0 || l.outcome(NXDomain) == 0 || l.outcome(Refused) == 0 {
 		t.Errorf("outcomes %v", l.Stats().Queries)
@@ -170,6 +176,7 @@ func TestSubnetsBesideDots(t *testing.T) {
 		{"10.20.30.129/25", "130.30.20.10.in-addr.arpa", noName + "30.20.10.in-addr.arpa." + soaData},
 		{"10.20.30.129/25", "127.30.20.10.in-addr.arpa", "REFUSED"},
 		{"10.20.30.129/25", "30.20.10.in-addr.arpa", "REFUSED"},
+		{"10.0.0.1/24", "10.in-addr.arpa", "REFUSED"},
 		{"10.1.1.1/8", "10.in-addr.arpa", noData + "10.in-addr.arpa." + soaData},
 		{"10.1.1.1/8", "4.3.2.10.in-addr.arpa", noName + "10.in-addr.arpa." + soaData},
 	} {
@@ -200,6 +207,7 @@ func TestBadRecordsAreLeftOut(t *testing.T) {
 	}, nil)
 	l.expect("good.lab", wire.TypeA, "NOERROR aa | good.lab. 60 IN A 10.0.0.5")
 	l.expect("twice.lab", wire.TypeA, "NOERROR aa | twice.lab. 60 IN A 10.0.0.4")
+	l.expect("twice.lab", wire.TypeAAAA, noData+"lab."+soaData)
 	l.expect("t.lab", wire.TypeTXT, `NOERROR aa | t.lab. 60 IN TXT "short"`)
 	l.expect("_c._d.lab", wire.TypeSRV, "NOERROR aa | _c._d.lab. 60 IN SRV 0 0 1 good.lab.")
 	l.expect("_a._b.lab", wire.TypeSRV, noName+"lab. 10 IN SOA gateway.lab. hostmaster.gateway.lab. 1 3600 600 86400 10")

@@ -54,6 +54,7 @@ func TestHostileMessages(t *testing.T) {
 		{"a name that points at itself", raw(0xc0, 12, 0, 1, 0, 1), wire.RcodeFormatError},
 		{"a name that points at the header", raw(1, 'a', 0xc0, 0, 0, 1, 0, 1), wire.RcodeFormatError},
 		{"a label of a reserved kind", raw(0x40, 0, 0, 1, 0, 1), wire.RcodeFormatError},
+		{"a label of 64 bytes", raw(append(bytes.Repeat([]byte{64}, 65), 0, 0, 1, 0, 1)...), wire.RcodeFormatError},
 		{"a label over the end", raw(63, 'a', 'b'), wire.RcodeFormatError},
 		{"no end of the name", raw(1, 'a', 1, 'b'), wire.RcodeFormatError},
 		{"no class", raw(1, 'a', 0, 0, 1, 0), wire.RcodeFormatError},
@@ -82,7 +83,7 @@ func TestHostileMessages(t *testing.T) {
 				t.Errorf("%s: replied %x", tt.what, b)
 			case tt.rcode >= 0 && (len(b) < headerLen || rcodeOf(b) != tt.rcode || !bytes.Equal(b[:2], tt.msg[:2])):
 				t.Errorf("%s: replied %x, want rcode %d", tt.what, b, tt.rcode)
-			case b != nil && len(b) > headerLen && new(wire.Msg).Unpack(b) != nil:
+			case len(b) > headerLen && new(wire.Msg).Unpack(b) != nil:
 				t.Errorf("%s: the reply %x cannot be read", tt.what, b)
 			}
 		}
@@ -131,7 +132,7 @@ func TestTruncation(t *testing.T) {
 		hundred = append(hundred, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
 	}
 	forty = hundred[:40]
-	l := newLab(t, Config{Domain: "lab", Hosts: map[string][]netip.Addr{"forty": forty, "hundred": hundred}}, nil)
+	l := newLab(t, Config{Domain: "lab", Hosts: map[string][]netip.Addr{"forty": forty, "hundred": hundred, "one": hundred[:1]}}, nil)
 	for _, tt := range []struct {
 		name string
 		size uint16 // of EDNS; 0: none
@@ -141,6 +142,7 @@ func TestTruncation(t *testing.T) {
 		{"forty", 0, false, -1}, // 12 + 11 + 40*16 bytes
 		{"forty", 0, true, 40},
 		{"forty", 100, false, -1}, // taken for 512
+		{"one", 1, false, 1},
 		{"forty", 673, false, -1},
 		{"forty", 674, false, 40},
 		{"forty", 65535, false, 40},
