@@ -122,6 +122,19 @@ func (n *Namespace) sysctl(name, value string) error {
 	})
 }
 
+// address gives an interface of the namespace an address.
+func (n *Namespace) address(name string, prefix netip.Prefix) error {
+	link, err := n.links.LinkByName(name)
+	if err == nil {
+		mask := net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())
+		err = n.links.AddrReplace(link, &netlink.Addr{IPNet: &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: mask}})
+	}
+	if err != nil {
+		return fmt.Errorf("address %s on %s in %s: %w", prefix, name, n.Name, err)
+	}
+	return nil
+}
+
 // Host is a network namespace that stands for a machine with one interface.
 type Host struct {
 	NS        *Namespace

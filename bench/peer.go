@@ -16,6 +16,8 @@ const (
 	peerRaw      = "weft-raw"
 	peerInternal = "weft-internal"
 	peerEight    = "weft-8ports"
+	peerServices = "weft-services"
+	peerDnsmasq  = "dnsmasq"
 )
 
 // Peer is one way to join hosts.
@@ -50,6 +52,8 @@ func Peers(weft string) []Peer {
 		weftPeer{peerInternal, "weft, two internal ports", weft, []string{"internal", "internal"}},
 		weftPeer{peerEight, "weft, four raw and four internal ports", weft, []string{
 			"raw", "raw", "raw", "raw", "internal", "internal", "internal", "internal"}},
+		servicesPeer{weft},
+		dnsmasq{},
 	}
 }
 

@@ -14,6 +14,10 @@ const (
 	scenarioFrames = "frames64"
 	scenarioRTT    = "rtt"
 	scenarioMemory = "memory"
+	scenarioDHCP   = "dhcp"
+	scenarioDNS    = "dns"
+	scenarioLeases = "leases64k"
+	scenarioBeside = "beside"
 )
 
 // Better says which way a figure improves.
@@ -49,11 +53,16 @@ func (s *Scenario) runsOn(peer string) bool { return slices.Contains(s.Peers, pe
 // Scenarios returns every scenario that this version knows.
 func Scenarios() []Scenario {
 	pairs := []string{peerDirect, Baseline, peerRaw, peerInternal}
+	servers := []string{peerServices, peerDnsmasq}
 	return []Scenario{
 		{scenarioTCP, "one TCP stream, offloads on", "Gbit/s", Higher, pairs, runTCP},
 		{scenarioFrames, "64-byte frames delivered, one sender", "kframes/s", Higher, pairs, runFrames},
 		{scenarioRTT, "UDP round trip, p50", "us", Lower, pairs, runRTT},
 		{scenarioMemory, "resident memory with 8 ports, after traffic", "MiB", Lower, []string{peerEight}, runMemory},
+		{scenarioDHCP, "DHCP: DISCOVER, OFFER, REQUEST and ACK", "exchanges/s", Higher, servers, runDHCP},
+		{scenarioDNS, "DNS: answers out of the cache", "kanswers/s", Higher, servers, runDNS},
+		{scenarioLeases, "resident memory for 65536 leases", "MiB", Lower, []string{peerServices}, runLeases},
+		{scenarioBeside, "TCP stream beside 500 leases and 3000 answers a second, of the same alone", "%", Higher, []string{peerServices}, runBeside},
 	}
 }
 

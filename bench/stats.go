@@ -56,3 +56,10 @@ func pairedRatios(value, base map[int]float64) []float64 {
 	slices.Sort(ratios)
 	return ratios
 }
+
+// merge joins two sorted lists.
+func merge(a, b []float64) []float64 {
+	all := append(slices.Clone(a), b...)
+	slices.Sort(all)
+	return all
+}

@@ -32,16 +32,23 @@ func Targets() []Target {
 		)
 	}
 	return append(targets,
-		Target{Scenario: scenarioMemory, Peer: peerEight, Better: Lower, Bound: 64, Absolute: true})
+		Target{Scenario: scenarioMemory, Peer: peerEight, Better: Lower, Bound: 64, Absolute: true},
+		Target{Scenario: scenarioDHCP, Peer: peerServices, Better: Higher, Bound: 5000, Absolute: true},
+		Target{Scenario: scenarioDNS, Peer: peerServices, Better: Higher, Bound: 30, Absolute: true},
+		Target{Scenario: scenarioLeases, Peer: peerServices, Better: Lower, Bound: 64, Absolute: true},
+		Target{Scenario: scenarioBeside, Peer: peerServices, Better: Higher, Bound: 90, Absolute: true})
 }
 
 // judge compares the target with the medians of the report.
 func (t Target) judge(r *Report) Outcome {
 	o := Outcome{Target: t, Unit: "x " + Baseline}
+	if t.Absolute {
+		o.Unit = findScenario(Scenarios(), t.Scenario).Unit
+	}
 	row := r.find(t.Scenario, t.Peer)
 	switch {
 	case row != nil && t.Absolute:
-		o.Unit, o.Value = row.Unit, &row.Median
+		o.Value = &row.Median
 	case row != nil && row.Ratio != nil:
 		o.Value = &row.Ratio.Median
 	default:
