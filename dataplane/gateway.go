@@ -85,7 +85,7 @@ func (n *Network) configureGateway() {
 	g := &Gateway{}
 	for s, size := range [numServices]inboxSize{
 		Station: {inboxStation, 128, 32},
-		DHCP:    {inboxDHCP, 2048, 512},
+		DHCP:    {inboxDHCP, 4096, 1024},
 		DNS:     {inboxDNS, 1024, 256},
 	} {
 		g.inboxes[s] = newInbox(size)
