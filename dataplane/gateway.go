@@ -10,9 +10,10 @@ import (
 )
 
 // GatewayConfig says what of a network's traffic is for the network itself, a
-// host of its own in VLAN 0.
+// host of its own in one VLAN.
 type GatewayConfig struct {
 	Address netip.Addr // IPv4; the zero Addr where there is no gateway
+	VLAN    uint16     // 0: that of frames without a tag
 
 	// HostPort names the port behind which this machine has the same IP and MAC
 	// address; empty where it has not.
@@ -59,6 +60,7 @@ type gateway struct {
 	*Gateway
 	mac    frame.MAC
 	addr   uint32
+	vlan   uint16
 	dhcp   bool
 	dns    bool
 	host   fdb.Port // where the host has the same addresses, else noPort
@@ -103,7 +105,7 @@ func (n *Network) gatewayView() *gateway {
 		return nil
 	}
 	a := c.Address.As4()
-	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, addr: binary.BigEndian.Uint32(a[:]), dhcp: c.DHCP, dns: c.DNS, host: noPort}
+	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, addr: binary.BigEndian.Uint32(a[:]), vlan: c.VLAN, dhcp: c.DHCP, dns: c.DNS, host: noPort}
 	v.routes = ingress{self: noPort, direct: noPort, routes: n.routes(new(Policy).class())}
 	if p := n.port(c.HostPort); p != nil {
 		v.host = p.index
@@ -133,7 +135,7 @@ func (w *worker) originate(frames []*frame.Frame) {
 	if s.gateway != nil {
 		w.prepare(s)
 		for _, f := range frames {
-			v := w.route(s, &s.gateway.routes, f, 0)
+			v := w.route(s, &s.gateway.routes, f, s.gateway.vlan)
 			if len(s.captures) != 0 {
 				offer(s.captures, w.port, Received, f, v)
 			}
@@ -159,7 +161,7 @@ func (g *gateway) isClaimed(f *frame.Frame, vid uint16) bool {
 		return true
 	}
 	b := f.Bytes()
-	return f.EtherType() == frame.TypeARP && vid == 0 && len(b) >= arpEnd &&
+	return f.EtherType() == frame.TypeARP && vid == g.vlan && len(b) >= arpEnd &&
 		binary.BigEndian.Uint32(b[arpSender:]) == g.addr
 }
 
@@ -172,15 +174,15 @@ func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
 	to, service, v := g.owner(f)
 	if v != Forwarded {
 		if v == NoRoute {
-			w.punt(g.inboxes[Station], w.port.unroutable, f, 0) // for an ICMP error
+			w.punt(g.inboxes[Station], w.port.unroutable, f, g.vlan) // for an ICMP error
 		}
 		return v
 	}
 	if to&machineHost != 0 {
-		v = w.policy(s, in, f, 0, g.host)
+		v = w.policy(s, in, f, g.vlan, g.host)
 	}
 	if to&ownHost != 0 {
-		v = w.punt(g.inboxes[service], nil, f, 0)
+		v = w.punt(g.inboxes[service], nil, f, g.vlan)
 	}
 	return v
 }
@@ -288,14 +290,14 @@ func (w *worker) overhear(g *gateway, f *frame.Frame) fdb.Port {
 	switch f.EtherType() {
 	case frame.TypeARP:
 		if len(b) >= arpEnd && binary.BigEndian.Uint32(b[arpTarget:]) == g.addr {
-			w.tell(g.inboxes[Station], f)
+			w.tell(g.inboxes[Station], f, g.vlan)
 			return g.host
 		}
 	case frame.TypeIPv4:
 		var p frame.Parsed
 		p.Parse(f)
 		if s, own := g.service(f, &p); own && s == DHCP {
-			w.tell(g.inboxes[DHCP], f)
+			w.tell(g.inboxes[DHCP], f, g.vlan)
 			return g.host
 		}
 	}
@@ -303,8 +305,8 @@ func (w *worker) overhear(g *gateway, f *frame.Frame) fdb.Port {
 }
 
 // tell punts a frame that goes on to others too.
-func (w *worker) tell(to *Inbox, f *frame.Frame) {
-	if v := w.punt(to, nil, f, 0); v.IsDrop() {
+func (w *worker) tell(to *Inbox, f *frame.Frame, vid uint16) {
+	if v := w.punt(to, nil, f, vid); v.IsDrop() {
 		w.port.counters.drops[v].Add(1)
 	}
 }

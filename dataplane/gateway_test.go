@@ -282,6 +282,41 @@ func TestGatewayOtherVLAN(t *testing.T) {
 	}
 }
 
+// In a VLAN of its own the gateway hears that one only, and what it sends leaves
+// as each port has it.
+func TestGatewayVLAN(t *testing.T) {
+	l, g := newGateway(t, true)
+	cfg := l.net.Config()
+	cfg.Gateway.VLAN = 7
+	l.net.Reconfigure(cfg, nil)
+	access := func(id uint16) Policy { return Policy{VLAN: VLANs{Native: id, Tagged: new(VLANSet)}} }
+	a, b := l.stationWith(l.net, "a", frame.CapAll, access(7)), l.stationWith(l.net, "b", frame.CapAll, access(8))
+	trunk, host := l.station(l.net, "c", frame.CapAll), l.stationWith(l.net, "host", frame.CapAll, access(7))
+	request := arpPacket(broadcast, a.mac, 1, "10.0.0.1")
+	a.send(request)
+	trunk.expect(tagged(request, 7))
+	if got := inboxHas(t, g, request); got != "station" {
+		t.Errorf("in VLAN 7: inbox %q", got)
+	}
+	host.silent()
+	ssh := tcpTo(gatewayMAC, a.mac, "10.0.0.1", 22)
+	a.send(ssh)
+	host.expect(ssh)
+	b.send(arpPacket(broadcast, b.mac, 1, "10.0.0.1"))
+	trunk.expect(tagged(arpPacket(broadcast, b.mac, 1, "10.0.0.1"), 8))
+	trunk.send(arpPacket(broadcast, trunk.mac, 1, "10.0.0.1"))
+	trunk.settle(1)
+	if got := inboxHas(t, g, nil); got != "" {
+		t.Errorf("in other VLANs: inbox %q", got)
+	}
+	f := ethernet(broadcast, gatewayMAC, "from the gateway")
+	g.Send([]*frame.Frame{wrap(append(make([]byte, frame.Headroom), f...))})
+	a.expect(f)
+	host.expect(f)
+	trunk.expect(tagged(f, 7))
+	b.silent()
+}
+
 // The way to and from the gateway allocates nothing once memory is there.
 func TestGatewayAllocations(t *testing.T) {
 	l, g := newGateway(t, false)

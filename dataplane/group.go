@@ -14,7 +14,7 @@ func (w *worker) group(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 		}
 	}
 	but := noPort
-	if s.gateway != nil && vid == 0 && f.Dst() == broadcast {
+	if s.gateway != nil && vid == s.gateway.vlan && f.Dst() == broadcast {
 		but = w.overhear(s.gateway, f)
 	}
 	if !s.snoop {

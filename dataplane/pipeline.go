@@ -260,7 +260,7 @@ func (w *worker) route(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 	if dst.IsGroup() {
 		return w.group(s, in, f, vid)
 	}
-	if s.gateway != nil && vid == 0 && dst == s.gateway.mac {
+	if s.gateway != nil && vid == s.gateway.vlan && dst == s.gateway.mac {
 		return w.toGateway(s, in, f)
 	}
 	if out, known := w.network.fdb.Lookup(vid, dst); known && s.has(out) {

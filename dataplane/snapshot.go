@@ -134,6 +134,7 @@ func (n *Network) build() *snapshot {
 	}
 	reflective = reflective && s.uplink != noPort
 	s.gateway = n.gatewayView()
+	s.vlans = s.vlans || s.gateway != nil && s.gateway.vlan != 0
 	routesOf := perClass(n.routes)
 	for i, p := range n.ports {
 		if p == nil {

@@ -66,6 +66,7 @@ func networkSettings() []setting {
 		{"fdb.limit", nil},
 		{"fdb.port_limit", nil},
 		{"address", nil},
+		{"vlan", nil},
 		{"host_port", nil},
 		{"dhcp.range", nil},
 		{"dhcp.lease", nil},

@@ -91,6 +91,10 @@ type Network struct {
 	// switch, which has no services either, else one of IPv4.
 	Addresses []netip.Prefix
 
+	// VLAN is the one that the gateway and the port of HostPort are in, 1-4094; 0
+	// for that of frames without a tag. Only with Addresses.
+	VLAN uint16
+
 	// HostPort is the name of the interface by which this host is at the
 	// gateway's address; empty for none. See HostSeat.
 	HostPort string

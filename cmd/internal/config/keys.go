@@ -42,6 +42,7 @@ func networkKeys() []key[Network] {
 		fixed(value("forward", words(), func(n *Network) *string { return &n.Forward })),
 		value("mac", macs(), func(n *Network) *frame.MAC { return &n.MAC }),
 		filled(list("address", prefixes(), func(n *Network) *[]netip.Prefix { return &n.Addresses })),
+		value("vlan", vlanIDs(), func(n *Network) *uint16 { return &n.VLAN }),
 		value("host_port", orFalse(labels()), func(n *Network) *string { return &n.HostPort }),
 		fixed(mapping("uplink", uplinkKeys(), func(n *Network) *Uplink { return &n.Uplink })),
 		value("mtu", integers(), func(n *Network) *int { return &n.MTU }),

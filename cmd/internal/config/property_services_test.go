@@ -41,6 +41,8 @@ func anyServices(t *rapid.T, n *Network, number int) {
 	n.Addresses = []netip.Prefix{netip.PrefixFrom(at(gateway), bits)}
 	if rapid.Bool().Draw(t, "host_port") {
 		n.HostPort = rapid.SampledFrom([]string{"weft", "é", "{", "10", "null", "a'b"}).Draw(t, "name") + fmt.Sprint(number)
+	} else {
+		n.VLAN = rapid.Uint16Range(0, 4094).Draw(t, "vlan")
 	}
 	// Numbers of addresses of clients.
 	free := rapid.SliceOfNDistinct(rapid.Uint32Range(1, size-2).Filter(func(i uint32) bool { return i != gateway }),

@@ -56,7 +56,7 @@ func TestRefused(t *testing.T) {
 		{"network: {}", `f:1: unknown key "network"; did you mean "networks"?`},
 		{"networks: 5", "f:1: networks: a single value, where keys with values belong"},
 		{"networks: [lan]", "f:1: networks: a list, where keys with values belong"},
-		{"networks: {lan: isolated}", lan + "a single value, where keys with values belong: forward, mac, address, host_port, uplink, mtu, reserved_groups, stp, snooping, fdb, dhcp, dns, ports"},
+		{"networks: {lan: isolated}", lan + "a single value, where keys with values belong: forward, mac, address, vlan, host_port, uplink, mtu, reserved_groups, stp, snooping, fdb, dhcp, dns, ports"},
 		{"networks: {lan: {ports: 5}}", lan + "ports: a single value, where keys with values belong"},
 		{"metrics: off", "f:1: metrics: a single value, where keys with values belong: listen"},
 		{inNetwork("stp: &a {}"), lan + "stp: a YAML anchor (not supported: write the value out), where keys with values belong: enabled, priority, hello, max_age, forward_delay"},
@@ -124,7 +124,7 @@ func TestRefused(t *testing.T) {
 		{inNetwork("mtu: 65518"), lan + "mtu: 65518 is out of range: give 68-65517 bytes"},
 		{inNetwork("mtu: 0"), lan + "mtu: 0 is out of range: give 68-65517 bytes"},
 		{inNetwork("mtu: -5"), lan + "mtu: -5 is out of range: give 68-65517 bytes"},
-		{inNetwork("nftables: {}"), lan + `unknown key "nftables"; known here: forward, mac, address, host_port, uplink, mtu, reserved_groups, stp, snooping, fdb, dhcp, dns, ports`},
+		{inNetwork("nftables: {}"), lan + `unknown key "nftables"; known here: forward, mac, address, vlan, host_port, uplink, mtu, reserved_groups, stp, snooping, fdb, dhcp, dns, ports`},
 
 		// The MAC table.
 		{inFDB("ageing: 300"), lan + `fdb.ageing: "300" is not a duration: write a number and its unit, such as 300s, 5m or 1h`},

@@ -14,6 +14,12 @@ func (r *report) gateway(at place, n *Network) {
 	if why := badInterface(n.HostPort); n.HostPort != "" && why != "" {
 		r.refuse(port, "%s %s: choose another name", quoted(n.HostPort), why)
 	}
+	if n.VLAN > maxVLAN {
+		r.refuse(at.sub("vlan"), "%v", badVLANID(int(n.VLAN)))
+	}
+	if seat := n.HostSeat(); seat != nil && n.VLAN != 0 && len(seat.VLAN.only()) > 0 {
+		r.refuse(place{network: n.Name, port: hostSeat}.sub("vlan"), "the port of host_port is in the VLAN of the gateway, %d: remove this", n.VLAN)
+	}
 	if len(n.Addresses) == 0 {
 		if !r.refused[address] {
 			r.withoutAddress(at, n)
@@ -69,6 +75,7 @@ func (r *report) withoutAddress(at place, n *Network) {
 		key string
 		set bool
 	}{
+		{"vlan", n.VLAN != 0},
 		{"host_port", n.HostPort != ""},
 		{"dhcp", r.lines[at.sub("dhcp")] != 0 || !reflect.DeepEqual(n.DHCP, plain.DHCP)},
 		{"dns", r.lines[at.sub("dns")] != 0 && n.DNS.Enabled || !reflect.DeepEqual(n.DNS, dns)},

@@ -44,7 +44,7 @@ func gatewayOf(n *config.Network) dataplane.GatewayConfig {
 	if !n.Gateway().IsValid() {
 		return dataplane.GatewayConfig{}
 	}
-	g := dataplane.GatewayConfig{Address: n.Gateway().Addr(), DHCP: n.DHCP.Enabled(), DNS: n.DNS.Enabled}
+	g := dataplane.GatewayConfig{Address: n.Gateway().Addr(), VLAN: n.VLAN, DHCP: n.DHCP.Enabled(), DNS: n.DNS.Enabled}
 	if seat := n.HostSeat(); seat != nil {
 		g.HostPort = seat.Name
 	}
@@ -54,12 +54,21 @@ func gatewayOf(n *config.Network) dataplane.GatewayConfig {
 // policies returns what holds for each port of a network.
 func policies(n *config.Network) map[string]dataplane.Policy {
 	all := map[string]dataplane.Policy{}
-	uplink := n.UplinkPort()
+	uplink, seat := n.UplinkPort(), n.HostSeat()
 	for i := range n.Ports {
 		p := &n.Ports[i]
 		all[p.Name] = policyOf(p.Policy, p == uplink)
+		if p == seat && n.VLAN != 0 {
+			all[p.Name] = within(all[p.Name], n.VLAN)
+		}
 	}
 	return all
+}
+
+// within puts a port into one VLAN, whose frames have no tag there.
+func within(p dataplane.Policy, vlan uint16) dataplane.Policy {
+	p.VLAN = dataplane.VLANs{Native: vlan, Tagged: new(dataplane.VLANSet)}
+	return p
 }
 
 func policyOf(p config.Policy, uplink bool) dataplane.Policy {
