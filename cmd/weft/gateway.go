@@ -22,6 +22,9 @@ func fillGateway(t *table, n api.Network) {
 	if len(n.Addresses) > 0 {
 		gateway = strings.Join(n.Addresses, ", ")
 	}
+	if n.VLAN != 0 {
+		gateway += fmt.Sprintf(", VLAN %d", n.VLAN)
+	}
 	t.field("Gateway", gateway)
 	t.field("Host port", n.HostPort)
 	if n.DHCP == nil {

@@ -60,7 +60,7 @@ func TestLeases(t *testing.T) {
 }
 
 func TestNetworkWithServices(t *testing.T) {
-	const want = `"addresses":["10.0.0.1/24"],"host_port":"weft-lab",` +
+	const want = `"addresses":["10.0.0.1/24"],"vlan":0,"host_port":"weft-lab",` +
 		`"dhcp":{"ranges":["10.0.0.100-10.0.0.199"],"lease_seconds":3600,"max_leases":0,"size":100,"free":98,` +
 		`"leases":{"active":2,"expired":1,"reserved":1},"messages":[{"type":"discover","outcome":"offered","count":3},` +
 		`{"type":"discover","outcome":"unavailable","count":1},{"type":"request","outcome":"granted","count":2}]},` +

@@ -35,6 +35,7 @@ type Network struct {
 	STP            NetworkSTP      `json:"stp"`
 	Snooping       NetworkSnooping `json:"snooping"`
 	Addresses      []string        `json:"addresses"` // of the network itself, CIDR; none: it is a switch and no more
+	VLAN           uint16          `json:"vlan"`      // that the network itself is in; 0: that of frames without a tag
 	HostPort       string          `json:"host_port"` // the host's interface in the network; empty: none
 	DHCP           *NetworkDHCP    `json:"dhcp"`      // nil: off
 	DNS            *NetworkDNS     `json:"dns"`       // nil: off

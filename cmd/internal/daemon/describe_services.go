@@ -10,7 +10,7 @@ import (
 
 // describeServices adds a network's gateway and what it serves.
 func (d *Daemon) describeServices(v *api.Network, n *config.Network) {
-	v.Addresses, v.HostPort = []string{}, n.HostPort
+	v.Addresses, v.VLAN, v.HostPort = []string{}, n.VLAN, n.HostPort
 	for _, a := range n.Addresses {
 		v.Addresses = append(v.Addresses, a.String())
 	}

@@ -79,6 +79,7 @@ func dnsConfig(n *config.Network) dns.Config {
 		HostsFile:    d.HostsFile,
 		Cache:        d.Cache,
 		ForwardPlain: d.ForwardPlain,
+		Payload:      n.MTU - 28, // without the headers of IPv4 and UDP
 	}
 	for _, e := range d.Domains {
 		c.Domains[e.Name] = e.Upstream
