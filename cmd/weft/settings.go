@@ -80,6 +80,8 @@ func networkSettings() []setting {
 		{"dhcp.next_server", nil},
 		{"dhcp.server_name", nil},
 		{"dhcp.bootfile", nil},
+		{"dhcp.options", nil},
+		{"dhcp.hosts", nil},
 		{"dhcp.hosts_file", nil},
 		{"dns.enabled", truth},
 		{"dns.name", nil},
@@ -87,6 +89,10 @@ func networkSettings() []setting {
 		{"dns.upstream", nil},
 		{"dns.forward_plain", truth},
 		{"dns.cache", nil},
+		{"dns.domains", nil},
+		{"dns.hosts", nil},
+		{"dns.txt", nil},
+		{"dns.srv", nil},
 		{"dns.hosts_file", nil},
 	}
 }
