@@ -28,6 +28,7 @@ func hotQueries(tb testing.TB, l *lab) map[string]struct {
 	add("cached", stub("www.example.test", wire.TypeA), 1)
 	add("cached, EDNS", edns(stub("WWW.example.test", wire.TypeA)), 1)
 	add("static", stub("db.lab", wire.TypeA), 1)
+	add("service", stub("_ldap._tcp", wire.TypeSRV), 2)
 	add("no data", stub("printer.lab", wire.TypeAAAA), 1)
 	add("reverse", stub("20.122.168.192.in-addr.arpa", wire.TypePTR), 1)
 	add("lease", stub("web.lab", wire.TypeA), 2)
@@ -72,7 +73,7 @@ func TestAllocations(t *testing.T) {
 	for what, q := range hotQueries(t, l) {
 		replies := 0
 		reply := func(b []byte) { replies++ }
-		if n := testing.AllocsPerRun(1000, func() { l.Answer(q.msg, false, reply) }); n > q.allocs || replies != 1001 {
+		if n := testing.AllocsPerRun(1000, func() { l.Answer(q.msg, Client{Port: "a"}, reply) }); n > q.allocs || replies != 1001 {
 			t.Errorf("%s: %v allocations, want %v; %d replies", what, n, q.allocs, replies)
 		}
 	}
@@ -112,7 +113,7 @@ func BenchmarkAnswer(b *testing.B) {
 		b.Run(what, func(b *testing.B) {
 			b.ReportAllocs()
 			for range b.N {
-				l.Answer(q.msg, false, func([]byte) {})
+				l.Answer(q.msg, Client{Port: "a"}, func([]byte) {})
 			}
 		})
 	}

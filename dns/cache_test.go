@@ -253,7 +253,7 @@ func TestConcurrent(t *testing.T) {
 			for i := range 200 {
 				name := []string{"db.lab", "web", "nobody.lab", fmt.Sprintf("n%d.test", (i+worker)%20)}[i%4]
 				replies.Add(1)
-				l.Answer(l.pack(stub(name, wire.TypeA)), i%2 == 0, func([]byte) { replies.Done() })
+				l.Answer(l.pack(stub(name, wire.TypeA)), Client{fmt.Sprint(worker), i%2 == 0}, func([]byte) { replies.Done() })
 			}
 		})
 	}

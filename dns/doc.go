@@ -19,7 +19,8 @@
 //
 // Steps 1 to 5 run on the goroutine of the caller, take no lock but that of the
 // cache and those of Names, and allocate the reply and little else. Step 6 is a
-// goroutine for each question in flight, of which there is a fixed number.
+// goroutine for each question in flight, of which there is a fixed number; no port
+// of the switch has more than its share of them.
 //
 // Everything in a query is hostile, and everything in an upstream's answer is
 // doubted: it counts only with the id and the question that were sent, and of

@@ -484,9 +484,11 @@ func TestFlood(t *testing.T) {
 	var mu sync.Mutex
 	replied := 0
 	reply := func([]byte) { mu.Lock(); replied++; mu.Unlock() }
+	sent := 0
 	send := func(name string, n int) {
-		for range n {
-			l.Answer(l.pack(stub(name, wire.TypeA)), false, reply)
+		for range n { // from more ports than can have all they may
+			l.Answer(l.pack(stub(name, wire.TypeA)), Client{Port: fmt.Sprint(sent % 5)}, reply)
+			sent++
 		}
 	}
 	send("same.test", maxJoined+100)
@@ -518,6 +520,46 @@ func TestFlood(t *testing.T) {
 		t.Errorf("%d flights, %d waiting", len(l.forwarder.flights), l.forwarder.waiting)
 	}
 	l.forwarder.mu.Unlock()
+}
+
+// TestFairness: no port has more than its share of anything, and what it had it gets
+// again.
+func TestFairness(t *testing.T) {
+	release := make(chan struct{})
+	stuck := func(context.Context, string, string) (net.Conn, error) {
+		<-release
+		return nil, errors.New("stuck")
+	}
+	l := newLab(t, Config{Upstream: []string{"192.0.2.1"}}, nil, func(e *Env) { e.Dial = stuck }).patient()
+	taken := func(what, port string, n, want int, name func(i int) string) {
+		t.Helper()
+		before := l.outcome(Dropped)
+		for i := range n {
+			l.Answer(l.pack(stub(name(i), wire.TypeA)), Client{Port: port, TCP: i%2 == 0}, func([]byte) {})
+		}
+		if got := n - int(l.outcome(Dropped)-before); got != want {
+			t.Errorf("%s: %d of %d taken, want %d", what, got, n, want)
+		}
+	}
+	const flights, joined, waiting = maxFlights / 4, maxJoined / 4, maxWaiting / 4
+	named := func(format string, of int) func(int) string {
+		return func(i int) string { return fmt.Sprintf(format, i%of) }
+	}
+	same := func(int) string { return "same.test" }
+	taken("all flights", "a", maxFlights, flights, named("a%d.test", maxFlights))
+	taken("a flight of another", "b", 1, 1, same)
+	taken("all places of that", "a", maxJoined, joined, same)
+	taken("the places of another", "b", maxJoined, joined-1, same)
+	taken("all places", "a", maxWaiting, waiting-flights-joined, named("a%d.test", flights))
+	taken("a place of another", "b", 1, 1, named("a%d.test", flights))
+	taken("the flights of another", "b", maxFlights, flights-1, named("b%d.test", maxFlights))
+	close(release)
+	shares := func() int {
+		l.forwarder.mu.Lock()
+		defer l.forwarder.mu.Unlock()
+		return len(l.forwarder.shares)
+	}
+	l.wait("nothing waits", func() bool { return shares() == 0 })
 }
 
 // TestClose: nothing is under way afterwards (see TestMain), and nobody is answered.

@@ -69,7 +69,7 @@ func FuzzAnswer(f *testing.F) {
 		sent := bytes.Clone(msg)
 		before := l.total()
 		replies := make(chan []byte, 2)
-		l.Answer(msg, tcp, func(b []byte) { replies <- b })
+		l.Answer(msg, Client{Port: "a", TCP: tcp}, func(b []byte) { replies <- b })
 		if !bytes.Equal(msg, sent) {
 			t.Fatal("the query was changed")
 		}

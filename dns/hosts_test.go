@@ -125,6 +125,30 @@ func TestHostsFile(t *testing.T) {
 	l.expect("a.test", wire.TypeA, "NOERROR aa | a.test. 60 IN A 10.0.0.4")
 }
 
+// TestHostsFileBeforeLeases: a name of the file is its own, both ways, as long as it
+// stands there.
+func TestHostsFileBeforeLeases(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hosts")
+	write(t, path, "10.0.0.1 web.lab\n")
+	cfg := labConfig()
+	cfg.HostsFile = path
+	l := newLab(t, cfg, labLeases())
+	l.expect("web.lab", wire.TypeA, "NOERROR aa | web.lab. 60 IN A 10.0.0.1")
+	l.expect("50.122.168.192.in-addr.arpa", wire.TypePTR, noName+"122.168.192.in-addr.arpa."+soaData)
+	l.expect("1.0.0.10.in-addr.arpa", wire.TypePTR, "NOERROR aa | 1.0.0.10.in-addr.arpa. 60 IN PTR web.lab.")
+
+	write(t, path, "192.168.122.50 web.lab\n") // of the same host
+	l.Tick()
+	l.expect("50.122.168.192.in-addr.arpa", wire.TypePTR, "NOERROR aa | 50.122.168.192.in-addr.arpa. 60 IN PTR web.lab.")
+	write(t, path, "10.0.0.1 web\n")
+	l.Tick()
+	l.expect("50.122.168.192.in-addr.arpa", wire.TypePTR, noName+"122.168.192.in-addr.arpa."+soaData)
+	write(t, path, "10.0.0.1 web.\n") // not with the domain, with which the lease has it
+	l.Tick()
+	l.expect("web.lab", wire.TypeA, "NOERROR aa | web.lab. 10 IN A 192.168.122.50")
+	l.expect("50.122.168.192.in-addr.arpa", wire.TypePTR, "NOERROR aa | 50.122.168.192.in-addr.arpa. 10 IN PTR web.lab.")
+}
+
 func TestUnusableFiles(t *testing.T) {
 	dir := t.TempDir()
 	big := filepath.Join(dir, "big")

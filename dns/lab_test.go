@@ -267,7 +267,7 @@ func stub(name string, kind uint16) *wire.Msg {
 func (l *lab) send(msg []byte, tcp bool) <-chan []byte {
 	replies := make(chan []byte, 4)
 	borrowed := bytes.Clone(msg)
-	l.Answer(borrowed, tcp, func(b []byte) { replies <- b })
+	l.Answer(borrowed, Client{Port: "a", TCP: tcp}, func(b []byte) { replies <- b })
 	for i := range borrowed { // it was only borrowed
 		borrowed[i] = 0xff
 	}

@@ -15,6 +15,7 @@ func (s *snapshot) local(q *query, g *group) ([]byte, Outcome) {
 	if n != nil {
 		if set := n.find(q.kind); set != nil {
 			b := append(q.begin(bitAA, 0, len(set.data)), set.data...)
+			b = s.additional(q, b, set.targets)
 			return q.finish(b, 0, set.count, 0), Local
 		}
 		if n.whole {
@@ -30,7 +31,7 @@ func (s *snapshot) local(q *query, g *group) ([]byte, Outcome) {
 			return b, Local
 		}
 	}
-	apex := g.local && q.labels == g.labels
+	apex := g.local && q.labels == g.labels // it exists, even with nothing below it
 	switch {
 	case apex && q.kind == wire.TypeSOA:
 		return q.one(wire.TypeSOA, negativeTTL, s.zone.soa), Local
@@ -54,18 +55,10 @@ func (s *snapshot) plain(q *query) bool {
 
 // lease answers for the name of a lease, alone or with the domain.
 func (s *snapshot) lease(q *query, g *group) []byte {
-	if s.names == nil || q.labels == 0 || string(q.name[q.starts[1]:q.length]) != s.domain && q.labels > 1 {
-		return nil
-	}
-	label := q.label(0)
-	if !hostLabel(label) {
-		return nil
-	}
-	addr, ok := s.names.Lookup(string(label))
+	addr, ok := s.leaseAddr(q.key())
 	if !ok {
 		return nil
 	}
-	addr = addr.Unmap()
 	if addr.Is4() && (q.kind == wire.TypeA || q.kind == wire.TypeANY) {
 		v4 := addr.As4()
 		return q.one(wire.TypeA, leaseTTL, v4[:])
@@ -77,7 +70,18 @@ func (s *snapshot) lease(q *query, g *group) []byte {
 	return s.negative(q, g, 0)
 }
 
-// reverseLease answers for an address that a lease with a name holds.
+// leaseAddr is the address of the lease that a name in wire form belongs to.
+func (s *snapshot) leaseAddr(name []byte) (netip.Addr, bool) {
+	label, rest := name[1:1+name[0]], name[1+name[0]:]
+	if s.names == nil || !hostLabel(label) || string(rest) != rootName && string(rest) != s.domain {
+		return netip.Addr{}, false
+	}
+	addr, ok := s.names.Lookup(string(label))
+	return addr.Unmap(), ok
+}
+
+// reverseLease answers for an address that a lease with a name holds. Where that
+// name is a static one it leads elsewhere, and the lease has none.
 func (s *snapshot) reverseLease(q *query, g *group, rev netip.Prefix) []byte {
 	if s.names == nil || !rev.IsSingleIP() {
 		return nil
@@ -90,7 +94,7 @@ func (s *snapshot) reverseLease(q *query, g *group, rev netip.Prefix) []byte {
 		name += "." + s.domainText
 	}
 	target, ok := wireName(name)
-	if !ok {
+	if n := s.zone.names[target]; !ok || n != nil && n.whole {
 		return nil
 	}
 	if q.kind == wire.TypePTR || q.kind == wire.TypeANY {

@@ -32,6 +32,8 @@ func labConfig() Config {
 		},
 		TXT: map[string][]string{
 			"info":        {"first", "second"},
+			"key.text":    {strings.Repeat("k", 300), "", "end"},
+			"none.text":   {},
 			"only.text":   {"x"},
 			"long.text":   {strings.Repeat("a", 300)},
 			"example.net": {""},
@@ -58,6 +60,7 @@ const (
 	soaData = " 10 IN SOA gateway.lab. hostmaster.gateway.lab. 1 3600 600 86400 10"
 	noData  = "NOERROR aa | ns: "
 	noName  = "NXDOMAIN aa | ns: "
+	dbExtra = " | extra: db.lab. 60 IN A 192.168.122.20 | extra: db.lab. 60 IN AAAA fd00:1::20"
 )
 
 func TestLocal(t *testing.T) {
@@ -91,6 +94,11 @@ func TestLocal(t *testing.T) {
 		{"dotted", wire.TypeA, "NOERROR aa | dotted. 60 IN A 10.9.9.11"},
 		{"dotted.lab", wire.TypeA, noName + "lab." + soaData},
 
+		// The names of these leases lead elsewhere.
+		{"99.122.168.192.in-addr.arpa", wire.TypePTR, noName + "122.168.192.in-addr.arpa." + soaData},
+		{"98.122.168.192.in-addr.arpa", wire.TypeANY, noName + "122.168.192.in-addr.arpa." + soaData},
+		{"51.122.168.192.in-addr.arpa", wire.TypePTR, "NOERROR aa | 51.122.168.192.in-addr.arpa. 10 IN PTR info.lab."},
+
 		{"web", wire.TypeA, "NOERROR aa | web. 10 IN A 192.168.122.50"},
 		{"WEB.lab", wire.TypeA, "NOERROR aa | WEB.lab. 10 IN A 192.168.122.50"},
 		{"web.lab", wire.TypeAAAA, noData + "lab." + soaData},
@@ -103,14 +111,16 @@ func TestLocal(t *testing.T) {
 		{"5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa", wire.TypePTR,
 			"NOERROR aa | 5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa. 10 IN PTR six.lab."},
 
-		{"info.lab", wire.TypeTXT, `NOERROR aa | info.lab. 60 IN TXT "first" | info.lab. 60 IN TXT "second"`},
+		{"info.lab", wire.TypeTXT, `NOERROR aa | info.lab. 60 IN TXT "first" "second"`}, // one record
+		{"key.text", wire.TypeTXT, `NOERROR aa | key.text. 60 IN TXT "` + strings.Repeat("k", 255) + `" "` + strings.Repeat("k", 45) + `" "" "end"`},
+		{"none.text", wire.TypeTXT, "REFUSED"},
 		{"info", wire.TypeA, "NOERROR aa | info. 10 IN A 192.168.122.51"}, // a text takes no address
 		{"long.text", wire.TypeTXT, `NOERROR aa | long.text. 60 IN TXT "` + strings.Repeat("a", 255) + `" "` + strings.Repeat("a", 45) + `"`},
 		{"_dotted", wire.TypeTXT, `NOERROR aa | _dotted. 60 IN TXT "y"`},
 		{"_dotted.lab", wire.TypeTXT, noName + "lab." + soaData},
 		{"example.net", wire.TypeTXT, `NOERROR aa | example.net. 60 IN TXT ""`},
-		{"_ldap._tcp", wire.TypeSRV, "NOERROR aa | _ldap._tcp. 60 IN SRV 1 2 389 db.lab."},
-		{"_ldap._tcp.lab", wire.TypeSRV, "NOERROR aa | _ldap._tcp.lab. 60 IN SRV 1 2 389 db.lab."},
+		{"_ldap._tcp", wire.TypeSRV, "NOERROR aa | _ldap._tcp. 60 IN SRV 1 2 389 db.lab." + dbExtra},
+		{"_ldap._tcp.lab", wire.TypeSRV, "NOERROR aa | _ldap._tcp.lab. 60 IN SRV 1 2 389 db.lab." + dbExtra},
 		{"_sip._udp.example.org", wire.TypeSRV, "NOERROR aa | _sip._udp.example.org. 60 IN SRV 0 0 0 ."},
 		{"_tcp.lab", wire.TypeSRV, noData + "lab." + soaData}, // there is something below
 
@@ -202,19 +212,23 @@ func TestBadRecordsAreLeftOut(t *testing.T) {
 			"invalid.lab":                    {{}},
 			"good.lab":                       addrs("10.0.0.5"),
 		},
-		TXT: map[string][]string{"t.lab": {strings.Repeat("x", 20000), "short"}},
+		TXT: map[string][]string{"t.lab": {"short", strings.Repeat("x", maxText)}, "many.t.lab": make([]string, maxText), "u.lab": {"short"}},
 		SRV: []SRV{{Name: "_a._b", Target: "bad..name"}, {Name: "_c._d", Target: "good.lab", Port: 1}},
 	}, nil)
 	l.expect("good.lab", wire.TypeA, "NOERROR aa | good.lab. 60 IN A 10.0.0.5")
 	l.expect("twice.lab", wire.TypeA, "NOERROR aa | twice.lab. 60 IN A 10.0.0.4")
 	l.expect("twice.lab", wire.TypeAAAA, noData+"lab."+soaData)
-	l.expect("t.lab", wire.TypeTXT, `NOERROR aa | t.lab. 60 IN TXT "short"`)
-	l.expect("_c._d.lab", wire.TypeSRV, "NOERROR aa | _c._d.lab. 60 IN SRV 0 0 1 good.lab.")
+	l.expect("t.lab", wire.TypeTXT, noData+"lab."+soaData)
+	l.expect("u.lab", wire.TypeTXT, `NOERROR aa | u.lab. 60 IN TXT "short"`)
+	if m := l.exchange(stub("many.t.lab", wire.TypeTXT), true); len(m.Answer) != 1 || len(m.Answer[0].(*wire.TXT).Txt) != maxText {
+		t.Errorf("many strings: %d records", len(m.Answer))
+	}
+	l.expect("_c._d.lab", wire.TypeSRV, "NOERROR aa | _c._d.lab. 60 IN SRV 0 0 1 good.lab. | extra: good.lab. 60 IN A 10.0.0.5")
 	l.expect("_a._b.lab", wire.TypeSRV, noName+"lab. 10 IN SOA gateway.lab. hostmaster.gateway.lab. 1 3600 600 86400 10")
 	if m := l.exchange(stub("many.lab", wire.TypeA), true); len(m.Answer) != maxSet/16 {
 		t.Errorf("%d addresses", len(m.Answer))
 	}
-	for _, text := range []string{"a..b", "xxxx.lab", "many.lab has more records", "a text of t.lab", "bad..name"} {
+	for _, text := range []string{"a..b", "xxxx.lab", "many.lab has more records", "the text of t.lab has 20567 bytes", "bad..name"} {
 		if l.log.count(text) == 0 {
 			t.Errorf("the log has no %q", text)
 		}
@@ -267,7 +281,7 @@ func parsed(t testing.TB, name string) *query {
 		t.Fatal(err)
 	}
 	q := &query{}
-	if v := q.parse(b, false); v != valid {
+	if v := q.parse(b, false, maxPayload); v != valid {
 		t.Fatalf("%s: verdict %d", name, v)
 	}
 	return q

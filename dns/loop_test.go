@@ -35,7 +35,7 @@ func newMirror(t *testing.T) *mirror {
 			t.Error(err)
 		}
 		reply := make(chan []byte, 1)
-		r.Answer(b, network == "tcp", func(b []byte) { reply <- b })
+		r.Answer(b, Client{TCP: network == "tcp"}, func(b []byte) { reply <- b })
 		select {
 		case b := <-reply:
 			return [][]byte{b}

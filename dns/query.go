@@ -11,7 +11,7 @@ const (
 	fixedRR   = 10 // type, class, TTL and length of a record, after its name
 
 	// The smallest limit of a client, and the largest that is used over UDP: what
-	// fits into every path without fragments.
+	// fits into nearly every path without fragments.
 	minPayload = 512
 	maxPayload = 1232
 	maxMessage = 65535
@@ -60,6 +60,8 @@ type query struct {
 	length int           // of name, with the last 0
 	labels int
 	starts [maxLabels + 1]uint8 // where each label begins, the empty one too
+
+	offered int // bytes that the client takes over UDP, as its OPT record says
 }
 
 // key is the name in lower case.
@@ -73,8 +75,10 @@ func (q *query) label(i int) []byte {
 
 // parse reads a message without the codec: most have one question and at most
 // an OPT record, and what is stranger than that needs no answer but FORMERR. It
-// keeps no more than the question, and allocates nothing.
-func (q *query) parse(msg []byte, tcp bool) verdict {
+// keeps no more than the question, and allocates nothing. payload is the most that
+// the network carries over UDP; a query that it has carried is no shorter than the
+// question and the OPT record of a reply that is cut down.
+func (q *query) parse(msg []byte, tcp bool, payload int) verdict {
 	if len(msg) < headerLen || len(msg) > maxMessage {
 		return ignored
 	}
@@ -97,8 +101,11 @@ func (q *query) parse(msg []byte, tcp bool) verdict {
 		return unsupported
 	case !ok:
 		return malformed
-	case !q.parseRecords(msg, end, count(6)+count(8), count(10), tcp):
+	case !q.parseRecords(msg, end, count(6)+count(8), count(10)):
 		return malformed
+	}
+	if !tcp {
+		q.limit = min(max(q.offered, minPayload), payload)
 	}
 	return valid
 }
@@ -138,7 +145,7 @@ func (q *query) parseQuestion(msg []byte) (end int, ok bool) {
 
 // parseRecords walks the records behind the question, of which only the OPT
 // among the additional ones matters. There may be one (RFC 6891 clause 6.1.1).
-func (q *query) parseRecords(msg []byte, at, others, additional int, tcp bool) bool {
+func (q *query) parseRecords(msg []byte, at, others, additional int) bool {
 	for i := range others + additional {
 		root := at < len(msg) && msg[at] == 0
 		fixed, ok := skipName(msg, at)
@@ -158,9 +165,7 @@ func (q *query) parseRecords(msg []byte, at, others, additional int, tcp bool) b
 		q.edns = true
 		q.version = msg[fixed+5]
 		q.do = msg[fixed+6]&0x80 != 0
-		if !tcp {
-			q.limit = min(max(int(binary.BigEndian.Uint16(msg[fixed+2:])), minPayload), maxPayload)
-		}
+		q.offered = int(binary.BigEndian.Uint16(msg[fixed+2:]))
 	}
 	return true
 }

@@ -160,6 +160,64 @@ func TestTruncation(t *testing.T) {
 	}
 }
 
+// TestPayload: what the network does not carry is cut, whatever the client takes,
+// and the sizes are exact.
+func TestPayload(t *testing.T) {
+	var list []netip.Addr
+	for i := range 100 {
+		list = append(list, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
+	}
+	cfg := Config{Domain: "lab", Hosts: map[string][]netip.Addr{"forty": list[:40], "all": list[:77], "one": list[:1]}}
+	l := newLab(t, cfg, nil)
+	for _, tt := range []struct {
+		payload int // of the network
+		name    string
+		size    uint16 // of EDNS; 0: none
+		tcp     bool
+		want    int // answers; -1: cut
+	}{
+		{0, "all", 4096, false, -1}, // 12 + 9 + 77*16 + 11 bytes
+		{9000, "all", 4096, false, -1},
+		{1000, "forty", 4096, false, 40}, // 12 + 11 + 40*16 + 11 bytes
+		{674, "forty", 4096, false, 40},
+		{673, "forty", 4096, false, -1},
+		{673, "forty", 4096, true, 40},
+		{40, "forty", 0, true, 40},
+		{37, "one", 0, false, 1}, // 12 + 9 + 16 bytes
+		{36, "one", 0, false, -1},
+		{47, "one", 4096, false, -1},
+		{48, "one", 1, false, 1}, // taken for 512
+	} {
+		cfg.Payload = tt.payload
+		l.Reconfigure(cfg)
+		q := stub(tt.name, wire.TypeA)
+		if tt.size > 0 {
+			q.SetEdns0(tt.size, false)
+		}
+		m := l.exchange(q, tt.tcp)
+		if m.Truncated != (tt.want < 0) || len(m.Answer) != max(tt.want, 0) || m.Rcode != wire.RcodeSuccess {
+			t.Errorf("payload %d, %s, size %d, TCP %v: %s", tt.payload, tt.name, tt.size, tt.tcp, short(m))
+		}
+	}
+}
+
+// TestCutReplyFits: a reply that is cut is no longer than its query, so it fits into
+// the smallest network (RFC 791 clause 3.2: 68 bytes).
+func TestCutReplyFits(t *testing.T) {
+	cfg := labConfig()
+	cfg.Payload = 68 - 28
+	l := newLab(t, cfg, labLeases())
+	for _, q := range []*wire.Msg{
+		stub("db.lab", wire.TypeAAAA), stub("nobody.lab", wire.TypeA).SetEdns0(1232, true), stub("x.test", wire.TypeA),
+		stub("info.lab", wire.TypeTXT).SetEdns0(4096, false), stub("_ldap._tcp", wire.TypeSRV), stub("x.test", wire.TypeAXFR),
+	} {
+		msg := l.pack(q)
+		if b := l.sent(msg, false); b == nil || len(b) > cfg.Payload || len(msg) > cfg.Payload {
+			t.Errorf("%d bytes for the %d of %v", len(b), len(msg), q.Question[0])
+		}
+	}
+}
+
 func TestSkipName(t *testing.T) {
 	for in, want := range map[string]int{
 		"\x00": 1, "\x01a\x00": 3, "\x01a\xc0\x00": 4, "\xc0\x00": 2,

@@ -28,7 +28,8 @@ func (a *asker) begin(flags uint16, rcode, n int) []byte {
 	return append(b, a.question...)
 }
 
-// finish completes a reply: counts, and an OPT record where the client sent one.
+// finish completes a reply: counts, but for what is additional and fits, and an
+// OPT record where the client sent one.
 // What is too long for the client is cut down to the question and a TC bit:
 // part of an answer would be of no use to it (RFC 2181 clause 9).
 func (a *asker) finish(b []byte, rcode int, answers, authority uint16) []byte {
@@ -44,7 +45,7 @@ func (a *asker) finish(b []byte, rcode int, answers, authority uint16) []byte {
 	binary.BigEndian.PutUint16(b[6:], answers)
 	binary.BigEndian.PutUint16(b[8:], authority)
 	if a.edns {
-		b[11] = 1
+		binary.BigEndian.PutUint16(b[10:], binary.BigEndian.Uint16(b[10:])+1)
 		b = appendOPT(b, rcode, a.do)
 	}
 	return b

@@ -44,7 +44,10 @@ type Config struct {
 	// in all types, so that nothing set here leads elsewhere in another one.
 	Hosts map[string][]netip.Addr
 
-	TXT map[string][]string // each value is a record
+	// TXT are texts by name. The values of a name are the strings of one record
+	// (RFC 1035 clause 3.3.14); one of more than 255 bytes becomes several.
+	TXT map[string][]string
+
 	SRV []SRV
 
 	HostsFile string // in the format of hosts(5), read again when it changes; empty: none
@@ -53,6 +56,19 @@ type Config struct {
 
 	// ForwardPlain: addresses of names without a dot are asked for elsewhere, too.
 	ForwardPlain bool
+
+	// Payload is the size in bytes of the largest answer over UDP that the network
+	// carries in one packet: its MTU without the headers. Longer ones are cut, and
+	// asked for again over TCP. 0, and anything above 1232: 1232.
+	Payload int
+}
+
+// payload is the largest answer over UDP.
+func (c *Config) payload() int {
+	if c.Payload <= 0 {
+		return maxPayload
+	}
+	return min(c.Payload, maxPayload)
 }
 
 // SRV is where a service is (RFC 2782).
@@ -62,6 +78,15 @@ type SRV struct {
 	Port     uint16
 	Priority uint16
 	Weight   uint16
+}
+
+// Client is where a query comes from.
+type Client struct {
+	// Port is that of the switch, or whatever else tells one guest from others. No
+	// port has more than a quarter of what may wait for upstreams.
+	Port string
+
+	TCP bool
 }
 
 // Names are the names of leases. It is asked for every query that may be for one,
@@ -106,6 +131,7 @@ type snapshot struct {
 	domain       string // in wire form; empty: none
 	domainText   string
 	forwardPlain bool
+	payload      int
 }
 
 // New returns a resolver that answers at once. Its files have been read; upstreams
@@ -134,12 +160,13 @@ func New(cfg Config, names Names, env Env) *Resolver {
 // is called at most once, with bytes that are then its own: before Answer returns
 // where the answer is known here, from another goroutine where an upstream is
 // asked. A message that is no query gets no answer, nor does one too many.
-func (r *Resolver) Answer(msg []byte, tcp bool, reply func([]byte)) {
+func (r *Resolver) Answer(msg []byte, from Client, reply func([]byte)) {
 	var q query
 	var b []byte
 	var outcome Outcome
 	start := r.env.Now()
-	switch q.parse(msg, tcp) {
+	s := r.snapshot.Load()
+	switch q.parse(msg, from.TCP, s.payload) {
 	case ignored:
 		r.stats.dropped()
 		return
@@ -148,10 +175,9 @@ func (r *Resolver) Answer(msg []byte, tcp bool, reply func([]byte)) {
 	case unsupported:
 		b, outcome = q.status(wire.RcodeNotImplemented), Unsupported
 	default:
-		s := r.snapshot.Load()
 		g := s.routes.find(&q)
 		if b, outcome = r.answer(&q, s, g, start); b == nil {
-			if !r.forwarder.forward(&q, g, s.cache, reply, start) {
+			if !r.forwarder.forward(&q, g, s.cache, waiter{port: from.Port, reply: reply, start: start}) {
 				r.stats.dropped()
 			}
 			return
@@ -280,7 +306,7 @@ func (r *Resolver) usesHost() bool {
 // build makes the next snapshot, with new routes where they may be others.
 func (r *Resolver) build(routes bool) {
 	old := r.snapshot.Load()
-	s := &snapshot{names: r.names, subnets: r.cfg.Gateway, forwardPlain: r.cfg.ForwardPlain}
+	s := &snapshot{names: r.names, subnets: r.cfg.Gateway, forwardPlain: r.cfg.ForwardPlain, payload: r.cfg.payload()}
 	if domain, ok := wireName(r.cfg.Domain); ok && domain != rootName {
 		s.domain, s.domainText = domain, r.cfg.Domain
 	}

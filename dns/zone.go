@@ -20,8 +20,9 @@ const (
 	// not fit into any message.
 	maxSet = 32 << 10
 
-	maxText   = 16 << 10
-	maxString = 255 // of TXT (RFC 1035 clause 3.3.14)
+	maxText   = 20 << 10 // the strings of a TXT record, with their lengths
+	maxString = 255      // one of them (RFC 1035 clause 3.3.14)
+	srvFixed  = 6        // before the target of an SRV record (RFC 2782)
 )
 
 // zone is the static part of what is known here. It does not change once it is
@@ -42,10 +43,11 @@ type node struct {
 
 // set is the records of one type, as they stand in a reply.
 type set struct {
-	kind  uint16
-	count uint16
-	data  []byte
-	full  bool // more did not fit
+	kind    uint16
+	count   uint16
+	data    []byte
+	targets []string // of SRV: the hosts that they lead to, each once, by name in wire form
+	full    bool     // more did not fit
 }
 
 func (n *node) find(kind uint16) *set {
@@ -148,12 +150,17 @@ func (b *zoneBuilder) put(key string, kind uint16, data []byte) {
 		return
 	}
 	s.data, s.count = append(s.data, record...), s.count+1
+	if kind == wire.TypeSRV {
+		if t := string(data[srvFixed:]); t != rootName && !slices.Contains(s.targets, t) {
+			s.targets = append(s.targets, t)
+		}
+	}
 }
 
 // has reports whether the record is there already.
 func (s *set) has(record []byte) bool {
 	for rest := s.data; len(rest) > 0; {
-		n := 2 + fixedRR + int(binary.BigEndian.Uint16(rest[2+8:]))
+		n := recordLen(rest)
 		if string(rest[:n]) == string(record) {
 			return true
 		}
@@ -161,6 +168,9 @@ func (s *set) has(record []byte) bool {
 	}
 	return false
 }
+
+// recordLen is the length of the first record of a set.
+func recordLen(b []byte) int { return 2 + fixedRR + int(binary.BigEndian.Uint16(b[2+8:])) }
 
 func (b *zoneBuilder) host(name string, addrs []netip.Addr) {
 	target, ok := wireName(b.qualified(name))
@@ -179,19 +189,21 @@ func (b *zoneBuilder) host(name string, addrs []netip.Addr) {
 	}
 }
 
-// text makes each value a record of its own, in strings as long as they may be.
+// text makes one record of the values: each is a string of it, or several where it
+// is longer than one may be.
 func (b *zoneBuilder) text(name string, values []string) {
+	var data []byte
 	for _, v := range values {
-		if len(v) > maxText {
-			b.problem("a text of %s has %d bytes: give at most %d", name, len(v), maxText)
-			continue
-		}
-		var data []byte
 		for first := true; first || v != ""; first = false {
 			n := min(len(v), maxString)
 			data = append(append(data, byte(n)), v[:n]...)
 			v = v[n:]
 		}
+	}
+	switch {
+	case len(data) > maxText:
+		b.problem("the text of %s has %d bytes: give at most %d", name, len(data), maxText)
+	case len(data) > 0: // a record has one string at least
 		b.add(name, wire.TypeTXT, data)
 	}
 }

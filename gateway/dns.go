@@ -27,7 +27,7 @@ func (g *Gateway) serveDNS() {
 		out.hold()
 		for n := 1; m != nil; n++ {
 			if d, ok := datagramOf(&m.Frame); ok && r != nil {
-				g.answer(r, d, &out)
+				g.answer(r, m.Port(), d, &out)
 			}
 			inbox.Done(m)
 			if n == cap(out.frames) {
@@ -39,11 +39,11 @@ func (g *Gateway) serveDNS() {
 	}
 }
 
-func (g *Gateway) answer(r *dns.Resolver, d datagram, out *answers) {
+func (g *Gateway) answer(r *dns.Resolver, port string, d datagram, out *answers) {
 	to, addr := d.mac, d.src
-	r.Answer(d.payload, false, func(reply []byte) {
+	r.Answer(d.payload, dns.Client{Port: port}, func(reply []byte) {
 		if len(reply) > g.cfg.MTU-ipLen-udpLen {
-			return // it would need fragments; the resolver has been told how much fits
+			return // not while the resolver knows the MTU: see dns.Config.Payload
 		}
 		if f := g.udpFrame(to, dnsPort, addr, reply); !out.add(f) {
 			g.send(f)
@@ -176,14 +176,15 @@ func (g *Gateway) acceptDNS(l net.Listener) {
 			defer g.loops.Done()
 			defer g.stack.conns.leave(conn, client)
 			defer conn.Close()
-			g.converse(conn)
+			g.converse(conn, client.String())
 		}()
 	}
 }
 
 // converse answers the queries of one connection, in whatever order they are
-// resolved (RFC 7766 clause 7).
-func (g *Gateway) converse(conn net.Conn) {
+// resolved (RFC 7766 clause 7). The stack does not say by which port its packets
+// come: the address stands for it.
+func (g *Gateway) converse(conn net.Conn, client string) {
 	places := make(chan struct{}, maxPipelined)
 	var writing sync.Mutex
 	for {
@@ -205,7 +206,7 @@ func (g *Gateway) converse(conn net.Conn) {
 		default:
 			return // more at once than anybody needs
 		}
-		r.Answer(query, true, func(reply []byte) {
+		r.Answer(query, dns.Client{Port: client, TCP: true}, func(reply []byte) {
 			defer func() { <-places }()
 			writing.Lock()
 			defer writing.Unlock()

@@ -1,12 +1,22 @@
 package gateway
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/dns"
+	"github.com/weft/weft/ports/memport"
 )
 
 type noNames struct{}
@@ -43,6 +53,148 @@ func TestDNS(t *testing.T) {
 	}
 	if id, rcode := binary.BigEndian.Uint16(d.payload), d.payload[3]&15; id != 0x1234 || rcode != 0 || d.payload[7] != 1 {
 		t.Errorf("answer % x", d.payload)
+	}
+}
+
+// An answer that the network does not carry is cut by the resolver, which knows how
+// much fits, and is not lost on the way. Over TCP it is whole.
+func TestDNSPayload(t *testing.T) {
+	l := newLab(t)
+	l.gateway.cfg.MTU = 576 // of the datagrams; nothing else looks at it
+	r := dns.New(dns.Config{
+		TXT: map[string][]string{"gateway": {strings.Repeat("x", 576)}}, Payload: l.gateway.cfg.MTU - ipLen - udpLen,
+	}, noNames{}, dns.Env{})
+	t.Cleanup(r.Close)
+	if err := l.gateway.SetDNS(r); err != nil {
+		t.Fatal(err)
+	}
+	text := []byte(question + "\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00") // takes 1232 bytes
+	text[11], text[len(question)-3] = 1, 16
+	l.send(udpPacket("10.0.0.1", 53, string(text)))
+	var f frame.Frame
+	f.Set(l.next(), 0)
+	if d, ok := datagramOf(&f); !ok || d.payload[2]&2 == 0 || d.payload[7] != 0 {
+		t.Errorf("answer % x, want it cut", d.payload)
+	}
+	conn := l.connect("10.0.0.5")
+	writeTCP(t, conn, string(text))
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	answer := make([]byte, 2+576)
+	if _, err := io.ReadFull(conn, answer); err != nil || answer[2+2]&2 != 0 || answer[2+7] != 1 {
+		t.Errorf("over TCP: answer % x, %v, want it whole", answer, err)
+	}
+}
+
+// connect is a connection of a client to the resolver, past the stack.
+func (l *lab) connect(client string) net.Conn {
+	here, there := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.gateway.converse(there, client)
+	}()
+	l.t.Cleanup(func() {
+		here.Close()
+		<-done
+	})
+	return here
+}
+
+func writeTCP(t *testing.T, conn net.Conn, query string) {
+	t.Helper()
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// askFor asks for the address of a name that an upstream has to be asked about.
+func askFor(name string) string {
+	return fmt.Sprintf("%s%c%s\x04test\x00\x00\x01\x00\x01", question[:12], len(name), name)
+}
+
+// stuckResolver forwards to an upstream that cannot be reached, and counts how many
+// questions have tried.
+func stuckResolver(t *testing.T, asked *atomic.Int32) *dns.Resolver {
+	release := make(chan struct{})
+	r := dns.New(dns.Config{Upstream: []string{"192.0.2.1"}}, noNames{}, dns.Env{
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			asked.Add(1)
+			<-release // for longer than an attempt may take, so that each asks once
+			return nil, errors.New("stuck")
+		},
+	})
+	t.Cleanup(r.Close)
+	t.Cleanup(func() { close(release) })
+	return r
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: never", what)
+		}
+	}
+}
+
+// The resolver is told who asks: one port that asks too much leaves room for others.
+func TestDNSPorts(t *testing.T) {
+	l := newLab(t)
+	p, err := l.net.AddPort("b", dataplane.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := memport.New(0)
+	p.Attach(other, 1500, func(error) {})
+	var asked atomic.Int32
+	r := stuckResolver(t, &asked)
+	if err := l.gateway.SetDNS(r); err != nil {
+		t.Fatal(err)
+	}
+	dropped := func() int { return int(r.Stats().Queries[dns.Dropped]) }
+	sent := 0
+	for ; dropped() == 0; sent++ {
+		if sent == 1000 {
+			t.Fatal("one port may ask as much as it likes")
+		}
+		l.send(udpPacket("10.0.0.1", 53, askFor(fmt.Sprintf("a%d", sent))))
+		eventually(t, "the query is asked or dropped", func() bool { return int(asked.Load())+dropped() > sent })
+	}
+	before := asked.Load()
+	if !other.Inject(memport.Frame{Bytes: udpPacket("10.0.0.1", 53, askFor("b"))}) {
+		t.Fatal("the other guest cannot send")
+	}
+	eventually(t, "the other guest is served", func() bool { return asked.Load() > before })
+}
+
+// Over TCP the address says who asks.
+func TestDNSAddresses(t *testing.T) {
+	l := newLab(t)
+	var asked atomic.Int32
+	r := stuckResolver(t, &asked)
+	if err := l.gateway.SetDNS(r); err != nil {
+		t.Fatal(err)
+	}
+	dropped := func() int { return int(r.Stats().Queries[dns.Dropped]) }
+	sent := 0
+	var conn net.Conn
+	ask := func() {
+		writeTCP(t, conn, askFor(fmt.Sprintf("a%d", sent)))
+		sent++
+		eventually(t, "the query is asked or dropped", func() bool { return int(asked.Load())+dropped() == sent })
+	}
+	for dropped() == 0 {
+		if sent == 1000 {
+			t.Fatal("one address may ask as much as it likes")
+		}
+		if sent%maxPipelined == 0 {
+			conn = l.connect("10.0.0.5")
+		}
+		ask()
+	}
+	conn = l.connect("10.0.0.6")
+	if ask(); dropped() != 1 {
+		t.Error("another address is dropped, too")
 	}
 }
 
