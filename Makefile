@@ -7,7 +7,8 @@ DESTDIR  ?=
 # What the demo and the tests run, as Debian packages. The build needs only Go.
 PACKAGES := iproute2 iputils-ping ethtool tcpdump curl iperf3 qemu-system-x86 \
             busybox-static cpio zstd xz-utils kmod procps gcc libc6-dev \
-            openvswitch-switch lldpd
+            openvswitch-switch lldpd bind9-dnsutils dnsperf dnsmasq-base nftables \
+            isc-dhcp-client dhcpcd-base nmap
 
 .PHONY: build setup demo test fuzz bench bench-quick lint generate install clean
 
