@@ -12,8 +12,8 @@ import (
 // GatewayConfig says what of a network's traffic is for the network itself, a
 // host of its own in one VLAN.
 type GatewayConfig struct {
-	Address netip.Addr // IPv4; the zero Addr where there is no gateway
-	VLAN    uint16     // 0: that of frames without a tag
+	Address netip.Prefix // IPv4, with the subnet; zero where there is no gateway
+	VLAN    uint16       // 0: that of frames without a tag
 
 	// HostPort names the port behind which this machine has the same IP and MAC
 	// address; empty where it has not.
@@ -60,6 +60,7 @@ type gateway struct {
 	*Gateway
 	mac    frame.MAC
 	addr   uint32
+	last   uint32 // address of the subnet, its broadcast address
 	vlan   uint16
 	dhcp   bool
 	dns    bool
@@ -101,11 +102,12 @@ func (n *Network) configureGateway() {
 // is none. n.mu is held.
 func (n *Network) gatewayView() *gateway {
 	c := n.cfg.Gateway
-	if !c.Address.Is4() {
+	if !c.Address.Addr().Is4() {
 		return nil
 	}
-	a := c.Address.As4()
-	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, addr: binary.BigEndian.Uint32(a[:]), vlan: c.VLAN, dhcp: c.DHCP, dns: c.DNS, host: noPort}
+	b := c.Address.Addr().As4()
+	a := binary.BigEndian.Uint32(b[:])
+	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, addr: a, last: a | (1<<(32-c.Address.Bits()) - 1), vlan: c.VLAN, dhcp: c.DHCP, dns: c.DNS, host: noPort}
 	v.routes = ingress{self: noPort, direct: noPort, routes: n.routes(new(Policy).class())}
 	if p := n.port(c.HostPort); p != nil {
 		v.host = p.index
@@ -193,15 +195,13 @@ func (g *gateway) owner(f *frame.Frame) (hosts, Service, Verdict) {
 	if g.host == noPort {
 		machine = 0
 	}
-	switch f.EtherType() {
-	case frame.TypeARP:
+	switch {
+	case f.Tag.TPID == frame.TypeQinQ:
+		return 0, Station, NoService
+	case f.EtherType() == frame.TypeARP:
 		return ownHost | machine&arpReply(f), Station, Forwarded
-	case frame.TypeIPv4:
-	default:
-		if machine == 0 {
-			return 0, Station, NoService
-		}
-		return machine, Station, Forwarded
+	case f.EtherType() != frame.TypeIPv4:
+		return 0, Station, NoService
 	}
 	var p frame.Parsed
 	p.Parse(f)
@@ -281,27 +281,52 @@ func arpReply(f *frame.Frame) hosts {
 	return machineHost
 }
 
-// overhear gives the gateway what is for it of a broadcast. It returns the port
-// that the frame is not to be flooded to: this machine must neither answer ARP
-// for an address that it has in common with the gateway, nor run a DHCP server
-// of its own there.
-func (w *worker) overhear(g *gateway, f *frame.Frame) fdb.Port {
+// letsIn reports whether a frame may leave by the host port. This machine takes
+// for its own any IP packet in a frame to its MAC address or to a group, whatever
+// tags of VLAN 0 are around it, passes on what is for others, and answers ARP for
+// all of its addresses. So to the gateway's MAC address goes only what owner has
+// let pass, and of what goes to groups only IP packets to all hosts or to a group,
+// but none for services that are the network's own.
+func (g *gateway) letsIn(f *frame.Frame, vid uint16) bool {
+	if vid != g.vlan || f.Tag.TPID == frame.TypeQinQ {
+		return false
+	}
+	if !f.Dst().IsGroup() {
+		return true
+	}
+	var p frame.Parsed
+	p.Parse(f)
+	if f.EtherType() != frame.TypeIPv4 || p.Layer < frame.LayerNetwork {
+		return false
+	}
+	b := p.Dst()
+	dst := binary.BigEndian.Uint32(b[12:])
+	_, own := g.service(f, &p)
+	return (dst >= firstGroup && dst < endGroups || dst == allHosts || dst == g.last) && !own
+}
+
+// IPv4 addresses that are not of one host (RFC 5771, RFC 919).
+const (
+	firstGroup = 224 << 24
+	endGroups  = 240 << 24
+	allHosts   = 1<<32 - 1
+)
+
+// overhear gives the gateway what is for it of a broadcast.
+func (w *worker) overhear(g *gateway, f *frame.Frame) {
 	b := f.Bytes()
 	switch f.EtherType() {
 	case frame.TypeARP:
 		if len(b) >= arpEnd && binary.BigEndian.Uint32(b[arpTarget:]) == g.addr {
 			w.tell(g.inboxes[Station], f, g.vlan)
-			return g.host
 		}
 	case frame.TypeIPv4:
 		var p frame.Parsed
 		p.Parse(f)
 		if s, own := g.service(f, &p); own && s == DHCP {
 			w.tell(g.inboxes[DHCP], f, g.vlan)
-			return g.host
 		}
 	}
-	return noPort
 }
 
 // tell punts a frame that goes on to others too.

@@ -13,12 +13,11 @@ func (w *worker) group(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 			return v
 		}
 	}
-	but := noPort
 	if s.gateway != nil && vid == s.gateway.vlan && f.Dst() == broadcast {
-		but = w.overhear(s.gateway, f)
+		w.overhear(s.gateway, f)
 	}
 	if !s.snoop {
-		return w.flood(s, in, f, vid, but)
+		return w.flood(s, in, f, vid)
 	}
 	table := w.network.groups.Load()
 	kind := snooping.Parse(f)
@@ -36,7 +35,7 @@ func (w *worker) group(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 	if to, restrict := table.Ports(vid, f); restrict {
 		return w.listeners(s, in, f, vid, to)
 	}
-	return w.flood(s, in, f, vid, but)
+	return w.flood(s, in, f, vid)
 }
 
 var broadcast = frame.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}

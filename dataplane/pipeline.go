@@ -269,7 +269,7 @@ func (w *worker) route(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 	if in.storm != nil && !in.storm.unknown.take(w.time, 1) {
 		return StormUnknown
 	}
-	return w.flood(s, in, f, vid, noPort)
+	return w.flood(s, in, f, vid)
 }
 
 // policy queues a frame for the one port that its destination is at, if it may
@@ -299,14 +299,14 @@ func (w *worker) unicast(s *snapshot, f *frame.Frame, vid uint16, out fdb.Port) 
 	return Forwarded
 }
 
-// flood queues a frame for every port that may be reached from here, but one.
-func (w *worker) flood(s *snapshot, in *ingress, f *frame.Frame, vid uint16, but fdb.Port) Verdict {
+// flood queues a frame for every port that may be reached from here.
+func (w *worker) flood(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Verdict {
 	v := NoDestination
 	if in.barred != Forwarded {
 		v = in.barred
 	}
 	for _, out := range in.flood {
-		if in.leaves(out) && out != but && w.egress(s, f, vid, out) {
+		if in.leaves(out) && w.egress(s, f, vid, out) {
 			v = Flooded
 		}
 	}
@@ -314,8 +314,12 @@ func (w *worker) flood(s *snapshot, in *ingress, f *frame.Frame, vid uint16, but
 }
 
 // egress adds a frame, in the form that the port's VLANs ask for, to the port's
-// share of the burst. It reports whether the port is in the frame's VLAN.
+// share of the burst. It reports whether the port takes it: is in the frame's
+// VLAN, and if it is the host port, lets it in.
 func (w *worker) egress(s *snapshot, f *frame.Frame, vid uint16, out fdb.Port) bool {
+	if s.gateway != nil && out == s.gateway.host && !s.gateway.letsIn(f, vid) {
+		return false
+	}
 	if s.vlans {
 		if f = w.forms.of(f, vid, &s.out[out].vlans); f == nil {
 			return false

@@ -33,7 +33,7 @@ func newLab(t *testing.T) *lab {
 	t.Cleanup(sw.Close)
 	n, err := sw.AddNetwork("lan", dataplane.NetworkConfig{
 		Address: gatewayMAC, MTU: 1500, FDB: fdb.Config{Limit: 100, Ageing: time.Minute},
-		Gateway: dataplane.GatewayConfig{Address: config.Address.Addr(), DHCP: true, DNS: true},
+		Gateway: dataplane.GatewayConfig{Address: config.Address, DHCP: true, DNS: true},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func gatewayOf(n *config.Network) dataplane.GatewayConfig {
 	if !n.Gateway().IsValid() {
 		return dataplane.GatewayConfig{}
 	}
-	g := dataplane.GatewayConfig{Address: n.Gateway().Addr(), VLAN: n.VLAN, DHCP: n.DHCP.Enabled(), DNS: n.DNS.Enabled}
+	g := dataplane.GatewayConfig{Address: n.Gateway(), VLAN: n.VLAN, DHCP: n.DHCP.Enabled(), DNS: n.DNS.Enabled}
 	if seat := n.HostSeat(); seat != nil {
 		g.HostPort = seat.Name
 	}
