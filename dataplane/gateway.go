@@ -167,6 +167,17 @@ func (g *gateway) isClaimed(f *frame.Frame, vid uint16) bool {
 		binary.BigEndian.Uint32(b[arpSender:]) == g.addr
 }
 
+// hasInnerPriorityTag reports whether a tag of VLAN 0 is below the outermost one.
+// Linux strips such tags one after another (__netif_receive_skb_core), so what they
+// hide would reach a guest as if it had been looked at.
+func hasInnerPriorityTag(f *frame.Frame) bool {
+	if t := f.EtherType(); t != frame.TypeVLAN && t != frame.TypeQinQ {
+		return false
+	}
+	b := f.Bytes()
+	return len(b) >= frame.HeaderLen+2 && b[frame.HeaderLen]&0x0f == 0 && b[frame.HeaderLen+1] == 0
+}
+
 // toGateway delivers a frame that is addressed to the gateway's MAC.
 func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
 	g := s.gateway

@@ -111,9 +111,10 @@ func TestGatewayOwners(t *testing.T) {
 		{"fragment of UDP", ip(gatewayMAC, a, "10.0.0.1", frame.ProtoUDP, later, 0, 0, 0, 53), "station", "", true, 0, 0},
 		{"GRE", ip(gatewayMAC, a, "10.0.0.1", 47, 0), "station", "", true, 0, 0},
 		{"IPv6", append(append(append([]byte(nil), gatewayMAC[:]...), a[:]...), 0x86, 0xdd, 0x60), "", "", false, NoService, NoService},
-		{"IPv4 below another tag", tagged(tagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 0), 0), "", "", false, NoService, NoService},
+		{"IPv4 below another tag", tagged(tagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 0), 0), "", "", false, VLANDenied, VLANDenied},
 		{"IPv4 below an S-tag", sTagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 0), "", "", false, NoService, NoService},
-		{"IPv4 below a tag and an S-tag", tagged(sTagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 0), 0), "", "", false, NoService, NoService},
+		{"IPv4 below a tag and an S-tag", tagged(sTagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 0), 0), "", "", false, VLANDenied, VLANDenied},
+		{"IPv4 below an inner VLAN", tagged(tagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 5), 0), "", "", false, NoService, NoService},
 		{"for another network", udpTo(gatewayMAC, a, "192.0.2.1", 53), "station", "station", false, NoRoute, NoRoute},
 		{"for another guest", udpTo(gatewayMAC, a, "10.0.0.7", 22), "station", "station", false, NoRoute, NoRoute},
 		{"to a group", udpTo(gatewayMAC, a, "224.0.0.1", 53), "", "", false, BadPacket, BadPacket},
@@ -172,7 +173,7 @@ func TestGatewayOverhears(t *testing.T) {
 		{"to one host in a broadcast", udpTo(broadcast, a.mac, "192.168.1.5", 22), "", false},
 		{"to the gateway in a broadcast", udpTo(broadcast, a.mac, "10.0.0.1", 22), "", false},
 		{"to one host in a multicast", udpTo(frame.MAC{1, 0, 0x5e, 1, 2, 3}, a.mac, "192.168.1.5", 22), "", false},
-		{"to a group below another tag", tagged(tagged(udpTo(broadcast, a.mac, "255.255.255.255", 137), 0), 0), "", false},
+		{"to a group below another tag", tagged(tagged(udpTo(broadcast, a.mac, "255.255.255.255", 137), 5), 0), "", false},
 		{"DNS to all", udpTo(broadcast, a.mac, "255.255.255.255", 53), "", false},
 		{"IPv6", append(append(append([]byte(nil), 0x33, 0x33, 0, 0, 0, 1), a.mac[:]...), 0x86, 0xdd, 0x60), "", false},
 	} {
@@ -221,6 +222,13 @@ func TestGatewayAddressIsGuarded(t *testing.T) {
 		copy(claim[arpSender:], []byte{10, 0, 0, 1})
 		a.send(claim)
 		a.drops(GatewayAddress, uint64(i+2))
+		b.silent()
+	}
+	hidden := arpPacket(broadcast, a.mac, 2, "10.0.0.9")
+	copy(hidden[arpSender:], []byte{10, 0, 0, 1})
+	for i, f := range [][]byte{tagged(tagged(hidden, 0), 0), tagged(sTagged(hidden, 0), 0), sTagged(tagged(hidden, 0), 0)} {
+		a.send(f)
+		a.drops(VLANDenied, uint64(i+1))
 		b.silent()
 	}
 	fromHost := ethernet(b.mac, gatewayMAC, "true")

@@ -198,6 +198,8 @@ func (w *worker) guard(s *snapshot, in *ingress, f *frame.Frame, vid uint16, lea
 	switch {
 	case in.guest && s.gateway.isClaimed(f, vid):
 		return GatewayAddress
+	case in.guest && hasInnerPriorityTag(f):
+		return VLANDenied
 	case in.rate != nil && !in.rate.pass(w.time, f.Len()):
 		return RateLimited
 	case len(in.sources) > 0 && !slices.Contains(in.sources, f.Src()):
