@@ -17,6 +17,7 @@ import (
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/dns"
 	"github.com/weft/weft/ports/memport"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
 type noNames struct{}
@@ -91,7 +92,7 @@ func (l *lab) connect(client string) net.Conn {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		l.gateway.converse(there, client)
+		l.gateway.converse(&conversation{Conn: there, end: pipeEnd{there}, port: client})
 	}()
 	l.t.Cleanup(func() {
 		here.Close()
@@ -99,6 +100,12 @@ func (l *lab) connect(client string) net.Conn {
 	})
 	return here
 }
+
+// pipeEnd is the end of a pipe as that of a connection.
+type pipeEnd struct{ net.Conn }
+
+func (p pipeEnd) Abort()        { p.Close() }
+func (p pipeEnd) State() uint32 { return uint32(tcp.StateClose) }
 
 func writeTCP(t *testing.T, conn net.Conn, query string) {
 	t.Helper()

@@ -13,7 +13,6 @@ package gateway
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -44,7 +43,7 @@ type Gateway struct {
 	closed atomic.Bool
 	stop   chan struct{}
 	loops  sync.WaitGroup
-	tcp    net.Listener // for DNS; nil where the port is closed
+	tcp    *listener // for DNS; nil where the port is closed
 }
 
 // New starts the gateway of a network, without services, and announces it.

@@ -2,14 +2,14 @@ package gateway
 
 import (
 	"errors"
-	"net"
+	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/frame"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
@@ -22,9 +22,10 @@ import (
 
 // station is the network stack of the gateway.
 type station struct {
-	stack *stack.Stack
-	link  *link
-	conns conns
+	stack         *stack.Stack
+	link          *link
+	origins       origins
+	conversations conversations
 }
 
 // nic is the number of the stack's only interface.
@@ -39,8 +40,8 @@ const backlog = 64
 
 func newStation(g *Gateway) (*station, error) {
 	s := &station{
-		link:  &link{gateway: g, mtu: uint32(g.cfg.MTU)},
-		conns: conns{of: map[netip.Addr]int{}, alive: map[net.Conn]bool{}},
+		link:    &link{gateway: g, mtu: uint32(g.cfg.MTU)},
+		origins: origins{ports: map[netip.Addr]string{}},
 	}
 	s.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
@@ -54,6 +55,9 @@ func newStation(g *Gateway) (*station, error) {
 }
 
 func (s *station) configure(cfg Config) tcpip.Error {
+	if err := s.impatient(); err != nil {
+		return err
+	}
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: tcpBuffers, Max: tcpBuffers}
 	if err := s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &receive); err != nil {
 		return err
@@ -78,26 +82,40 @@ func (s *station) configure(cfg Config) tcpip.Error {
 	return nil
 }
 
-// listen is gonet.ListenTCP with a short backlog.
-func (s *station) listen(addr netip.Addr, port uint16) (net.Listener, tcpip.Error) {
-	var wq waiter.Queue
-	ep, err := s.stack.NewEndpoint(tcp.ProtocolNumber, ipv4.ProtocolNumber, &wq)
+// impatient makes the stack give up soon on clients that do not answer: all are on
+// one link.
+func (s *station) impatient() tcpip.Error {
+	linger, wait := tcpip.TCPLingerTimeoutOption(3*time.Second), tcpip.TCPTimeWaitTimeoutOption(time.Second)
+	retries, syn := tcpip.TCPMaxRetriesOption(4), tcpip.TCPSynRetriesOption(2)
+	for _, o := range []tcpip.SettableTransportProtocolOption{&linger, &wait, &retries, &syn} {
+		if err := s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen opens a TCP port.
+func (s *station) listen(addr netip.Addr, port uint16) (*listener, error) {
+	l := &listener{queue: new(waiter.Queue), closed: make(chan struct{})}
+	ep, err := s.stack.NewEndpoint(tcp.ProtocolNumber, ipv4.ProtocolNumber, l.queue)
 	if err != nil {
-		return nil, err
+		return nil, errors.New(err.String())
 	}
 	if err := ep.Bind(tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFrom4(addr.As4()), Port: port}); err != nil {
 		ep.Close()
-		return nil, err
+		return nil, fmt.Errorf("bind to %s, port %d: %s", addr, port, err)
 	}
 	if err := ep.Listen(backlog); err != nil {
 		ep.Close()
-		return nil, err
+		return nil, fmt.Errorf("listen at %s, port %d: %s", addr, port, err)
 	}
-	return gonet.NewTCPListener(s.stack, &wq, ep), nil
+	l.end = ep
+	return l, nil
 }
 
 func (s *station) close() {
-	s.conns.closeAll()
+	s.conversations.end()
 	s.stack.Destroy()
 }
 
@@ -106,12 +124,13 @@ func (g *Gateway) serveStation() {
 	defer g.loops.Done()
 	inbox := g.seat.Inbox(dataplane.Station)
 	for m := g.next(inbox); m != nil; m = g.next(inbox) {
-		g.receive(&m.Frame)
+		g.receive(m)
 		inbox.Done(m)
 	}
 }
 
-func (g *Gateway) receive(f *frame.Frame) {
+func (g *Gateway) receive(m *dataplane.Message) {
+	f := &m.Frame
 	if f.EtherType() == frame.TypeARP {
 		if addr, mac, ok := arpSender(f); ok {
 			if s := g.dhcp.Load(); s != nil {
@@ -129,6 +148,9 @@ func (g *Gateway) receive(f *frame.Frame) {
 	b := f.Bytes()
 	switch own := addr4(b[p.L3+16:]) == g.cfg.Address.Addr(); {
 	case own && intact(f, &p):
+		if p.Protocol == frame.ProtoTCP {
+			g.stack.origins.note(addr4(b[p.L3+12:]), m.Port())
+		}
 		g.stack.link.deliver(f)
 	case !own && headerIntact(b, &p):
 		g.refuse(f, &p)
