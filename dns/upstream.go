@@ -33,6 +33,12 @@ func (s State) String() string {
 const (
 	failingPause = 10 * time.Second // until a failing upstream is tried again
 	probePause   = 10 * time.Minute // until one that does not fail is probed again
+
+	// aliveTime is how long an answer shows that it is a name that is slow, and not
+	// the server: guests choose the names.
+	aliveTime = 2 * time.Second
+
+	tellPause = time.Minute // between two lines of the log on one upstream
 )
 
 // upstream is a server that queries are forwarded to, by all groups that name it.
@@ -45,6 +51,9 @@ type upstream struct {
 	returned      bool   // the last probe came back to us
 	token         string // of the last probe
 	due           time.Time
+	heard         time.Time // the last answer
+	told          time.Time // when the log last had that it fails
+	said          bool      // it has that of this failure
 }
 
 // upstreams are all servers of a resolver.
@@ -115,14 +124,21 @@ func (us *upstreams) order(g *group) []*upstream {
 	return append(healthy, failing...)
 }
 
-// failed notes that an upstream did not answer. The log has it once.
+// failed notes that an upstream did not answer a query.
 func (us *upstreams) failed(u *upstream, err error, now time.Time) {
 	us.mu.Lock()
-	first := !u.failing && !u.loop
+	if now.Sub(u.heard) < aliveTime {
+		us.mu.Unlock()
+		return
+	}
+	tell := !u.failing && !u.loop && now.Sub(u.told) >= tellPause
+	if tell {
+		u.told, u.said = now, true
+	}
 	u.failing = true
 	u.due = now.Add(failingPause)
 	us.mu.Unlock()
-	if first {
+	if tell {
 		us.log.Warn(fmt.Sprintf("upstream %v does not answer: others are asked first", u.addr), "error", err)
 	}
 }
@@ -130,7 +146,9 @@ func (us *upstreams) failed(u *upstream, err error, now time.Time) {
 // answered notes that an upstream works, and that a group had its answer from it.
 func (us *upstreams) answered(u *upstream, g *group, now time.Time) {
 	us.mu.Lock()
-	was := u.failing
+	u.heard = now
+	was := u.failing && u.said
+	u.said = false
 	if u.failing {
 		u.failing, u.due = false, now.Add(probePause)
 	}

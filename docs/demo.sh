@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Two namespace hosts and a real QEMU guest talk to each other through weft, and
-# there is no kernel bridge anywhere:
+# Two namespace hosts and a real QEMU guest get their addresses and names from
+# weft and talk to each other through it. There is no kernel bridge anywhere, and
+# no other server:
 #
-#     h1 10.99.0.1 ---(internal)---+
-#                                weft
-#     h2 10.99.0.2 --veth--(raw)---+---(tap)--- vm1 10.99.0.3
+#     h1 ---(internal)---+
+#                      weft 10.99.0.1 --(host port)-- the host of the demo
+#     h2 --veth--(raw)---+---(tap)--- vm1
 #
 # Run it as root from anywhere: docs/demo.sh. weft, its ports and all traffic
-# live in network namespaces that the script makes, so the host's own network is
-# never touched; all of it is gone afterwards, also after a failure or Ctrl-C.
+# live in network namespaces that the script makes, and one of them is the host,
+# so this host's own network is never touched. All of it is gone afterwards, also
+# after a failure or Ctrl-C.
 #
 # It needs iproute2, ping, iperf3, qemu-system-x86, busybox and cpio, which
 # `make setup` installs, and bin/weft, which `make build` builds. Another weft
@@ -22,6 +24,8 @@ guest=.cache/guest                # kernel and initramfs, kept between runs
 tmp=$(mktemp -d)
 export WEFT_SOCKET=$tmp/weft.sock # not the one of a weft that serves this host
 processes=()
+had_settings='' # of namespaces, on this host
+[[ ! -d /etc/netns ]] || had_settings=1
 
 say() { printf '\n== %2d s  %s\n' "$SECONDS" "$*"; }
 die() { printf 'demo: %s\n' "$*" >&2 && exit 1; }
@@ -49,7 +53,9 @@ cleanup() {
 	done
 	for ns in "$switch" "$h1" "$h2"; do
 		[[ ! -e /run/netns/$ns ]] || ip netns del "$ns"
+		rm -rf "/etc/netns/$ns"
 	done
+	[[ $had_settings ]] || rmdir --ignore-fail-on-non-empty /etc/netns 2>/dev/null || true
 	if ((code != 0)) && [[ -e $tmp/weft.log ]]; then
 		printf '\ndemo: failed. What weft and QEMU said, and the end of the guest'\''s console:\n' >&2
 		tail -n 20 "$tmp"/{weft.log,qemu.log,console} >&2 2>/dev/null || true
@@ -71,9 +77,16 @@ wait_for() {
 	done
 }
 
-# ping_from NAMESPACE ADDRESS: until the first answer, at most ten seconds.
+# ping_from NAMESPACE NAME: until the first answer, at most ten seconds. The line
+# that ping prints has the name that belongs to the address.
 ping_from() {
-	ip netns exec "$1" ping -n -c 1 -i 0.2 -w 10 "$2" | grep 'bytes from' || die "$2 does not answer"
+	ip netns exec "$1" ping -c 1 -i 0.2 -w 10 "$2" | grep 'bytes from' || die "$2 does not answer"
+}
+
+# lease_for NAMESPACE INTERFACE NAME: asks by DHCP as a host of that name.
+lease_for() {
+	ip netns exec "$1" busybox udhcpc -i "$2" -x "hostname:$3" -s "$tmp/udhcpc" -q -n 2>>"$tmp/udhcpc.log" ||
+		die "$3 gets no address: $(tail -n 3 "$tmp/udhcpc.log")"
 }
 
 ((EUID == 0)) || die "run it as root: it makes network namespaces"
@@ -85,31 +98,50 @@ done
 say "Prepare the guest: Debian's own kernel and BusyBox (downloaded once)"
 sh ports/porttest/guest/build.sh "$guest"
 
-say "Make three namespaces: one for weft, one for each host"
+say "Make three namespaces: one is the host that weft runs on"
 for ns in "$switch" "$h1" "$h2"; do
 	ip netns add "$ns"
 	ip -n "$ns" link set lo up
+	# "ip netns exec" puts this file in the place of /etc/resolv.conf.
+	mkdir -p "/etc/netns/$ns"
+	echo '# nobody to ask yet' >"/etc/netns/$ns/resolv.conf"
 done
 
-say "Give h2 a veth pair: weft gets one end, h2 the other, with 10.99.0.2"
+# What h1 and h2 do with what DHCP tells them.
+cat >"$tmp/udhcpc" <<'SH'
+#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip address add "$ip/$mask" dev "$interface"
+printf 'nameserver %s\nsearch %s\n' "$dns" "$domain" >"/etc/netns/$(ip netns identify)/resolv.conf"
+echo "$interface has $ip for $lease seconds, names in $domain from $dns"
+SH
+chmod +x "$tmp/udhcpc"
+
+say "Give h2 a veth pair: weft gets one end, h2 the other"
 ip -n "$switch" link add h2 type veth peer name eth0 netns "$h2"
 ip -n "$switch" link set h2 up
-ip -n "$h2" address add 10.99.0.2/24 dev eth0
 ip -n "$h2" link set eth0 up
 
 say "Describe the network to weft"
 cat >"$tmp/demo.yaml" <<YAML
+lease_file: $tmp/leases.db
 networks:
   demo:
     forward: isolated
+    address: 10.99.0.1/24
+    host_port: weft0
+    dhcp:
+      range: 10.99.0.100-10.99.0.199
+      hosts: [{mac: "52:54:00:99:00:03", address: 10.99.0.3, name: vm1}]
+    dns: {domain: demo, name: switch}
     ports:
-      h1: {type: internal, netns: $h1, address: 10.99.0.1/24}
+      h1: {type: internal, netns: $h1}
       h2: {type: raw, interface: h2}
       vm1: {type: tap}
 YAML
 cat "$tmp/demo.yaml"
 
-say "Start weft, which makes h1's interface and the tap of the guest"
+say "Start weft, which makes h1's interface, the tap of the guest and the host port"
 ip netns exec "$switch" "$weft" run -c "$tmp/demo.yaml" 2>"$tmp/weft.log" &
 weft_pid=$!
 processes+=("$weft_pid")
@@ -121,13 +153,18 @@ ip netns exec "$switch" qemu-system-x86_64 -nodefaults -no-user-config -display 
 	-kernel "$guest/vmlinuz" -initrd "$guest/initramfs.gz" \
 	-netdev tap,id=net0,ifname=vm1,script=no,downscript=no \
 	-device virtio-net-pci,netdev=net0,mac=52:54:00:99:00:03,romfile= \
-	-append 'console=ttyS0 quiet panic=-1 weft.ip=10.99.0.3/24 weft.run=ping -c 1 -w 10 10.99.0.1 && ping -c 1 -w 10 10.99.0.2 && echo GUEST REACHES BOTH' 2>"$tmp/qemu.log" &
+	-append 'console=ttyS0 quiet panic=-1 weft.run=ping -c 1 -w 10 h1.demo && ping -c 1 -w 10 h2.demo && echo GUEST REACHES BOTH' 2>"$tmp/qemu.log" &
 guest_pid=$!
 processes+=("$guest_pid")
 
-say "While it boots: h1 and h2 ping each other"
-ping_from "$h1" 10.99.0.2
-ping_from "$h2" 10.99.0.1
+say "While it boots: h1 and h2 ask by DHCP"
+lease_for "$h1" h1 h1
+lease_for "$h2" eth0 h2
+
+say "They ping each other and the gateway, by their names"
+ping_from "$h1" h2
+ping_from "$h2" h1
+ping_from "$h1" switch
 
 say "TCP between h1 and h2, three seconds each way"
 ip netns exec "$h2" iperf3 --server --forceflush >"$tmp/iperf3.log" 2>&1 &
@@ -135,27 +172,28 @@ iperf_pid=$!
 processes+=("$iperf_pid")
 wait_for 'Server listening' "$tmp/iperf3.log" "$iperf_pid" 10
 for direction in '' --reverse; do
-	ip netns exec "$h1" iperf3 --client 10.99.0.2 --time 3 ${direction:+"$direction"} >"$tmp/stream" || die "$(cat "$tmp/stream")"
+	ip netns exec "$h1" iperf3 --client h2 --time 3 ${direction:+"$direction"} >"$tmp/stream" || die "$(cat "$tmp/stream")"
 	grep receiver "$tmp/stream"
 done
 
-say "Wait for the guest, which pings h1 and h2 itself"
+say "Wait for the guest, which asks by DHCP too, and pings h1 and h2 by name"
 wait_for 'GUEST REACHES BOTH' "$tmp/console" "$guest_pid" 180
-grep 'bytes from' "$tmp/console"
+grep -E '^PING|bytes from' "$tmp/console"
 
-say "h1 and h2 ping the guest"
-ping_from "$h1" 10.99.0.3
-ping_from "$h2" 10.99.0.3
+say "h1 and h2 ping the guest, and so does the host, by weft0"
+ping_from "$h1" vm1
+ping_from "$h2" vm1
+ping_from "$switch" 10.99.0.3
 
 say "h1 downloads 4 MiB from the guest, and compares checksums"
-ip netns exec "$h1" busybox wget -q -O "$tmp/data" http://10.99.0.3/data
-ip netns exec "$h1" busybox wget -q -O "$tmp/data.sha256" http://10.99.0.3/data.sha256
+ip netns exec "$h1" busybox wget -q -O "$tmp/data" http://vm1/data
+ip netns exec "$h1" busybox wget -q -O "$tmp/data.sha256" http://vm1/data.sha256
 (cd "$tmp" && sha256sum --check data.sha256)
 
 say "h1 uploads 8 MiB to the guest, and compares checksums"
 head -c 8M /dev/urandom >"$tmp/upload"
 sent=$(sha256sum <"$tmp/upload")
-got=$(ip netns exec "$h1" timeout 60 busybox nc 10.99.0.3 81 <"$tmp/upload")
+got=$(ip netns exec "$h1" timeout 60 busybox nc vm1 81 <"$tmp/upload")
 printf 'sent %s\ngot  %s\n' "$sent" "$got"
 [[ $got == "$sent" ]] || die "the guest got something else"
 
@@ -163,13 +201,17 @@ say "weft port list"
 "$weft" port list
 say "weft fdb list"
 "$weft" fdb list
+say "weft lease list"
+"$weft" lease list
 
 say "Stop all of it and clean up"
 for pid in "$guest_pid" "$iperf_pid" "$weft_pid"; do
 	stop "$pid"
 done
 processes=()
-if ip -n "$switch" link show vm1 >/dev/null 2>&1; then
-	die "weft left its tap vm1 behind"
-fi
+for made in vm1 weft0; do
+	if ip -n "$switch" link show "$made" >/dev/null 2>&1; then
+		die "weft left its interface $made behind"
+	fi
+done
 say "Done in $SECONDS seconds"

@@ -41,7 +41,7 @@ const backlog = 64
 func newStation(g *Gateway) (*station, error) {
 	s := &station{
 		link:    &link{gateway: g, mtu: uint32(g.cfg.MTU)},
-		origins: origins{ports: map[netip.Addr]string{}},
+		origins: origins{all: map[netip.Addr]origin{}},
 	}
 	s.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
@@ -119,6 +119,19 @@ func (s *station) close() {
 	s.stack.Destroy()
 }
 
+// know has the stack answer an address where its packets come from, and nowhere
+// else: a packet with another's address would make the gateway send to that one
+// what a port may not.
+func (s *station) know(addr netip.Addr, mac frame.MAC, port string) {
+	forgotten, changed := s.origins.note(addr, origin{mac, port})
+	if forgotten {
+		_ = s.stack.ClearNeighbors(nic, ipv4.ProtocolNumber)
+	}
+	if changed {
+		_ = s.stack.AddStaticNeighbor(nic, ipv4.ProtocolNumber, tcpip.AddrFrom4(addr.As4()), tcpip.LinkAddress(mac[:]))
+	}
+}
+
 // serveStation takes what is for the gateway as an IP host.
 func (g *Gateway) serveStation() {
 	defer g.loops.Done()
@@ -148,10 +161,11 @@ func (g *Gateway) receive(m *dataplane.Message) {
 	b := f.Bytes()
 	switch own := addr4(b[p.L3+16:]) == g.cfg.Address.Addr(); {
 	case own && intact(f, &p):
-		if p.Protocol == frame.ProtoTCP {
-			g.stack.origins.note(addr4(b[p.L3+12:]), m.Port())
+		src := addr4(b[p.L3+12:])
+		if g.cfg.Address.Contains(src) && src != g.cfg.Address.Addr() {
+			g.stack.know(src, f.Src(), m.Port())
+			g.stack.link.deliver(f)
 		}
-		g.stack.link.deliver(f)
 	case !own && headerIntact(b, &p):
 		g.refuse(f, &p)
 	}

@@ -190,18 +190,19 @@ func (g *Gateway) acceptDNS(l *listener) {
 func (g *Gateway) converse(c *conversation) {
 	defer c.end.Abort()
 	places, answers := make(chan struct{}, maxPipelined), make(chan []byte, maxPipelined)
-	done := make(chan struct{})
+	done, mute := make(chan struct{}), make(chan struct{})
 	defer close(done)
 	g.loops.Add(1)
 	go func() {
 		defer g.loops.Done()
+		defer close(mute)
 		c.write(answers, places, done)
 	}()
 	for {
 		query, err := c.read()
 		r := g.dns.Load()
 		if err == io.EOF {
-			g.finish(c, places)
+			g.finish(c, places, mute)
 		}
 		if err != nil || r == nil {
 			return
@@ -217,13 +218,16 @@ func (g *Gateway) converse(c *conversation) {
 }
 
 // finish lets a client that asks no more have its answers, and hear the end of the
-// connection. It counts as one of its port's meanwhile.
-func (g *Gateway) finish(c *conversation, places chan<- struct{}) {
+// connection. It counts as one of its port's meanwhile. mute is closed where the
+// answers cannot be sent any more.
+func (g *Gateway) finish(c *conversation, places chan<- struct{}, mute <-chan struct{}) {
 	timeout := time.NewTimer(finishTime)
 	defer timeout.Stop()
 	for range maxPipelined { // until all places are free
 		select {
 		case places <- struct{}{}:
+		case <-mute:
+			return
 		case <-timeout.C:
 			return
 		case <-g.stop:
@@ -270,30 +274,4 @@ func (c *conversation) write(answers <-chan []byte, places <-chan struct{}, done
 			return
 		}
 	}
-}
-
-// origins remembers by which port of the switch the packets of an address came,
-// as the stack does not know it.
-type origins struct {
-	mu    sync.Mutex
-	ports map[netip.Addr]string
-}
-
-// maxOrigins bounds what is remembered. A flood of addresses makes the ports of
-// others be forgotten: then their connections count together, as nobody's.
-const maxOrigins = 4096
-
-func (o *origins) note(addr netip.Addr, port string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.ports) >= maxOrigins {
-		clear(o.ports)
-	}
-	o.ports[addr] = port
-}
-
-func (o *origins) of(addr netip.Addr) string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.ports[addr]
 }

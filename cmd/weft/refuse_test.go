@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/weft/weft/ports/porttest"
 )
@@ -120,8 +119,7 @@ func TestDefaultNetwork(t *testing.T) {
 	porttest.Require(t)
 	host := porttest.NewNS(t, "host")
 	w := newWeft(t, host, "")
-	w.Process = host.Start(t, w.bin, "run", "--socket", w.socket)
-	w.WaitOutput(t, "weft: ready\n", 60*time.Second)
+	w.startBuiltin()
 	if !strings.Contains(w.Output(), `network "default" runs isolated`) {
 		t.Errorf("weft did not say that it runs isolated:\n%s", w.Output())
 	}

@@ -168,11 +168,7 @@ func (d *Daemon) close() {
 	for _, n := range d.running.Networks {
 		d.forgetServices(n.Name)
 	}
-	if d.leases != nil {
-		if err := d.leases.Close(); err != nil {
-			d.log.Error("lease file", "error", err)
-		}
-	}
+	d.dropLeaseStore()
 	for _, k := range keys {
 		d.removePort(k, true)
 	}

@@ -154,8 +154,11 @@ func (d *Daemon) reconfigure(next *config.Config) error {
 	if err := d.check(p, next); err != nil {
 		return err
 	}
+	was := d.leaseFile
 	d.leaseFile = next.LeaseFile
 	if err := d.execute(d.steps(p, next)); err != nil {
+		d.leaseFile = was
+		d.dropLeaseStore()
 		// Ports that were put back have lost their static entries.
 		for _, n := range d.running.Networks {
 			_ = d.pin(n.Name, nil, n.FDB.Static)
@@ -174,6 +177,7 @@ func (d *Daemon) reconfigure(next *config.Config) error {
 		d.forgetServices(n.Name)
 		d.sw.RemoveNetwork(n.Name)
 	}
+	d.dropLeaseStore()
 	d.mu.Lock()
 	d.running = next
 	d.mu.Unlock()

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -153,6 +155,28 @@ func (d *Daemon) leaseStore() (*dhcp.File, error) {
 		d.leases = store
 	}
 	return d.leases, nil
+}
+
+// dropLeaseStore closes the lease file once no network keeps leases in it.
+func (d *Daemon) dropLeaseStore() {
+	if d.leases == nil {
+		return
+	}
+	for _, s := range d.allServices() {
+		if s.dhcp.Load() != nil {
+			return
+		}
+	}
+	if err := d.leases.Close(); err != nil {
+		d.log.Error("lease file", "error", err)
+	}
+	d.leases = nil
+}
+
+func (d *Daemon) allServices() []*services {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.services))
 }
 
 func (s *services) serveDNS(n *config.Network) {

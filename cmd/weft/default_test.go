@@ -1,0 +1,151 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/ports/porttest"
+)
+
+// builtinWeft starts weft without a file, with a /var/lib of its own: leases go
+// to a path of this machine otherwise.
+func builtinWeft(t *testing.T, host *porttest.NS) *weftProcess {
+	t.Helper()
+	w := newWeft(t, host, "")
+	w.startBuiltin()
+	return w
+}
+
+func (w *weftProcess) startBuiltin() {
+	w.t.Helper()
+	w.Process = w.host.Start(w.t, "unshare", "--mount", "sh", "-c", `mount -t tmpfs none /var/lib && exec "$@"`, "sh", w.bin, "run", "--socket", w.socket)
+	w.WaitOutput(w.t, "weft: ready\n", 60*time.Second)
+}
+
+// Without a file weft runs a network that a guest can be plugged into.
+func TestBuiltinNetwork(t *testing.T) {
+	porttest.Require(t)
+	before := machineLeases(t)
+	host, h1 := porttest.NewNS(t, "host"), porttest.NewNS(t, "h1")
+	w := builtinWeft(t, host)
+	w.do("port", "add", "default", "h1", "--type", "internal", "--netns", h1.Name, "--interface", "eth0")
+	lease := leaseOf(t, h1, "one")
+	if !strings.HasPrefix(lease, "192.168.122.") {
+		t.Fatalf("lease %q", lease)
+	}
+	h1.Addr(t, "eth0", lease+"/24")
+	porttest.Ping(t, h1, "192.168.122.1")
+	porttest.Ping(t, host, lease)
+	porttest.TCPTransfer(t, h1, host, "192.168.122.1", 1<<20)
+	if got := addressesOf(t, host, "weft0"); got != "192.168.122.1/24" {
+		t.Errorf("addresses of weft0: %s", got)
+	}
+	for name, want := range map[string]string{"gateway": "192.168.122.1", "one": lease} {
+		if a := dig(t, h1, "@192.168.122.1", name); len(a.answer) != 1 || !strings.HasSuffix(a.answer[0], " "+want) {
+			t.Errorf("%s is not %s:\n%s", name, want, a.raw)
+		}
+	}
+	if out := w.do("lease", "list"); !strings.Contains(out, "default") || !strings.Contains(out, lease) || !strings.Contains(out, "one") {
+		t.Errorf("lease list:\n%s", out)
+	}
+	if strings.Contains(w.Output(), "192.168.12") {
+		t.Errorf("weft speaks of its address, which is the usual one:\n%s", w.Output())
+	}
+	var n api.Network
+	w.query(&n, "network", "show", "default")
+	if strings.Join(n.Addresses, " ") != "192.168.122.1/24" || n.HostPort != "weft0" || n.DHCP == nil || n.DHCP.Size != 253 || n.DNS == nil {
+		t.Errorf("the network is %+v", n)
+	}
+
+	// Another weft finds no place.
+	second := newWeft(t, host, "")
+	out, err := host.TryRun("unshare", "--mount", "sh", "-c", `mount -t tmpfs none /var/lib && exec "$@"`, "sh", second.bin, "run", "--socket", second.socket)
+	if err == nil || strings.Contains(out, "weft: ready") {
+		t.Errorf("a second built-in network: %v\n%s", err, out)
+	}
+	porttest.Ping(t, host, lease)
+
+	w.Kill()
+	w.startBuiltin() // weft0 of the killed one is not in the way
+	if got := addressesOf(t, host, "weft0"); got != "192.168.122.1/24" {
+		t.Errorf("addresses of weft0 after a kill: %s\n%s", got, w.Output())
+	}
+	w.stop()
+	if out := host.Run(t, "ip", "-br", "link"); strings.Contains(out, "weft0") {
+		t.Errorf("left:\n%s", out)
+	}
+	if after := machineLeases(t); after != before {
+		t.Errorf("the machine's own leases were %q, are %q", before, after)
+	}
+}
+
+// machineLeases tells what is where a weft of this machine would have its leases.
+func machineLeases(t *testing.T) string {
+	t.Helper()
+	info, err := os.Stat("/var/lib/weft/leases.db")
+	if err != nil {
+		return err.Error()
+	}
+	return info.ModTime().String()
+}
+
+// Where the host is in the usual subnet already, as by libvirt, the network has
+// the next one, and says so.
+func TestBuiltinNetworkGivesWay(t *testing.T) {
+	porttest.Require(t)
+	for name, c := range map[string]struct {
+		setUp func(*porttest.NS)
+		want  string // third byte
+		by    string
+	}{
+		"an address":           {func(host *porttest.NS) { host.Addr(t, "virbr0", "192.168.122.1/24") }, "123", "virbr0"},
+		"a part of the subnet": {func(host *porttest.NS) { host.Addr(t, "virbr0", "192.168.122.129/30") }, "123", "virbr0"},
+		"a route": {func(host *porttest.NS) {
+			host.Addr(t, "virbr0", "10.9.9.1/24")
+			host.Run(t, "ip", "route", "add", "192.168.122.0/24", "via", "10.9.9.2")
+		}, "123", "virbr0"},
+		"two subnets": {func(host *porttest.NS) {
+			host.Addr(t, "virbr0", "192.168.122.1/24")
+			host.Addr(t, "virbr0", "192.168.123.77/24")
+		}, "124", "virbr0"},
+		"a default route alone": {func(host *porttest.NS) {
+			host.Addr(t, "virbr0", "10.9.9.1/24")
+			host.Run(t, "ip", "route", "add", "default", "via", "10.9.9.2")
+		}, "122", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host, h1 := porttest.NewNS(t, "host"), porttest.NewNS(t, "h1")
+			porttest.Veth(t, host, "virbr0", host, "other")
+			c.setUp(host)
+			w := builtinWeft(t, host)
+			subnet := "192.168." + c.want + "."
+			var n api.Network
+			w.query(&n, "network", "show", "default")
+			if strings.Join(n.Addresses, " ") != subnet+"1/24" || len(n.DHCP.Ranges) != 1 || n.DHCP.Ranges[0] != subnet+"2-"+subnet+"254" {
+				t.Errorf("the network is %+v with %+v", n, n.DHCP)
+			}
+			if got := addressesOf(t, host, "weft0"); got != subnet+"1/24" {
+				t.Errorf("addresses of weft0: %s", got)
+			}
+			w.do("port", "add", "default", "h1", "--type", "internal", "--netns", h1.Name, "--interface", "eth0")
+			if lease := leaseOf(t, h1, ""); !strings.HasPrefix(lease, subnet) {
+				t.Errorf("lease %q", lease)
+			}
+			for what, said := range map[string]string{"stderr": w.Output(), "weft status": w.do("status")} {
+				var note string
+				for _, line := range strings.Split(said, "\n") {
+					if strings.Contains(line, "192.168.122.0/24") {
+						note = line
+					}
+				}
+				if c.by == "" && note != "" || c.by != "" && (!strings.Contains(note, subnet) || !strings.Contains(note, c.by)) {
+					t.Errorf("%s says %q", what, note)
+				}
+			}
+			w.stop()
+		})
+	}
+}
