@@ -162,3 +162,40 @@ func TestGatewayChangesLive(t *testing.T) {
 	}
 	stream.Stop(t)
 }
+
+// A change of the lease file that is refused is as if it had not been asked for,
+// and one of a file that no network uses any more is none.
+func TestLeaseFileChanges(t *testing.T) {
+	s := newServed(t, 1500, "address: 10.0.0.254/24\n", "raw")
+	first, second := s.file("first.db"), s.file("second.db")
+	with := func(lease, settings, port string) string {
+		text := strings.Replace(s.yaml(settings), "lease_file: ", "lease_file: "+lease+" # ", 1)
+		if !strings.Contains(text, lease) {
+			t.Fatalf("no lease file in\n%s", text)
+		}
+		return text + port
+	}
+	apply := func(text string) (string, error) {
+		s.write(text)
+		return s.host.TryRun(s.bin, "apply", s.config, "--socket", s.socket)
+	}
+	served := "address: 10.0.0.254/24\ndhcp: {range: 10.0.0.10-10.0.0.20}\n"
+	other := porttest.NewNS(t, "other")
+	other.Run(t, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+	impossible := "      p9: {type: internal, netns: " + other.Name + ", address: \"fd00::9/64\"}\n"
+	if out, err := apply(with(second, served, impossible)); err == nil {
+		t.Fatalf("a port with an impossible address was made\n%s", out)
+	}
+	for _, text := range []string{
+		with(first, served, ""),                     // DHCP begins
+		with(first, "address: 10.0.0.254/24\n", ""), // and ends
+		with(second, served, ""),                    // and begins in another file
+	} {
+		if out, err := apply(text); err != nil {
+			t.Fatalf("%v\n%s\n%s", err, out, text)
+		}
+	}
+	if out, err := apply(with(first, served, "")); err == nil || !strings.Contains(out, "lease_file: cannot change") {
+		t.Errorf("a lease file was changed under its leases: %v\n%s", err, out)
+	}
+}

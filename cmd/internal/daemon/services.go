@@ -50,29 +50,35 @@ func gatewayConfig(n *config.Network) gateway.Config {
 // were.
 func (d *Daemon) serve(n *config.Network) error {
 	s := d.servicesOf(n.Name)
-	if s == nil {
+	begins := s == nil
+	if begins {
 		if !n.Gateway().IsValid() {
 			return nil
 		}
-		s = &services{network: n.Name, log: d.log.With("network", n.Name), cfg: config.NewNetwork(n.Name), stop: make(chan struct{})}
-		s.stopped.Add(1)
-		go s.tick()
-		d.mu.Lock()
-		d.services[n.Name] = s
-		d.mu.Unlock()
+		s = d.newServices(n.Name)
 	}
-	if err := d.serveDHCP(s, n); err != nil {
-		return fmt.Errorf("network %q: dhcp: %w", n.Name, err)
+	err := d.serveDHCP(s, n)
+	if err == nil {
+		s.serveDNS(n)
+		err = d.serveGateway(s, n)
 	}
-	s.serveDNS(n)
-	if err := d.serveGateway(s, n); err != nil {
-		return fmt.Errorf("network %q: %w", n.Name, err)
+	if err == nil {
+		s.cfg = *n
 	}
-	s.cfg = *n
-	if !n.Gateway().IsValid() {
+	if err != nil && begins || !n.Gateway().IsValid() {
 		d.forgetServices(n.Name)
 	}
-	return nil
+	return err
+}
+
+func (d *Daemon) newServices(network string) *services {
+	s := &services{network: network, log: d.log.With("network", network), cfg: config.NewNetwork(network), stop: make(chan struct{})}
+	s.stopped.Add(1)
+	go s.tick()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.services[network] = s
+	return s
 }
 
 // restoreServices puts the services of a network back after a change that was
@@ -128,17 +134,19 @@ func (d *Daemon) serveDHCP(s *services, n *config.Network) error {
 		}
 		s.endDHCP()
 	case server != nil:
-		return server.Reconfigure(dhcpConfig(n))
+		if err := server.Reconfigure(dhcpConfig(n)); err != nil {
+			return fmt.Errorf("network %q: dhcp: %w", n.Name, err)
+		}
 	default:
 		store, err := d.leaseStore()
 		if err != nil {
-			return err
+			return fmt.Errorf("network %q: dhcp: %w", n.Name, err)
 		}
 		server, err := dhcp.New(n.Name, dhcpConfig(n), store, dhcp.Env{
 			Now: time.Now, Send: s.sendDHCP, Probe: s.probe, Log: d.log,
 		})
 		if err != nil {
-			return err
+			return fmt.Errorf("network %q: dhcp: %w", n.Name, err)
 		}
 		s.dhcp.Store(server)
 	}
@@ -212,12 +220,15 @@ func (d *Daemon) serveGateway(s *services, n *config.Network) error {
 	if g == nil {
 		var err error
 		if g, err = gateway.New(d.sw.Network(n.Name).Gateway(), gatewayConfig(n)); err != nil {
-			return err
+			return fmt.Errorf("network %q: %w", n.Name, err)
 		}
 		s.gateway.Store(g)
 	}
 	g.SetDHCP(s.dhcp.Load())
-	return g.SetDNS(s.dns.Load())
+	if err := g.SetDNS(s.dns.Load()); err != nil {
+		return fmt.Errorf("network %q: %w", n.Name, err)
+	}
+	return nil
 }
 
 // tick wakes the resolver once a second.
