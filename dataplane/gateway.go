@@ -224,6 +224,8 @@ func (g *gateway) owner(f *frame.Frame) (hosts, Service, Verdict) {
 	}
 	service, own := g.service(f, &p)
 	switch {
+	case g.isForService(&p) && (p.IsFragment() || f.Offload.IsSuper() && p.Protocol == frame.ProtoUDP):
+		return 0, Station, BadPacket // no client needs that much, and nobody else shall get it
 	case machine == 0:
 		return ownHost, service, Forwarded
 	case p.Protocol == frame.ProtoICMP && p.FragOffset != 0:
@@ -267,6 +269,21 @@ func (g *gateway) service(f *frame.Frame, p *frame.Parsed) (s Service, own bool)
 		return DNS, true
 	}
 	return Station, false
+}
+
+// isForService reports whether a packet goes to the port of a service that is on, as
+// far as it has ports: of a fragmented one the first fragment has.
+func (g *gateway) isForService(p *frame.Parsed) bool {
+	if p.Layer < frame.LayerTransport {
+		return false
+	}
+	switch p.Protocol {
+	case frame.ProtoTCP:
+		return g.dns && p.DstPort == dnsPort
+	case frame.ProtoUDP:
+		return g.dns && p.DstPort == dnsPort || g.dhcp && p.DstPort == dhcpPort
+	}
+	return false
 }
 
 // icmpEcho is the type of an echo request (RFC 792).
@@ -313,7 +330,7 @@ func (g *gateway) letsIn(f *frame.Frame, vid uint16) bool {
 	b := p.Dst()
 	dst := binary.BigEndian.Uint32(b[12:])
 	_, own := g.service(f, &p)
-	return (dst >= firstGroup && dst < endGroups || dst == allHosts || dst == g.last) && !own
+	return (dst >= firstGroup && dst < endGroups || dst == allHosts || dst == g.last) && !own && !g.isForService(&p)
 }
 
 // IPv4 addresses that are not of one host (RFC 5771, RFC 919).
@@ -334,7 +351,7 @@ func (w *worker) overhear(g *gateway, f *frame.Frame) {
 	case frame.TypeIPv4:
 		var p frame.Parsed
 		p.Parse(f)
-		if s, own := g.service(f, &p); own && s == DHCP {
+		if s, own := g.service(f, &p); own && s == DHCP && !f.Offload.IsSuper() {
 			w.tell(g.inboxes[DHCP], f, g.vlan)
 		}
 	}

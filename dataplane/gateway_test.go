@@ -109,6 +109,8 @@ func TestGatewayOwners(t *testing.T) {
 		{"other UDP", udpTo(gatewayMAC, a, "10.0.0.1", 5353), "station", "", true, 0, 0},
 		{"ssh", tcpTo(gatewayMAC, a, "10.0.0.1", 22), "station", "", true, 0, 0},
 		{"fragment of UDP", ip(gatewayMAC, a, "10.0.0.1", frame.ProtoUDP, later, 0, 0, 0, 53), "station", "", true, 0, 0},
+		{"first fragment to DNS", ip(gatewayMAC, a, "10.0.0.1", frame.ProtoUDP, first, 0xc0, 0, 0, 53, 0, 40), "", "", false, BadPacket, BadPacket},
+		{"first fragment to ssh", ip(gatewayMAC, a, "10.0.0.1", frame.ProtoTCP, first, 0xc0, 0, 0, 22, 0, 0, 0, 0, 0, 0, 0, 0, 0x50), "station", "", true, 0, 0},
 		{"GRE", ip(gatewayMAC, a, "10.0.0.1", 47, 0), "station", "", true, 0, 0},
 		{"IPv6", append(append(append([]byte(nil), gatewayMAC[:]...), a[:]...), 0x86, 0xdd, 0x60), "", "", false, NoService, NoService},
 		{"IPv4 below another tag", tagged(tagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 0), 0), "", "", false, VLANDenied, VLANDenied},

@@ -53,13 +53,19 @@ func addr4(b []byte) netip.Addr { return netip.AddrFrom4([4]byte(b[:4])) }
 // is: the sender is on this machine, and nothing can have happened to it yet.
 func intact(f *frame.Frame, p *frame.Parsed) bool {
 	b := f.Bytes()
-	if !headerIntact(b, p) {
+	if p.Layer < frame.LayerNetwork || !headerIntact(b, p) {
 		return false
 	}
 	if f.Offload.Flags&(frame.NeedsChecksum|frame.ChecksumValid) != 0 || p.IsFragment() {
 		return true
 	}
 	data := b[p.L4:p.End]
+	switch p.Protocol {
+	case frame.ProtoUDP, frame.ProtoTCP, frame.ProtoICMP:
+		if p.Layer < frame.LayerTransport {
+			return false // not even a header
+		}
+	}
 	switch p.Protocol {
 	case frame.ProtoUDP:
 		length := int(binary.BigEndian.Uint16(data[4:]))

@@ -137,13 +137,13 @@ func (g *Gateway) serveStation() {
 	defer g.loops.Done()
 	inbox := g.seat.Inbox(dataplane.Station)
 	for m := g.next(inbox); m != nil; m = g.next(inbox) {
-		g.receive(m)
+		g.receive(&m.Frame, m.Port())
 		inbox.Done(m)
 	}
 }
 
-func (g *Gateway) receive(m *dataplane.Message) {
-	f := &m.Frame
+// receive takes a frame that has come in by a port.
+func (g *Gateway) receive(f *frame.Frame, port string) {
 	if f.EtherType() == frame.TypeARP {
 		if addr, mac, ok := arpSender(f); ok {
 			if s := g.dhcp.Load(); s != nil {
@@ -163,7 +163,7 @@ func (g *Gateway) receive(m *dataplane.Message) {
 	case own && intact(f, &p):
 		src := addr4(b[p.L3+12:])
 		if g.cfg.Address.Contains(src) && src != g.cfg.Address.Addr() {
-			g.stack.know(src, f.Src(), m.Port())
+			g.stack.know(src, f.Src(), port)
 			g.stack.link.deliver(f)
 		}
 	case !own && headerIntact(b, &p):
