@@ -80,14 +80,14 @@ func (e *engine) inRange(a ip4) bool {
 // last returns the address in a range that a client has, else the one it had
 // last, unless it is being offered to another.
 func (e *engine) last(c client) (best *binding) {
-	for b := e.clients[c.key]; b != nil; b = b.sibling {
+	e.each(c, func(b *binding) {
 		if !e.inRange(b.addr) || b.offer != nil && !e.offeredTo(c, b) {
-			continue
+			return
 		}
 		if best == nil || b.state < best.state || b.state == best.state && b.granted > best.granted {
 			best = b
 		}
-	}
+	})
 	return best
 }
 

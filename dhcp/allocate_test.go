@@ -111,6 +111,57 @@ func TestLongestExpired(t *testing.T) {
 	l.check()
 }
 
+// TestEdges: the subnet's own address and its broadcast address are nobody's.
+func TestEdges(t *testing.T) {
+	l := newLab(t, func(c *Config) {
+		c.Ranges = []Range{ipRange("192.168.7.0", "192.168.7.2"), ipRange("192.168.7.254", "192.168.7.255")}
+	})
+	for i := range 2 {
+		if a := l.lease(newGuest(i)); a != lan(2) && a != lan(254) {
+			t.Errorf("got %s", a)
+		}
+	}
+	if h := l.say(newGuest(3), discover); h != nil {
+		t.Errorf("offered %s", h.yours())
+	}
+}
+
+// TestOverBetweenTicks: what is over can be had, also where nobody called Tick.
+func TestOverBetweenTicks(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.Ranges = []Range{ipRange("192.168.7.10", "192.168.7.10")} })
+	l.lease(newGuest(1))
+	l.mono += time.Hour
+	l.lease(newGuest(2))
+	l.check()
+}
+
+// TestQueueModel compares the queue with a sorted list.
+func TestQueueModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var q queue
+		var all []*binding
+		for range rapid.IntRange(1, 100).Draw(t, "steps") {
+			if len(all) == 0 || rapid.IntRange(0, 2).Draw(t, "push") > 0 {
+				b := &binding{}
+				q.push(b, time.Duration(rapid.IntRange(0, 50).Draw(t, "due")))
+				all = append(all, b)
+			} else {
+				i := rapid.IntRange(0, len(all)-1).Draw(t, "which")
+				q.remove(all[i])
+				all = append(all[:i], all[i+1:]...)
+			}
+			for i, b := range q {
+				if int(b.place) != i || q[(max(i, 1)-1)/2].due > b.due {
+					t.Fatalf("not a heap at %d of %d", i, len(q))
+				}
+			}
+			if len(q) != len(all) {
+				t.Fatalf("%d queued, want %d", len(q), len(all))
+			}
+		}
+	})
+}
+
 func TestExhaustion(t *testing.T) {
 	l := newLab(t)
 	for i := range 10 {
@@ -134,6 +185,15 @@ func TestExhaustion(t *testing.T) {
 		l.lease(newGuest(60 + i))
 	}
 	l.say(newGuest(50), discover)
+	l.wantLog("no address is free", 2)
+	// Who makes it full again and again does not fill the log.
+	for range 5 {
+		a := l.server.Leases()[0]
+		owner := &guest{mac: a.MAC, port: "vm"}
+		l.say(owner, release, ciaddr(a.Address))
+		l.lease(owner)
+		l.say(newGuest(50), discover)
+	}
 	l.wantLog("no address is free", 2)
 }
 
@@ -227,10 +287,10 @@ func TestProbeConflict(t *testing.T) {
 	g := newGuest(1)
 	stranger := newGuest(99).mac
 	l.server.Receive([]Request{g.request(discover, requested(lan(10)))})
-	l.server.Heard(lan(11), stranger)    // not asked for
-	l.server.Heard(ip("fe80::1"), g.mac) // no address of ours
-	l.server.Heard(lan(10), stranger)    // in use
-	l.server.Heard(lan(10), g.mac)       // by the client too: the conflict stays
+	l.server.Heard(lan(11), stranger, "wire")    // not asked for
+	l.server.Heard(ip("fe80::1"), g.mac, "wire") // no address of ours
+	l.server.Heard(lan(10), stranger, "wire")    // in use
+	l.server.Heard(lan(10), g.mac, "wire")       // by the client too: the conflict stays
 	l.pass(probeTime)
 	if len(l.hear()) != 0 || len(l.probed) != 2 {
 		t.Fatalf("probed %v", l.probed)
@@ -240,7 +300,7 @@ func TestProbeConflict(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	second := l.probed[1]
-	l.server.Heard(second, g.mac) // its own old address: no conflict
+	l.server.Heard(second, g.mac, "wire") // its own old address: no conflict
 	l.pass(probeTime)
 	if out := l.hear(); len(out) != 1 || out[0].yours() != second {
 		t.Fatalf("%+v", out)
@@ -258,7 +318,7 @@ func TestProbeGivesUp(t *testing.T) {
 	l := newLab(t, func(c *Config) { c.Probe = true })
 	l.server.Receive([]Request{newGuest(1).request(discover)})
 	for i := 0; i < len(l.probed) && i < 20; i++ {
-		l.server.Heard(l.probed[i], newGuest(99).mac)
+		l.server.Heard(l.probed[i], newGuest(99+i).mac, string(rune('a'+i)))
 		l.pass(probeTime)
 	}
 	if len(l.probed) != maxTries || l.server.Stats().Leases[Declined] != maxTries {
@@ -276,11 +336,12 @@ func TestOwnerStillThere(t *testing.T) {
 	a := l.lease(g)
 	l.wall = l.wall.Add(24 * time.Hour) // and the server is started again
 	l.restart()
+	l.pass(graceTime)
 	l.wantState(a, Expired)
 	l.probed = nil
 	l.lease(newGuest(2))
 	l.server.Receive([]Request{newGuest(3).request(discover)})
-	l.server.Heard(a, g.mac)
+	l.server.Heard(a, g.mac, "wire")
 	l.pass(probeTime)
 	if out := l.hear(); len(out) != 0 {
 		t.Fatalf("offered %s", out[0].yours())

@@ -19,17 +19,20 @@ type binding struct {
 	mac     frame.MAC
 	key     string        // of the client, empty where there is none
 	name    string        // host part, empty without
-	port    string        // of the last message
+	asked   string        // the name that the client asked for, also where it did not get it
+	port    string        // of the last message; empty after a restart
 	granted time.Duration // as all times here: since the server began
 	expires time.Duration // the end, also of a quarantine; forever for an infinite lease
 
-	// duration is the longest that the client was promised last. It bounds what a
+	// duration is what the client was promised last. It bounds what a
 	// clock that is wrong can make of the stored lease.
 	duration time.Duration
 
 	offer   *offer
 	due     time.Duration // what the queue is sorted by
 	sibling *binding      // the next one of this client
+
+	kin, kinBefore *binding // others with this MAC address
 }
 
 // vacant reports whether there is nothing left to know.
@@ -55,7 +58,7 @@ type portUse struct {
 // attach enters a binding everywhere it is looked for. What it says does
 // not change until it is detached.
 func (e *engine) attach(b *binding) {
-	b.place = notQueued
+	b.place, b.kin, b.kinBefore = notQueued, nil, nil
 	if b.vacant() {
 		return
 	}
@@ -64,12 +67,14 @@ func (e *engine) attach(b *binding) {
 	if b.owned() {
 		b.sibling = e.clients[b.key]
 		e.clients[b.key] = b
+		e.addKin(b)
 	}
 	if b.state == Active && b.name != "" {
 		e.names[b.name] = b
 	}
 	if b.state == Declined {
 		e.use(b.port).declined++
+		e.setAside[b.mac]++
 	}
 	if o := b.offer; o != nil {
 		e.offers[o.key] = b
@@ -117,6 +122,7 @@ func (e *engine) detach(b *binding) {
 	}
 	if b.owned() {
 		e.unchain(b)
+		e.removeKin(b)
 	}
 	if e.names[b.name] == b {
 		delete(e.names, b.name)
@@ -124,6 +130,7 @@ func (e *engine) detach(b *binding) {
 	if b.state == Declined {
 		e.use(b.port).declined--
 		e.drop(b.port)
+		e.setBack(b.mac)
 	}
 	if o := b.offer; o != nil {
 		if e.offers[o.key] == b {
@@ -148,6 +155,13 @@ func (e *engine) detach(b *binding) {
 		e.idle.remove(b)
 	} else {
 		e.timers.remove(b)
+	}
+}
+
+// setBack counts one address less that is in quarantine because of a MAC address.
+func (e *engine) setBack(mac frame.MAC) {
+	if e.setAside[mac]--; e.setAside[mac] == 0 {
+		delete(e.setAside, mac)
 	}
 }
 

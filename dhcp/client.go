@@ -46,10 +46,25 @@ func (s *settings) identify(m *message) (c client, ok bool) {
 	return c, true
 }
 
+// plain reports whether a key says no more than a MAC address: there is no client
+// identifier, or it is the one that RFC 2132 section 9.14 makes of the address.
+func plain(key string, mac frame.MAC) bool {
+	return key[0] == 'h' || len(key) == 2+len(mac) && key[1] == hwEthernet && key[2:] == string(mac[:])
+}
+
+// same reports whether two are one client. Firmware and installers often send no
+// identifier, and the system behind the same MAC address sends one.
+func same(key string, mac frame.MAC, otherKey string, otherMAC frame.MAC) bool {
+	if key == otherKey || key == "" || otherKey == "" {
+		return key == otherKey
+	}
+	return mac == otherMAC && mac != frame.MAC{} && (plain(key, mac) || plain(otherKey, otherMAC))
+}
+
 // is reports whether a client is the one with that key and MAC address, as far
 // as address a is concerned. A reservation for a MAC address is for whatever
 // boots behind it: firmware and system have an identifier each, and are one
 // client there.
 func (s *settings) is(c client, key string, mac frame.MAC, a ip4) bool {
-	return c.key == key || c.byMAC && s.hostsByAddr[a] == c.host && c.mac == mac
+	return same(c.key, c.mac, key, mac) || c.byMAC && s.hostsByAddr[a] == c.host && c.mac == mac
 }

@@ -11,13 +11,18 @@ import (
 // commit, and only then send. The caller holds work. The error is that of the
 // commit.
 func (s *Server) run(do func(e *engine, now instant)) error {
+	level := lowest(s.log)
 	s.mu.Lock()
 	e := s.engine
+	e.telling.level = level
 	now := s.read()
 	do(e, now)
 	out := e.outbox
 	e.outbox = outbox{}
-	addrs := e.unwritten()
+	var addrs []ip4
+	if len(e.journal) > 0 || !s.failing || now.mono >= s.retry {
+		addrs = e.unwritten()
+	}
 	put, remove := e.records(now, addrs)
 	s.mu.Unlock()
 
@@ -26,7 +31,7 @@ func (s *Server) run(do func(e *engine, now instant)) error {
 			s.env.Probe(p.addr.addr(), p.vlan)
 		}
 	}
-	err := s.commit(put, remove)
+	err := s.commit(now, put, remove)
 
 	s.mu.Lock()
 	if err != nil {
@@ -39,7 +44,9 @@ func (s *Server) run(do func(e *engine, now instant)) error {
 	s.mu.Unlock()
 
 	for _, n := range out.notes {
-		s.log.Log(context.Background(), n.level, n.text, n.attrs...)
+		if err == nil || !n.durable {
+			s.log.Log(context.Background(), n.level, n.text, n.attrs...)
+		}
 	}
 	if len(replies) > 0 && s.env.Send != nil {
 		s.env.Send(replies)
@@ -48,7 +55,7 @@ func (s *Server) run(do func(e *engine, now instant)) error {
 }
 
 // commit writes to the store. A store that fails is told of once.
-func (s *Server) commit(put []Record, remove []netip.Addr) error {
+func (s *Server) commit(now instant, put []Record, remove []netip.Addr) error {
 	if len(put)+len(remove) == 0 {
 		return nil
 	}
@@ -59,7 +66,7 @@ func (s *Server) commit(put []Record, remove []netip.Addr) error {
 	case err == nil && s.failing:
 		s.log.Info("dhcp: leases are stored again")
 	}
-	s.failing = err != nil
+	s.failing, s.retry = err != nil, now.after(watchEvery)
 	if err != nil {
 		return fmt.Errorf("dhcp: leases of network %q are not stored: %w", s.network, err)
 	}
@@ -93,7 +100,11 @@ func (e *engine) unwritten() []ip4 {
 // records returns what the store has to know of some addresses.
 func (e *engine) records(now instant, addrs []ip4) (put []Record, remove []netip.Addr) {
 	for _, a := range addrs {
-		if b := e.bindings[a]; b != nil && b.state != Offered {
+		b := e.bindings[a]
+		if b == nil {
+			b = e.away[a]
+		}
+		if b != nil && b.state != Offered {
 			put = append(put, b.record(now))
 		} else {
 			remove = append(remove, a.addr())

@@ -38,7 +38,7 @@ type Config struct {
 	ServerName string
 	Bootfile   string
 
-	Options []option.Option // instead of what the fields above make
+	Options []option.Option // instead of what the fields above make; one without data is not sent
 	Names   []string        // that no client may take, in lower case
 }
 

@@ -39,7 +39,7 @@ func (e *engine) receive(now instant, m *message) {
 func (e *engine) discover(now instant, c client, m *message, tries int) {
 	a, ok := e.choose(c, m)
 	if !ok {
-		e.exhaust(m, "no address is free")
+		e.exhaust(now, m, "no address is free")
 		return
 	}
 	b := e.binding(a)
@@ -55,10 +55,9 @@ func (e *engine) discover(now instant, c client, m *message, tries int) {
 		return
 	}
 	if !again && b.state != Active && e.full() {
-		e.exhaust(m, "the maximum of leases is reached")
+		e.exhaust(now, m, "the maximum of leases is reached")
 		return
 	}
-	e.exhausted = false
 	probing := e.set.Probe && !had && !again
 	if !again && !e.mayOffer(m.port, probing) {
 		e.answered(m, outcomeLimited)
@@ -70,22 +69,34 @@ func (e *engine) discover(now instant, c client, m *message, tries int) {
 	}
 }
 
+// exhaustedEvery is how often the log hears that there are no addresses. Guests
+// can make a pool be full and not full as often as they like.
+const exhaustedEvery = time.Minute
+
 // exhaust tells the log once, until somebody gets an address again.
-func (e *engine) exhaust(m *message, why string) {
-	if !e.exhausted {
+func (e *engine) exhaust(now instant, m *message, why string) {
+	if !e.exhausted && now.mono >= e.quiet {
+		e.quiet = now.after(exhaustedEvery)
+		e.exhausted = true
 		e.note(slog.LevelWarn, "dhcp: a client gets no lease: "+why, "addresses", e.pool.size, "active", e.count[Active])
 	}
-	e.exhausted = true
 	e.answered(m, outcomeExhausted)
 }
 
-// propose sends the offer, or the lease itself to who wants it so (RFC 4039).
+// propose sends the offer, or the lease itself to who wants it so (RFC 4039). Not
+// to one that has to give up another address for it: that waits until the client
+// has said that it wants to, as the DISCOVER may be an old one.
 func (e *engine) propose(now instant, c client, m *message, b *binding) {
-	if m.rapid {
+	if m.rapid && (e.holds(c, b) || !e.elsewhere(c, b)) {
 		e.grant(now, c, m, b)
 		return
 	}
-	e.reply(m, outcomeOffer, e.leaseReply(dhcpv4.MessageTypeOffer, c, m, b.addr, e.nameFor(c, m, b)), false)
+	if !e.mayAnswer(now, m) {
+		e.answered(m, outcomeLimited)
+		return
+	}
+	name, _, _ := e.nameFor(now, c, m, b)
+	e.reply(m, outcomeOffer, e.leaseReply(dhcpv4.MessageTypeOffer, c, m, b.addr, name), false)
 }
 
 // request tells apart the states that a client sends a DHCPREQUEST in (RFC 2131
@@ -117,38 +128,40 @@ func (e *engine) selected(now instant, c client, m *message) {
 		e.grant(now, c, m, b)
 		return
 	}
-	e.refuse(m, "the address was not offered, or not any more")
+	e.refuse(now, m, "the address was not offered, or not any more")
 }
 
 // mayTake reports whether a client was offered an address and its probe is over,
-// or has or had it, and nobody else is being offered it.
+// or has or had it, and nobody else is being offered it. One that has another
+// address now did not ask just now for one that it had before: that message is
+// an old one, and to grant it would end the lease that the client relies on.
 func (e *engine) mayTake(c client, b *binding) bool {
 	if b.offer != nil {
 		return e.offeredTo(c, b) && !b.offer.probing
 	}
-	return e.had(c, b)
+	return e.had(c, b) && (b.state == Active || !e.elsewhere(c, b))
 }
 
 // renew is for clients that say they have an address: INIT-REBOOT (it is in
 // option 50), RENEWING and REBINDING (in ciaddr).
 func (e *engine) renew(now instant, c client, m *message, a ip4) {
 	if !e.set.inSubnet(a) {
-		e.refuse(m, "the address is not of this network")
+		e.refuse(now, m, "the address is not of this network")
 		return
 	}
 	b := e.binding(a)
 	may := e.mayTake(c, b)
 	// A reservation is known also where its lease is not.
-	may = may || b.vacant() && c.host != nil && e.set.hostsByAddr[a] == c.host
+	may = may || b.vacant() && c.host != nil && e.set.hostsByAddr[a] == c.host && !e.elsewhere(c, b)
 	switch {
 	case may && e.entitled(c, a):
 		e.grant(now, c, m, b)
 	case may || e.had(c, b):
-		e.refuse(m, "the address is not for this client any more")
-	case e.clients[c.key] != nil && m.client == 0:
-		e.refuse(m, "the client has another address")
+		e.refuse(now, m, "the address is not for this client any more")
+	case m.client == 0 && e.knows(c):
+		e.refuse(now, m, "the client has another address")
 	case e.set.Authoritative:
-		e.refuse(m, "the lease is not known")
+		e.refuse(now, m, "the lease is not known")
 	default:
 		// It may be another server's (RFC 2131 section 4.3.2).
 		e.answered(m, outcomeUnknown)
@@ -159,30 +172,52 @@ func (e *engine) renew(now instant, c client, m *message, a ip4) {
 // is committed.
 func (e *engine) grant(now instant, c client, m *message, b *binding) {
 	if b.state != Active && !e.offeredTo(c, b) && e.full() {
-		e.refuse(m, "the maximum of leases is reached")
+		e.refuse(now, m, "the maximum of leases is reached")
 		return
 	}
-	name := e.nameFor(c, m, b)
+	if !e.mayAnswer(now, m) {
+		e.answered(m, outcomeLimited) // nothing is granted that the client does not hear of
+		return
+	}
+	duration := e.set.duration(c, m)
+	if e.holds(c, b) && !m.vouchesFor(b.mac, b.port) {
+		e.extend(now, c, m, b, duration)
+		return
+	}
+	renewal := e.holds(c, b)
+	name, asked, why := e.nameFor(now, c, m, b)
+	e.logGrant(now, c, m, b, name, why)
 	e.touch(b)
 	e.takeName(name, b)
 	if other := e.offers[c.key]; other != nil && other != b {
 		e.withdraw(other)
 	}
-	duration := e.set.duration(c, m)
+	e.giveUp(now, c, m, b)
 	e.edit(b, func(b *binding) {
-		expires := now.after(duration)
-		if e.holds(c, b) {
-			// The client has the address for as long as it was promised before,
-			// in case it never hears of the shorter time.
-			expires = max(expires, b.expires)
-		} else {
+		if !renewal {
 			b.granted = now.mono
 		}
-		b.state, b.key, b.mac, b.name, b.port = Active, c.key, c.mac, name, m.port
-		b.expires, b.duration, b.offer = expires, duration, nil
+		b.state, b.key, b.mac, b.name, b.asked, b.port = Active, c.key, c.mac, name, asked, m.port
+		b.expires, b.duration, b.offer = now.after(duration), duration, nil
 	})
 	e.exhausted = false
 	e.reply(m, outcomeAck, e.leaseReply(dhcpv4.MessageTypeAck, c, m, b.addr, name), true)
+}
+
+// extend acknowledges a lease to who may not be its client: then the client loses
+// nothing by it, neither its time nor its name, nor where it was heard.
+func (e *engine) extend(now instant, c client, m *message, b *binding, duration time.Duration) {
+	e.touch(b)
+	e.edit(b, func(b *binding) {
+		b.expires, b.offer = max(b.expires, now.after(duration)), nil
+	})
+	e.reply(m, outcomeAck, e.leaseReply(dhcpv4.MessageTypeAck, c, m, b.addr, b.name), true)
+}
+
+// knows reports whether a client has or had an address.
+func (e *engine) knows(c client) (found bool) {
+	e.each(c, func(*binding) { found = true })
+	return found
 }
 
 // minLease is the shortest time that a client gets by asking for it.
@@ -202,7 +237,19 @@ func (s *settings) duration(c client, m *message) time.Duration {
 }
 
 // refuse sends a DHCPNAK: the client is to begin anew.
-func (e *engine) refuse(m *message, why string) {
+func (e *engine) refuse(now instant, m *message, why string) {
+	if m.relay == 0 && !e.sentFor(now, m.port).naks.take(now.mono, nakEvery, nakBurst) {
+		e.answered(m, outcomeLimited)
+		return
+	}
+	if e.tells(now, slog.LevelInfo) {
+		mac, _ := m.ethernet()
+		a := m.requested
+		if m.client != 0 {
+			a = m.client
+		}
+		e.note(slog.LevelInfo, "dhcp: client is refused: "+why, "address", a.addr(), "mac", mac, "port", m.port)
+	}
 	e.reply(m, outcomeNak, e.nak(m, why), false)
 }
 
@@ -215,10 +262,11 @@ func (e *engine) decline(now instant, c client, m *message) {
 		e.answered(m, outcomeOtherServer)
 		return
 	}
-	if b == nil || !e.holds(c, b) && !e.offeredTo(c, b) {
+	if b == nil || !e.mayDecline(c, m, b) {
 		e.answered(m, outcomeUnknown)
 		return
 	}
+	e.partings.part(now.mono, b)
 	if b.offer != nil {
 		e.withdraw(b)
 	}
@@ -230,7 +278,18 @@ func (e *engine) decline(now instant, c client, m *message) {
 	e.edit(b, func(b *binding) { b.quarantine(now, c.mac, m.port) })
 	e.dirty[b.addr] = struct{}{}
 	e.answered(m, outcomeDeclined)
-	e.note(slog.LevelWarn, "dhcp: a client found its address in use", "address", b.addr.addr(), "mac", c.mac)
+	if e.tells(now, slog.LevelWarn) {
+		e.note(slog.LevelWarn, "dhcp: a client found its address in use", "address", b.addr.addr(), "mac", c.mac, "port", m.port)
+	}
+}
+
+// mayDecline reports whether a message comes from the client that has an address,
+// or is offered it.
+func (e *engine) mayDecline(c client, m *message, b *binding) bool {
+	if e.holds(c, b) {
+		return m.isFrom(b.port)
+	}
+	return e.offeredTo(c, b) && m.isFrom(b.offer.port)
 }
 
 // release ends a lease (RFC 2131 section 4.3.4). The address stays that client's
@@ -240,9 +299,12 @@ func (e *engine) release(now instant, c client, m *message) {
 	switch {
 	case m.withServer && m.server != e.set.server:
 		e.answered(m, outcomeOtherServer)
-	case b == nil || !e.holds(c, b):
+	case b == nil || !e.holds(c, b) || !m.isFrom(b.port) || toIP4(m.src) != m.client:
 		e.answered(m, outcomeUnknown)
 	default:
+		if e.tells(now, slog.LevelInfo) {
+			e.note(slog.LevelInfo, "dhcp: lease is released", "address", b.addr.addr(), "mac", c.mac, "name", b.name, "port", m.port)
+		}
 		e.finish(now, b)
 		e.answered(m, outcomeReleased)
 	}
@@ -251,8 +313,7 @@ func (e *engine) release(now instant, c client, m *message) {
 // finish ends an active lease before its time.
 func (e *engine) finish(now instant, b *binding) {
 	e.edit(b, func(b *binding) { b.expires = now.mono })
-	e.end(b)
-	e.dirty[b.addr] = struct{}{}
+	e.end(now, b)
 }
 
 // inform tells a client with an address of its own what it asks for (RFC 2131

@@ -24,10 +24,15 @@ type engine struct {
 	pool *pool
 
 	bindings map[ip4]*binding
-	clients  map[string]*binding // by the client's key: the first of its bindings
-	offers   map[string]*binding // by the key of the client they were made to
-	names    map[string]*binding // of active leases
+	clients  map[string]*binding    // by the client's key: the first of its bindings
+	macs     map[frame.MAC]*binding // the first of those with a MAC address
+	away     map[ip4]*binding       // leases of addresses outside the subnet that there is now
+	offers   map[string]*binding    // by the key of the client they were made to
+	names    map[string]*binding    // of active leases
 	ports    map[string]*portUse
+	setAside map[frame.MAC]int      // addresses in quarantine because of one
+	sent     map[string]*broadcasts // by port
+	partings partings
 
 	timers queue // what ends by itself
 	idle   queue // leases that are over, the longest first, to be used again
@@ -42,6 +47,9 @@ type engine struct {
 	outbox
 	messages  map[MessageKey]uint64
 	exhausted bool
+	quiet     time.Duration // until when the log is not told of it again
+	doubted   time.Duration // the same of answers that are not believed
+	telling   telling
 }
 
 // saved is a binding as it was before.
@@ -72,13 +80,17 @@ type probe struct {
 
 // note is a line for the log.
 type note struct {
-	level slog.Level
-	text  string
-	attrs []any
+	level   slog.Level
+	text    string
+	durable bool // it depends on the journal
+	attrs   []any
 }
 
 func newEngine(set *settings) *engine {
-	e := &engine{messages: map[MessageKey]uint64{}, dirty: map[ip4]struct{}{}}
+	e := &engine{
+		messages: map[MessageKey]uint64{}, dirty: map[ip4]struct{}{}, away: map[ip4]*binding{},
+		sent: map[string]*broadcasts{}, partings: newPartings(),
+	}
 	e.reset(set)
 	return e
 }
@@ -95,7 +107,7 @@ func (e *engine) reset(set *settings) {
 	}
 	e.bindings, e.clients = map[ip4]*binding{}, map[string]*binding{}
 	e.offers, e.names = map[string]*binding{}, map[string]*binding{}
-	e.ports = map[string]*portUse{}
+	e.ports, e.setAside, e.macs = map[string]*portUse{}, map[frame.MAC]int{}, map[frame.MAC]*binding{}
 	e.timers, e.idle = nil, nil
 	e.count, e.held, e.probing = [Reserved + 1]int{}, 0, 0
 }
@@ -147,8 +159,16 @@ func (e *engine) undo() {
 	}
 	for _, c := range e.journal {
 		*c.b = c.before
+		if o := c.b.offer; o != nil && e.offers[o.key] != nil {
+			c.b.offer = nil // the client was offered another one since
+		}
 		e.attach(c.b)
 	}
+}
+
+// noteOfLease is note for what is only true once the journal is committed.
+func (e *engine) noteOfLease(level slog.Level, text string, attrs ...any) {
+	e.notes = append(e.notes, note{level: level, text: text, attrs: attrs, durable: true})
 }
 
 // answered counts a message that gets no reply.
@@ -173,6 +193,8 @@ const maxDue = 4096
 
 // expire does what is due. It reports whether something may be left.
 func (e *engine) expire(now instant) (more bool) {
+	e.endTelling(now)
+	e.partings.forget(now.mono)
 	for range maxDue {
 		b := e.timers.top()
 		if b == nil || b.due > now.mono {
@@ -182,7 +204,10 @@ func (e *engine) expire(now instant) (more bool) {
 		case b.offer != nil && b.offer.due <= now.mono:
 			e.offerDue(now, b)
 		case b.state == Active:
-			e.end(b)
+			if e.tells(now, slog.LevelInfo) {
+				e.note(slog.LevelInfo, "dhcp: lease is over", "address", b.addr.addr(), "mac", b.mac, "name", b.name)
+			}
+			e.end(now, b)
 		default: // a quarantine
 			e.forget(b)
 		}
@@ -190,15 +215,18 @@ func (e *engine) expire(now instant) (more bool) {
 	return true
 }
 
-// end makes an active lease one that is over. The store has its time, so there
-// is nothing to write. An address that nobody can be given any more is
-// forgotten.
-func (e *engine) end(b *binding) {
+// end makes an active lease one that is over. The store hears of it, although
+// it has the time, so that a lease that it has as active and over is one that
+// ended while the server was away. An address that nobody can be given any more
+// is forgotten.
+func (e *engine) end(now instant, b *binding) {
+	e.partings.part(now.mono, b)
 	if b.offer == nil && !e.useful(b.addr) {
 		e.forget(b)
 		return
 	}
 	e.edit(b, func(b *binding) { b.state = Expired })
+	e.dirty[b.addr] = struct{}{}
 }
 
 // useful reports whether there is still somebody who can get an address.
@@ -210,7 +238,7 @@ func (e *engine) useful(a ip4) bool {
 // is not urgent: what it holds is over there as well.
 func (e *engine) forget(b *binding) {
 	e.edit(b, func(b *binding) {
-		b.state, b.key, b.name, b.mac, b.port = Offered, "", "", frame.MAC{}, ""
+		b.state, b.key, b.name, b.asked, b.mac, b.port = Offered, "", "", "", frame.MAC{}, ""
 		b.granted, b.expires, b.duration = 0, 0, 0
 	})
 	e.dirty[b.addr] = struct{}{}

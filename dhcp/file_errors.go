@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +27,6 @@ var remedies = []struct {
 	{unix.ENOSPC, "no space is left on its file system: make room there, or set lease_file"},
 	{unix.EDQUOT, "the disk quota is used up: make room there, or set lease_file"},
 	{fs.ErrPermission, "may not be written: run weft as who may, or set lease_file"},
-	{bbolt.ErrTimeout, errLocked.Error()},
 }
 
 // fileError says what to do about an error.

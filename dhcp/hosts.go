@@ -61,35 +61,35 @@ func stampOf(info os.FileInfo) hostsStamp {
 
 // readHosts reads a file of reservations, and returns the stamp that the content
 // had. Where stampHosts returns another one, the file is to be read again.
-// Problems are lines that were left out; the error is that of a file which can
+// Lines are where the hosts stand; problems are lines that were left out; the error is that of a file which can
 // not be read at all.
-func readHosts(path string) (hosts []Host, stamp hostsStamp, problems []error, err error) {
+func readHosts(path string) (hosts []Host, lines []int, stamp hostsStamp, problems []error, err error) {
 	// A pipe without a writer must not stop the server.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, hostsStamp{}, nil, fmt.Errorf("hosts file %s: %w", path, bare(err))
+		return nil, nil, hostsStamp{}, nil, fmt.Errorf("hosts file %s: %w", path, bare(err))
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, hostsStamp{}, nil, fmt.Errorf("hosts file %s: %w", path, bare(err))
+		return nil, nil, hostsStamp{}, nil, fmt.Errorf("hosts file %s: %w", path, bare(err))
 	}
 	stamp = stampOf(info)
 	if !info.Mode().IsRegular() {
-		return nil, stamp, nil, fmt.Errorf("hosts file %s: is not a regular file", path)
+		return nil, nil, stamp, nil, fmt.Errorf("hosts file %s: is not a regular file", path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxHostsSize+1))
 	switch {
 	case err != nil:
-		return nil, hostsStamp{}, nil, fmt.Errorf("hosts file %s: %w", path, bare(err))
+		return nil, nil, hostsStamp{}, nil, fmt.Errorf("hosts file %s: %w", path, bare(err))
 	case len(data) > maxHostsSize:
-		return nil, stamp, nil, fmt.Errorf("hosts file %s: is longer than %d MiB", path, maxHostsSize>>20)
+		return nil, nil, stamp, nil, fmt.Errorf("hosts file %s: is longer than %d MiB", path, maxHostsSize>>20)
 	}
 	if age := time.Since(info.ModTime()); age.Abs() < youngHosts {
 		stamp.young = true
 	}
-	hosts, problems = parseHosts(path, data)
-	return hosts, stamp, problems, nil
+	hosts, lines, problems = parseHosts(path, data)
+	return hosts, lines, stamp, problems, nil
 }
 
 // bare is an error of package os without the name of the file, which the message
@@ -107,6 +107,7 @@ type hostsReader struct {
 	name     string
 	line     int
 	hosts    []Host
+	lines    []int // of hosts
 	problems []error
 	silent   int // problems that were not kept
 	macs     map[frame.MAC]int
@@ -119,7 +120,7 @@ type hostsReader struct {
 // identifier, and then in any order an address, a name, a lease time, "ignore"
 // and tags, which mean nothing here. A bad line is left out and reported as one
 // of the problems; the others hold.
-func parseHosts(name string, data []byte) (hosts []Host, problems []error) {
+func parseHosts(name string, data []byte) (hosts []Host, lines []int, problems []error) {
 	r := hostsReader{name: name, macs: map[frame.MAC]int{}, ids: map[string]int{}, addrs: map[netip.Addr]int{}}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // of an editor that marks UTF-8
 	for line := range bytes.SplitSeq(data, []byte("\n")) {
@@ -140,12 +141,12 @@ func parseHosts(name string, data []byte) (hosts []Host, problems []error) {
 			r.problem(err)
 			continue
 		}
-		r.hosts = append(r.hosts, h)
+		r.hosts, r.lines = append(r.hosts, h), append(r.lines, r.line)
 	}
 	if r.silent > 0 {
 		r.problems = append(r.problems, fmt.Errorf("%s: %d more lines are left out", r.name, r.silent))
 	}
-	return r.hosts, r.problems
+	return r.hosts, r.lines, r.problems
 }
 
 func (r *hostsReader) problem(err error) {
@@ -187,7 +188,7 @@ func parseHost(line string) (Host, error) {
 		}
 	}
 	if h.MAC == (frame.MAC{}) && h.ClientID == nil {
-		return Host{}, errors.New("no MAC address and no id: that the client is known by")
+		return Host{}, errors.New("a client is known by its MAC address, or by id: and a client identifier: begin the line with one")
 	}
 	if !h.Address.IsValid() && h.Name == "" && h.Lease == 0 && !h.Ignore {
 		return Host{}, errors.New("nothing for the client: give an address, a name, a lease time or ignore")
@@ -304,13 +305,14 @@ func (h *Host) setName(name string) error {
 }
 
 // isHostLabel reports whether a part of a host's name is one (RFC 1123 section
-// 2.1), in lower case.
+// 2.1), in lower case. An underscore may be in it, as machines have names with
+// one and dnsmasq takes them; not at its beginning, where it is a service's.
 func isHostLabel(s string) bool {
-	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
+	if s == "" || len(s) > 63 || s[0] == '-' || s[0] == '_' || s[len(s)-1] == '-' {
 		return false
 	}
 	for _, c := range []byte(s) {
-		if c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
 			return false
 		}
 	}

@@ -35,6 +35,7 @@ func TestParseHosts(t *testing.T) {
 		{"52:54:00:fb:00:01,192.168.122.10 # the first", Host{MAC: mac(1), Address: addr("192.168.122.10")}},
 		{"52:54:00:fb:00:01,192.168.122.10\r", Host{MAC: mac(1), Address: addr("192.168.122.10")}},
 		{"52:54:00:fb:00:01,web.lab.example.", Host{MAC: mac(1), Name: "web"}},
+		{"52:54:00:fb:00:01,my_host", Host{MAC: mac(1), Name: "my_host"}},
 		{"52:54:00:fb:00:01,ignore", Host{MAC: mac(1), Ignore: true}},
 		{"52:54:00:fb:00:01,id:printer,192.168.122.10", Host{MAC: mac(1), ClientID: []byte("printer"), Address: addr("192.168.122.10")}},
 		{"52:54:00:fb:00:01,id:*,192.168.122.10", Host{MAC: mac(1), Address: addr("192.168.122.10")}},
@@ -50,7 +51,7 @@ func TestParseHosts(t *testing.T) {
 		{"52:54:00:fb:00:01,1h1", Host{MAC: mac(1), Name: "1h1"}},
 		{"52:54:00:fb:00:01,m", Host{MAC: mac(1), Name: "m"}},
 	} {
-		got, problems := parseHosts("hosts", []byte(tt.line))
+		got, _, problems := parseHosts("hosts", []byte(tt.line))
 		if len(problems) > 0 || len(got) != 1 || !cmp.Equal(got[0], tt.want, sameHosts) {
 			t.Errorf("%q: %v %v", tt.line, problems, cmp.Diff([]Host{tt.want}, got, sameHosts))
 		}
@@ -62,8 +63,8 @@ func TestParseHostsRefuses(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{
 		{m, "nothing for the client: give an address, a name, a lease time or ignore"},
 		{m + ",set:known", "nothing for the client"},
-		{"web,192.168.122.10", "no MAC address and no id: that the client is known by"},
-		{"id:*,192.168.122.10", "no MAC address and no id"},
+		{"web,192.168.122.10", "a client is known by its MAC address, or by id: and a client identifier: begin the line with one"},
+		{"id:*,192.168.122.10", "begin the line with one"},
 		{m + ",52:54:00:fb:00:02,192.168.122.10", "two MAC addresses: give each a line of its own"},
 		{m + ",192.168.122.10,192.168.122.11", "two addresses: a client has one"},
 		{m + ",web,db", `"db" is a second name`},
@@ -83,7 +84,7 @@ func TestParseHostsRefuses(t *testing.T) {
 		{m + ",192.168.122.256,web", `"192.168.122.256" is not an IPv4 address`},
 		{m + ",192.168.122,web", `"192.168.122" is not an IPv4 address`},
 		{m + ",-", `"-" is neither an address, a name, a lease time nor ignore`},
-		{m + ",my_host", `"my_host" is neither an address, a name, a lease time nor ignore`},
+		{m + ",_host", `"_host" is neither an address, a name, a lease time nor ignore`},
 		{m + ",-web", `"-web" is neither`},
 		{m + ",web..lab", `"web..lab" is neither`},
 		{m + "," + strings.Repeat("a", 64), "is neither an address"},
@@ -97,19 +98,19 @@ func TestParseHostsRefuses(t *testing.T) {
 	} {
 		// The lines around a bad one hold.
 		data := "02:00:00:00:00:01,10.0.0.1\n\n" + tt.line + "\n02:00:00:00:00:02,10.0.0.2"
-		got, problems := parseHosts("hosts", []byte(data))
+		got, _, problems := parseHosts("hosts", []byte(data))
 		if len(got) != 2 || len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), "hosts:3: ") || !strings.Contains(problems[0].Error(), tt.want) {
 			t.Errorf("%.60q: %d hosts, %v, want %q", tt.line, len(got), problems, tt.want)
 		}
 	}
-	if got, problems := parseHosts("hosts", []byte("id:"+strings.Repeat("1:", 254)+"1,web")); len(got) != 1 || len(got[0].ClientID) != 255 {
+	if got, _, problems := parseHosts("hosts", []byte("id:"+strings.Repeat("1:", 254)+"1,web")); len(got) != 1 || len(got[0].ClientID) != 255 {
 		t.Errorf("the longest identifier: %v", problems)
 	}
 }
 
 // What two lines claim belongs to the first.
 func TestParseHostsTwice(t *testing.T) {
-	got, problems := parseHosts("hosts", []byte(`# reservations
+	got, _, problems := parseHosts("hosts", []byte(`# reservations
 02:00:00:00:00:01,id:a,10.0.0.1,web
 02:00:00:00:00:01,10.0.0.2
 02:00:00:00:00:02,id:a,10.0.0.3
@@ -133,12 +134,12 @@ func TestParseHostsBounds(t *testing.T) {
 	for i := range maxHosts + 10 {
 		fmt.Fprintf(&many, "02:00:%02x:%02x:%02x:01,ignore\n", i>>16, i>>8&255, i&255)
 	}
-	got, problems := parseHosts("hosts", many.Bytes())
+	got, _, problems := parseHosts("hosts", many.Bytes())
 	if len(got) != maxHosts || len(problems) != 1 || problems[0].Error() != "hosts:65537: more than 65536 hosts: this line and the rest are left out" {
 		t.Errorf("%d hosts, %v", len(got), problems)
 	}
 	bad := strings.Repeat("bad\n", maxHostsProblems+7)
-	got, problems = parseHosts("hosts", []byte(bad+"02:00:00:00:00:01,ignore"))
+	got, _, problems = parseHosts("hosts", []byte(bad+"02:00:00:00:00:01,ignore"))
 	if len(got) != 1 || len(problems) != maxHostsProblems+1 || problems[maxHostsProblems].Error() != "hosts: 7 more lines are left out" {
 		t.Errorf("%d hosts, %d problems, the last %v", len(got), len(problems), problems[len(problems)-1])
 	}
@@ -157,7 +158,7 @@ func TestReadHosts(t *testing.T) {
 	}
 	read := func(want int) hostsStamp {
 		t.Helper()
-		hosts, stamp, problems, err := readHosts(path)
+		hosts, _, stamp, problems, err := readHosts(path)
 		if err != nil || len(hosts) != want || len(problems) != 0 {
 			t.Fatalf("%d hosts, %v %v, want %d", len(hosts), problems, err, want)
 		}
@@ -219,7 +220,7 @@ func TestReadHostsRefuses(t *testing.T) {
 		{pipe, "is not a regular file"},
 		{folder, "is not a regular file"},
 	} {
-		hosts, stamp, problems, err := readHosts(tt.path)
+		hosts, _, stamp, problems, err := readHosts(tt.path)
 		if err == nil || err.Error() != "hosts file "+tt.path+": "+tt.want || hosts != nil || problems != nil {
 			t.Errorf("%v %v %v, want %q", hosts, problems, err, tt.want)
 		}
@@ -234,7 +235,7 @@ func FuzzParseHosts(f *testing.F) {
 	f.Add([]byte("52:54:00:fb:00:01,id:01:02,192.168.122.10,web,1h # x\nid:a,set:b,ignore\n"))
 	f.Add([]byte("52:54:00:fb:*:01,[::1],infinite\n,\n#\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		hosts, problems := parseHosts("hosts", data)
+		hosts, _, problems := parseHosts("hosts", data)
 		if n := bytes.Count(data, []byte("\n")) + 1; len(hosts)+len(problems) > n {
 			t.Errorf("%d hosts and %d problems in %d lines", len(hosts), len(problems), n)
 		}

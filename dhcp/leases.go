@@ -1,6 +1,8 @@
 package dhcp
 
 import (
+	"bytes"
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -18,46 +20,103 @@ type Lease struct {
 	Expires  time.Time // zero: never, or no lease
 	State    State
 	Kind     Kind
+	Source   string // of a reservation: SourceConfig or SourceFile; empty without
 	Port     string // that the client was heard at last; empty after a restart
 }
 
-// Leases returns all leases, and all reservations of addresses that have none,
-// sorted by address.
+// Where a reservation is written.
+const (
+	SourceConfig = "config" // Config.Hosts
+	SourceFile   = "file"   // Config.HostsFile
+)
+
+// Leases returns all leases, and all reservations whose client does not have what
+// is reserved, sorted by address; those of a name only come last.
 func (s *Server) Leases() []Lease {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e, now := s.engine, s.read()
-	leases := make([]Lease, 0, len(e.bindings)+len(e.set.hostsByAddr))
+	leases := make([]Lease, 0, len(e.bindings)+len(e.set.hosts))
 	for _, b := range e.bindings {
 		leases = append(leases, e.lease(now, b))
 	}
-	for a, h := range e.set.hostsByAddr {
-		if e.bindings[a] == nil {
+	for _, h := range e.set.hosts {
+		if !e.fulfilled(h) {
 			leases = append(leases, Lease{
 				Address: h.Address, MAC: h.MAC, ClientID: slices.Clone(h.ClientID), Hostname: h.Name,
-				State: Reserved, Kind: Static,
+				State: Reserved, Kind: Static, Source: e.set.source(h),
 			})
 		}
 	}
-	slices.SortFunc(leases, func(a, b Lease) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(leases, func(a, b Lease) int {
+		if a.Address.IsValid() != b.Address.IsValid() {
+			return -a.Address.Compare(b.Address)
+		}
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.State, b.State), bytes.Compare(a.MAC[:], b.MAC[:]), bytes.Compare(a.ClientID, b.ClientID))
+	})
 	return leases
+}
+
+// fulfilled reports whether the client of a reservation has what is reserved, or
+// had it last. Its lease stands for it then.
+func (e *engine) fulfilled(h *Host) (yes bool) {
+	if h.Address.IsValid() {
+		b := e.bindings[toIP4(h.Address)]
+		if b == nil {
+			return false
+		}
+		key, mac := b.user()
+		return e.set.belongs(h, key, mac)
+	}
+	mine := func(b *binding) { yes = yes || b.state == Active && e.set.reservation(b.key, b.mac) == h }
+	e.each(client{key: keyOfMAC(h.MAC), mac: h.MAC}, mine)
+	if len(h.ClientID) > 0 {
+		e.each(client{key: keyOfID(h.ClientID)}, mine)
+	}
+	return yes
+}
+
+// user is who has an address, or is offered it.
+func (b *binding) user() (key string, mac frame.MAC) {
+	if b.shown() == Offered {
+		return b.offer.key, b.offer.mac
+	}
+	return b.key, b.mac
 }
 
 func (e *engine) lease(now instant, b *binding) Lease {
 	l := Lease{Address: b.addr.addr(), State: b.shown()}
-	key, mac := b.key, b.mac
+	key, mac := b.user()
 	if l.State == Offered {
-		key, mac = b.offer.key, b.offer.mac
 		l.Port, l.Expires = b.offer.port, now.wallAt(b.offer.due)
 	} else {
 		l.Hostname, l.Port = b.name, b.port
 		l.Granted, l.Expires = now.wallAt(b.granted), now.wallAt(b.expires)
 	}
 	l.MAC, l.ClientID = mac, idOf(key)
-	if h := e.set.hostsByAddr[b.addr]; h != nil && e.set.belongs(h, key, mac) {
-		l.Kind = Static
+	h := e.set.hostsByAddr[b.addr]
+	if h == nil && l.State == Active {
+		h = e.set.reservation(key, mac) // of a name only
+	}
+	if h != nil && e.set.belongs(h, key, mac) && (h.Address.IsValid() == (e.set.hostsByAddr[b.addr] == h)) {
+		l.Kind, l.Source = Static, e.set.source(h)
 	}
 	return l
+}
+
+// reservation returns that of a client, nil without one.
+func (s *settings) reservation(key string, mac frame.MAC) *Host {
+	if h := s.hostsByID[key]; h != nil {
+		return h
+	}
+	return s.hostsByMAC[mac]
+}
+
+func (s *settings) source(h *Host) string {
+	if _, ok := s.fromFile[h]; ok {
+		return SourceFile
+	}
+	return SourceConfig
 }
 
 // belongs reports whether a reservation is for the client with that key and MAC

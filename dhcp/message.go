@@ -86,7 +86,7 @@ type message struct {
 	clientID []byte // option 61, nil without
 	hostname []byte
 	fqdn     []byte
-	wants    []byte // option 55, in the client's order, each once; nil without
+	wants    []byte // option 55, in the client's order; nil without
 	agent    []byte // option 82, to be returned (RFC 3046 section 2.2)
 	maxSize  int
 	lease    time.Duration // option 51; 0: no wish
@@ -180,10 +180,7 @@ func (m *message) readOptions(o dhcpv4.Options) bool {
 	if len(o[optClientID]) > 0 {
 		m.clientID = o[optClientID]
 	}
-	m.hostname, m.fqdn, m.agent = o[optHostname], o[optFQDN], o[optAgent]
-	if list, ok := o[optPRL]; ok {
-		m.wants = once(list)
-	}
+	m.hostname, m.fqdn, m.agent, m.wants = o[optHostname], o[optFQDN], o[optAgent], o[optPRL]
 	return good
 }
 
@@ -194,18 +191,7 @@ func leaseFromWire(seconds uint32) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// once returns a list of options without repetitions. It is never nil.
-func once(list []byte) []byte {
-	var seen [256]bool
-	out := make([]byte, 0, min(len(list), 256))
-	for _, code := range list {
-		if !seen[code] {
-			seen[code] = true
-			out = append(out, code)
-		}
-	}
-	return out
-}
+func (m *message) isDiscover() bool { return m.kind == dhcpv4.MessageTypeDiscover }
 
 // ethernet returns the client's MAC address, where its hardware address is one
 // that a frame can be sent to.

@@ -33,6 +33,10 @@ type modelClient struct {
 	address netip.Addr         // that it holds
 	until   time.Duration      // as the client sees it: from when it asked
 	asked   netip.Addr         // by the REQUEST under way
+
+	// promised is the end that the last ACK said, whether it came or not. A client
+	// may have its address no longer: that is what shortening a lease relies on.
+	promised time.Duration
 }
 
 // flying is a message on its way.
@@ -41,6 +45,7 @@ type flying struct {
 	client  *modelClient
 	request Request // to the server
 	reply   *heard  // or to the client
+	ends    bool    // a RELEASE or a DECLINE
 }
 
 // longestDelay is how long a message lives in the network.
@@ -56,8 +61,10 @@ func newWorld(t *rapid.T, outer testing.TB) *world {
 		c.Authoritative = rapid.Bool().Draw(t, "authoritative")
 		c.Ranges = []Range{w.drawRange()}
 	})
+	w.lab.arp = w.arp
 	for i := range rapid.IntRange(2, 6).Draw(t, "clients") {
 		g := newGuest(i)
+		g.port = fmt.Sprintf("vm%d", i)
 		switch i % 3 {
 		case 1:
 			g.with = append(g.with, opt(optClientID, 5, byte(i)))
@@ -97,33 +104,61 @@ func (w *world) put(c *modelClient, kind dhcpv4.MessageType, edit ...func(*dhcpv
 	careful := (kind == release || kind == decline) && (w.strict || !w.cfg.Probe)
 	r := c.request(kind, edit...)
 	if !careful {
-		w.flight = append(w.flight, flying{at: w.mono, client: c, request: r})
+		w.flight = append(w.flight, flying{at: w.mono, client: c, request: r, ends: kind == release || kind == decline})
 	} else if rapid.Bool().Draw(w.t, "arrives") {
 		w.server.Receive([]Request{r})
 		w.collect()
 	}
 }
 
-// collect puts what the server sent into the network. ARP is answered at once.
+// collect puts what the server sent into the network.
 func (w *world) collect() {
 	for _, h := range w.hear() {
 		for _, c := range w.clients {
 			if c.mac == [6]byte(h.ClientHWAddr) {
+				w.acknowledge(c, &h)
 				w.flight = append(w.flight, flying{at: w.mono, client: c, reply: &h})
 			}
 		}
 	}
-	for _, a := range w.probed {
-		for _, c := range w.clients {
-			if c.address == a && c.holds(w.mono) {
-				w.server.Heard(a, c.mac)
-			}
-		}
-		if w.strange[a] {
-			w.server.Heard(a, newGuest(99).mac)
+}
+
+// acknowledge notes what the server promises. A renewal that makes a lease shorter
+// does so from then on.
+func (w *world) acknowledge(c *modelClient, h *heard) {
+	d := h.IPAddressLeaseTime(0)
+	if h.MessageType() != ack || d == 0 {
+		return
+	}
+	c.promised = forever
+	if d < infiniteOnTheWire*time.Second {
+		c.promised = w.mono + d
+	}
+	if c.address == h.yours() {
+		c.until = min(c.until, c.promised)
+	}
+}
+
+// unheard is for a server that ends before it could send what it wrote, or could
+// write that it was not sent. A lease that was made shorter is so from then on.
+func (w *world) unheard() {
+	for _, c := range w.clients {
+		if r, ok := w.store.unsure[c.address]; ok && r.MAC == c.mac && r.State == Active && !r.Expires.IsZero() {
+			c.until = min(c.until, w.mono+r.Expires.Sub(w.wall))
 		}
 	}
-	w.probed = nil
+}
+
+// arp answers a probe at once, for all who use the address.
+func (w *world) arp(a netip.Addr) {
+	for _, c := range w.clients {
+		if c.address == a && c.holds(w.mono) {
+			w.server.Heard(a, c.mac, c.port)
+		}
+	}
+	if w.strange[a] {
+		w.server.Heard(a, newGuest(99).mac, "wire")
+	}
 }
 
 // deliver takes some messages out of the network, in any order, and hands them
@@ -133,7 +168,11 @@ func (w *world) deliver() {
 	for i := len(w.flight) - 1; i >= 0; i-- {
 		f := w.flight[i]
 		fate := "late"
-		if w.mono-f.at > longestDelay {
+		if f.ends && w.answers(f.client, batch) {
+			// The client has what it gave up again, and does not know yet. Nothing
+			// tells this RELEASE from one that is meant, and no ARP answers.
+			fate = "lost"
+		} else if w.mono-f.at > longestDelay {
 			fate = "lost"
 		} else {
 			fate = rapid.SampledFrom([]string{"arrives", "arrives", "arrives", "twice", "stays", "lost", "late"}).Draw(w.t, "fate")
@@ -156,6 +195,21 @@ func (w *world) deliver() {
 	}
 }
 
+// answers reports whether something is on its way to a client, or about to be.
+func (w *world) answers(c *modelClient, batch []Request) bool {
+	for _, r := range batch {
+		if r.MAC == c.mac {
+			return true
+		}
+	}
+	for _, f := range w.flight {
+		if f.client == c && !f.ends {
+			return true
+		}
+	}
+	return false
+}
+
 // client has a client hear a reply.
 func (w *world) client(c *modelClient, h *heard) {
 	if h.TransactionID[0] != c.xid {
@@ -165,6 +219,8 @@ func (w *world) client(c *modelClient, h *heard) {
 	case h.MessageType() == offered && c.kind == discover:
 		c.kind, c.sent, c.asked = request, w.mono, h.yours()
 		w.put(c, request, requested(h.yours()), serverID(w.cfg.Server.Addr()))
+	case h.MessageType() == ack && c.kind == request && h.Options[optRapidCommit] != nil:
+		// It answers a DISCOVER that was repeated on the way; the client has chosen.
 	case h.MessageType() == ack && (c.kind == request || c.kind == discover):
 		if c.kind == request && h.yours() != c.asked {
 			w.t.Fatalf("%s asked for %s and got %s", c.mac, c.asked, h.yours())
@@ -178,7 +234,7 @@ func (w *world) client(c *modelClient, h *heard) {
 		c.address = h.yours()
 		c.until = forever
 		if d := h.IPAddressLeaseTime(0); d < infiniteOnTheWire*time.Second {
-			c.until = c.sent + d
+			c.until = min(c.sent+d, c.promised)
 		}
 	case h.MessageType() == nak && c.kind == request:
 		c.kind, c.address = 0, netip.Addr{}
@@ -271,7 +327,13 @@ func (w *world) actions() map[string]func(*rapid.T) {
 				w.say(c, release, ciaddr(a), serverID(w.cfg.Server.Addr()))
 			}
 		},
-		"crash":    func(*rapid.T) { c := w.draw(); c.address, c.kind = netip.Addr{}, 0 },
+		"crash": func(t *rapid.T) {
+			c := w.draw()
+			c.address, c.kind = netip.Addr{}, 0
+			if rapid.Bool().Draw(t, "other system") {
+				c.with = rapid.SampledFrom(systems(c.guest)).Draw(t, "system")
+			}
+		},
 		"deliver":  func(*rapid.T) { w.deliver() },
 		"deliver2": func(*rapid.T) { w.deliver(); w.deliver() },
 		"tick":     func(*rapid.T) { w.server.Tick(); w.collect() },
@@ -280,6 +342,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"obtain":   func(*rapid.T) { w.obtain(w.draw()) },
 		"restart": func(t *rapid.T) {
 			w.store.fail = nil
+			w.unheard()
 			w.sleep(w.drawTime())
 			if !w.strict {
 				w.jump(w.cfg.Probe)
@@ -356,5 +419,15 @@ func (w *world) obtain(c *modelClient) {
 			w.pass(probeTime)
 			w.collect()
 		}
+	}
+}
+
+// systems are what boots on one machine: firmware without an identifier, and
+// systems that make one.
+func systems(g *guest) [][]func(*dhcpv4.DHCPv4) {
+	return [][]func(*dhcpv4.DHCPv4){
+		nil,
+		{opt(optClientID, append([]byte{hwEthernet}, g.mac[:]...)...)},
+		{opt(optClientID, 255, g.mac[5]), optString(optHostname, "vm")},
 	}
 }

@@ -2,8 +2,12 @@ package dhcp
 
 import (
 	"bytes"
+	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"github.com/weft/weft/dataplane/frame"
 )
 
 // banned are names that programs look for without being asked to, and trust. Who
@@ -22,29 +26,82 @@ const (
 
 // nameFor returns the name that a client's lease gets: that of its reservation,
 // else the one that it asks for, else the one that this lease has. It is empty
-// where that is no name, or somebody else's.
-func (e *engine) nameFor(c client, m *message, b *binding) string {
-	if c.host != nil && c.host.Name != "" {
-		return c.host.Name
+// where that is no name, or somebody else's; why says so then.
+func (e *engine) nameFor(now instant, c client, m *message, b *binding) (name, asked, why string) {
+	asked = m.wishedName()
+	said := len(m.fqdn) > 0 || len(m.hostname) > 0
+	if !said && e.had(c, b) {
+		asked = b.asked
 	}
-	name := m.wishedName()
-	if name == "" && e.had(c, b) && len(m.fqdn) == 0 && len(m.hostname) == 0 {
+	if c.host != nil && c.host.Name != "" {
+		other := e.names[c.host.Name]
+		if other != nil && other != b && e.set.belongs(c.host, other.key, other.mac) && !m.vouchesFor(other.mac, other.port) {
+			return "", asked, "its client was heard elsewhere"
+		}
+		return c.host.Name, asked, ""
+	}
+	name = asked
+	if !said && e.had(c, b) && b.name != "" {
 		name = b.name
 	}
-	if name == "" || !e.mayHave(c, name) {
-		return ""
+	switch {
+	case name != "":
+		why = e.refusal(now, c, m, name)
+	case said:
+		why = "it is no host name"
 	}
-	return name
+	if why != "" {
+		name = ""
+	}
+	return name, asked, why
 }
 
-// mayHave reports whether a client may take a name. It never takes one from
-// another client, but takes it along when it moves to another address.
-func (e *engine) mayHave(c client, name string) bool {
-	if _, ok := banned[name]; ok || e.isReserved(name) {
-		return false
+// refusal says why a client may not take a name. It never takes one from
+// another client, but takes it along when it moves to another address, and from
+// another system behind the same MAC address.
+func (e *engine) refusal(now instant, c client, m *message, name string) string {
+	if _, ok := banned[name]; ok {
+		return "programs trust it: it takes a reservation to have it"
 	}
-	other := e.names[name]
-	return other == nil || e.had(c, other)
+	if e.isReserved(name) {
+		return "it is reserved"
+	}
+	if b := e.names[name]; b != nil && !(c.succeeds(b.key, b.mac) && m.vouchesFor(b.mac, b.port)) {
+		return "another client has it"
+	}
+	if p := e.partings.keeper(now.mono, name); p != nil && !(c.succeeds(p.key, p.mac) && m.vouchesFor(p.mac, p.port)) {
+		return "another client had it a moment ago"
+	}
+	return ""
+}
+
+// succeeds reports whether a client may go on with the name of another identity:
+// its own, or one with the same MAC address.
+func (c client) succeeds(key string, mac frame.MAC) bool {
+	return c.key == key || c.mac == mac && mac != frame.MAC{}
+}
+
+// regainNames gives leases the names back that they asked for, and that nobody
+// keeps from them any more. The oldest lease comes first.
+func (e *engine) regainNames(now instant) {
+	var waiting []*binding
+	for _, b := range e.bindings {
+		if b.state == Active && b.name == "" && b.asked != "" {
+			waiting = append(waiting, b)
+		}
+	}
+	slices.SortFunc(waiting, func(a, b *binding) int {
+		return cmp.Or(cmp.Compare(a.granted, b.granted), cmp.Compare(a.addr, b.addr))
+	})
+	for _, b := range waiting {
+		_, ban := banned[b.asked]
+		p := e.partings.keeper(now.mono, b.asked)
+		if ban || e.isReserved(b.asked) || e.names[b.asked] != nil || p != nil && !same(p.key, p.mac, b.key, b.mac) {
+			continue
+		}
+		e.edit(b, func(b *binding) { b.name = b.asked })
+		e.dirty[b.addr] = struct{}{}
+	}
 }
 
 // isReserved reports whether a name belongs to the gateway, to a static DNS
@@ -54,9 +111,8 @@ func (e *engine) isReserved(name string) bool {
 	return denied || e.set.hostsByName[name] != nil
 }
 
-// takeName takes a name from the lease that has it, for that at b. Only a
-// reservation can take one from another client, and then the other one had it
-// before the reservation came.
+// takeName takes a name from the lease that has it, for that at b. It is one of
+// the same machine, or the name is reserved now and was not then.
 func (e *engine) takeName(name string, b *binding) {
 	if other := e.names[name]; name != "" && other != nil && other != b {
 		e.touch(other)
@@ -144,6 +200,9 @@ func (e *engine) checkName(b *binding) {
 	_, ban := banned[b.name]
 	mine := h != nil && e.set.belongs(h, b.key, b.mac)
 	if !mine && (h != nil || denied || ban) {
+		if b.asked == "" {
+			b.asked = b.name
+		}
 		b.name = ""
 	}
 }

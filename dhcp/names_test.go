@@ -43,7 +43,8 @@ func TestHostnames(t *testing.T) {
 		{"empty", optHostname, "", ""},
 		{"only a dot", optHostname, ".lab", ""},
 		{"hyphen first", optHostname, "-vm", ""},
-		{"underscore", optHostname, "vm_1", ""},
+		{"underscore", optHostname, "vm_1", "vm_1"},
+		{"underscore first", optHostname, "_vm", ""},
 		{"blank", optHostname, "vm 1", ""},
 		{"UTF-8", optHostname, "vmü", ""},
 		{"control characters", optHostname, "a\nb", ""},
@@ -104,6 +105,10 @@ func TestNameOfALease(t *testing.T) {
 	}
 	l.say(g, release, ciaddr(b), serverID(lan(1)))
 	l.wantName("vm", nil)
+	// It is kept for its client for a while.
+	l.lease(h, name)
+	l.wantName("vm", nil)
+	l.pass(nameTime)
 	l.lease(h, name)
 	l.wantName("vm", h)
 	// The former owner comes back without a word: it is not its any more.
@@ -111,6 +116,23 @@ func TestNameOfALease(t *testing.T) {
 	l.wantName("vm", h)
 	l.pass(2 * time.Hour)
 	l.wantName("vm", nil)
+	l.check()
+}
+
+// TestNameEndsWithLease: an offer that reaches beyond the end of a lease does not
+// make the lease longer.
+func TestNameEndsWithLease(t *testing.T) {
+	l := newLab(t)
+	a := l.lease(newGuest(1), optString(optHostname, "vm"))
+	l.pass(time.Hour - 10*time.Second)
+	l.must(l.say(newGuest(1), discover), offered)
+	l.wantState(a, Active)
+	l.wantName("vm", newGuest(1))
+	l.pass(10 * time.Second)
+	l.wantState(a, Offered)
+	l.wantName("vm", nil)
+	l.pass(20 * time.Second)
+	l.wantState(a, Expired)
 	l.check()
 }
 

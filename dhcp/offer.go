@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
@@ -41,8 +42,26 @@ type offer struct {
 	tries   int
 	message *message // to be answered after the probe
 
-	heard frame.MAC // who answered the probe; zero: nobody
+	heard []claim // who answered the probe: one of each port
 }
+
+// claim is an answer to a probe.
+type claim struct {
+	mac  frame.MAC
+	port string
+}
+
+const (
+	maxClaims = 4 // ports whose answers to one probe are kept
+
+	// maxAnswered is how many addresses one MAC address keeps from the others by
+	// answering for them. No honest host has more; a guest that claims all would
+	// leave none.
+	maxAnswered = 4
+
+	// doubtEvery is how often the log hears of answers that are not believed.
+	doubtEvery = time.Minute
+)
 
 // share is how many offers those behind one port may keep: a quarter of the
 // addresses, but in a small pool never more than half.
@@ -105,8 +124,7 @@ func (e *engine) offerDue(now instant, b *binding) {
 	switch {
 	case !ok || c.host != nil && c.host.Ignore:
 		e.withdraw(b)
-	case o.heard != frame.MAC{}:
-		e.inUse(now, b)
+	case e.inUse(now, b):
 		if o.tries+1 >= maxTries {
 			e.answered(m, outcomeConflict)
 			return
@@ -114,41 +132,87 @@ func (e *engine) offerDue(now instant, b *binding) {
 		e.discover(now, c, m, o.tries+1)
 	default:
 		o := *o // the binding's is in the queue by its time
-		o.probing = false
+		o.probing, o.heard = false, nil
 		e.keep(now, b, &o)
 		e.propose(now, c, m, b)
 	}
 }
 
 // inUse deals with an address that somebody answers for who should not have it.
-func (e *engine) inUse(now instant, b *binding) {
-	heard := b.offer.heard
+// It reports whether somebody does, who is believed.
+func (e *engine) inUse(now instant, b *binding) bool {
+	if len(b.offer.heard) == 0 {
+		return false
+	}
+	i := slices.IndexFunc(b.offer.heard, func(x claim) bool { return e.believes(b, x) })
+	if i < 0 {
+		e.doubt(now, b)
+		return false
+	}
+	x := b.offer.heard[i]
 	e.edit(b, func(b *binding) {
 		b.offer = nil
-		if b.state == Expired && b.mac == heard {
+		if b.wasOf(x) {
 			// Its last client is still there: its clock or ours was wrong.
 			// It has the address for no longer than it was promised.
 			b.state, b.name, b.expires = Active, "", now.after(b.duration)
 			return
 		}
-		b.quarantine(now, heard, "")
+		b.quarantine(now, x.mac, x.port)
 	})
 	e.dirty[b.addr] = struct{}{}
-	e.note(slog.LevelWarn, "dhcp: address is in use by somebody without a lease", "address", b.addr.addr(), "mac", heard)
+	if e.tells(now, slog.LevelWarn) {
+		e.note(slog.LevelWarn, "dhcp: address is in use by somebody without a lease", "address", b.addr.addr(), "mac", x.mac, "port", x.port)
+	}
+	return true
+}
+
+// wasOf reports whether the last client of an address answers for it.
+func (b *binding) wasOf(x claim) bool {
+	return b.state == Expired && b.mac == x.mac && (b.port == "" || b.port == x.port)
+}
+
+// believes reports whether an answer to a probe counts: not where one host, or
+// those behind one port, keep too many addresses from all others that way.
+func (e *engine) believes(b *binding, x claim) bool {
+	if b.wasOf(x) {
+		return true
+	}
+	u := e.ports[x.port]
+	return e.setAside[x.mac] < maxAnswered && (u == nil || u.declined < e.share())
+}
+
+// doubt tells the log that answers are not believed.
+func (e *engine) doubt(now instant, b *binding) {
+	if now.mono < e.doubted {
+		return
+	}
+	e.doubted = now.after(doubtEvery)
+	x := b.offer.heard[0]
+	e.note(slog.LevelWarn, "dhcp: an address is offered although somebody answers for it: that one answers for too many", "address", b.addr.addr(), "mac", x.mac, "port", x.port)
 }
 
 // quarantine makes that nobody gets an address for a while.
 func (b *binding) quarantine(now instant, mac frame.MAC, port string) {
-	b.state, b.key, b.name, b.mac, b.port = Declined, "", "", mac, port
+	b.state, b.key, b.name, b.asked, b.mac, b.port = Declined, "", "", "", mac, port
 	b.granted, b.expires, b.duration = now.mono, now.after(quarantineTime), quarantineTime
 }
 
 // heard takes notice of who answers for an address. An answer from the client
 // it is kept for is none: it had the address before.
-func (e *engine) hear(a ip4, mac frame.MAC) {
+func (e *engine) hear(a ip4, mac frame.MAC, port string) {
 	b := e.bindings[a]
 	if b == nil || b.offer == nil || !b.offer.probing || b.offer.mac == mac || mac == (frame.MAC{}) {
 		return
 	}
-	b.offer.heard = mac
+	// The last answer of each port, but for one that is believed: so nobody
+	// hides the answer of another.
+	x := claim{mac: mac, port: port}
+	i := slices.IndexFunc(b.offer.heard, func(x claim) bool { return x.port == port })
+	switch {
+	case i >= 0 && !e.believes(b, b.offer.heard[i]):
+		b.offer.heard[i] = x
+	case i < 0 && len(b.offer.heard) < maxClaims:
+		b.offer.heard = append(b.offer.heard, x)
+	}
 }

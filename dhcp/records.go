@@ -1,9 +1,13 @@
 package dhcp
 
-import "github.com/weft/weft/dataplane/frame"
+import (
+	"time"
+
+	"github.com/weft/weft/dataplane/frame"
+)
 
 // record is a binding as it is stored. Duration covers what is left also where
-// an earlier, longer promise still holds.
+// that is more than the last promise.
 func (b *binding) record(now instant) Record {
 	r := Record{
 		Address: b.addr.addr(), MAC: b.mac, ClientID: idOf(b.key), Hostname: b.name,
@@ -27,11 +31,27 @@ func (e *engine) load(now instant, records []Record) {
 			e.dirty[toIP4(records[i].Address)] = struct{}{}
 			continue
 		}
+		if !e.set.inSubnet(b.addr) {
+			over := !records[i].Expires.IsZero() && !records[i].Expires.After(now.wall)
+			if !e.keepAway(b, !over) {
+				e.dirty[b.addr] = struct{}{}
+			}
+			continue
+		}
 		e.settleName(b)
+		if b.state == Expired {
+			e.partings.part(b.expires, b)
+		}
 		e.attach(b)
 	}
 	delete(e.dirty, 0)
 }
+
+// graceTime is how long a lease lasts that ended while the server was away. What
+// the server sent before may still be on its way, and if it was the clock that
+// went forward, a client is about to use an address of which nobody says yet, by
+// ARP, that it has it. A message that takes longer is taken for lost.
+const graceTime = 30 * time.Second
 
 // restore makes a binding of a record; nil where the record says nothing that
 // still matters. A lease lasts as long as the wall clock says, but never longer
@@ -60,10 +80,13 @@ func restore(now instant, r *Record) *binding {
 		return b
 	case b.key == "":
 		return nil
-	case r.State == Active && !over:
+	case r.State == Active:
+		if over {
+			b.expires = now.after(graceTime)
+		}
 		return b
-	case r.State == Active || r.State == Expired:
-		b.state, b.expires = Expired, min(b.expires, now.mono)
+	case r.State == Expired:
+		b.expires = min(b.expires, now.mono)
 		return b
 	}
 	return nil
@@ -85,17 +108,43 @@ func (e *engine) rewrite() {
 			e.dirty[a] = struct{}{}
 		}
 	}
+	for a, b := range e.away {
+		if b.expires != forever {
+			e.dirty[a] = struct{}{}
+		}
+	}
+}
+
+// keepAway puts a lease aside whose address is not of the subnet that there is
+// now: it counts for nothing, unless that comes back.
+func (e *engine) keepAway(b *binding, lasts bool) bool {
+	if b.state != Active || !lasts {
+		return false
+	}
+	b.offer = nil
+	e.away[b.addr] = b
+	return true
 }
 
 // configure has the engine go on with other settings.
-func (e *engine) configure(set *settings) {
-	all := make([]*binding, 0, len(e.bindings))
+func (e *engine) configure(now instant, set *settings) {
+	all := make([]*binding, 0, len(e.bindings)+len(e.away))
 	for _, b := range e.bindings {
 		all = append(all, b)
 	}
+	for _, b := range e.away {
+		all = append(all, b)
+	}
+	clear(e.away)
 	e.reset(set)
 	for _, b := range all {
 		b.sibling = nil
+		if !set.inSubnet(b.addr) {
+			if !e.keepAway(b, b.expires > now.mono) {
+				e.dirty[b.addr] = struct{}{}
+			}
+			continue
+		}
 		if b.offer != nil && !e.stillOffered(b.offer, b.addr) {
 			b.offer = nil
 		}
@@ -110,6 +159,7 @@ func (e *engine) configure(set *settings) {
 		}
 		e.attach(b)
 	}
+	e.regainNames(now)
 }
 
 // stillOffered reports whether an offer may stand under new settings: that of a

@@ -73,6 +73,12 @@ func (e *engine) informReply(c client, m *message) Reply {
 // nak tells a client to begin anew. All on the wire hear it, as the client may
 // have an address that does not work (RFC 2131 section 4.3.2).
 func (e *engine) nak(m *message, why string) Reply {
+	if m.relay == 0 {
+		// To all, nothing goes out that the sender chose.
+		bare := *m
+		bare.clientID, bare.agent = nil, nil
+		m = &bare
+	}
 	p := e.packet(m)
 	p.ServerIPAddr = nil
 	if m.relay != 0 {
@@ -131,7 +137,7 @@ func (e *engine) configured(l *layout, p *dhcpv4.DHCPv4, m *message, name string
 		case data != nil:
 		case code == optHostname:
 			data = []byte(name)
-		case e.set.NoOverride || m.wants == nil:
+		case e.set.NoOverride:
 		case code == optTFTPServer:
 			data, p.ServerHostName = []byte(p.ServerHostName), ""
 		case code == optBootfile:

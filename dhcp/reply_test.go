@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"pgregory.net/rapid"
 
 	"github.com/weft/weft/dhcp/option"
 )
@@ -84,6 +85,117 @@ func TestNoOverride(t *testing.T) {
 	}
 	if h.Options[200] == nil || h.Options[201] != nil {
 		t.Errorf("not left out from the end: %s", h.Summary())
+	}
+}
+
+// TestNoOverrideFields: they are never option space, also where they are empty.
+func TestNoOverrideFields(t *testing.T) {
+	l := newLab(t, func(c *Config) {
+		c.NoOverride = true
+		c.Options = []option.Option{{Code: 200, Data: make([]byte, 250)}, {Code: 201, Data: make([]byte, 50)}}
+	})
+	h := l.say(newGuest(1), discover, wants(200, 201))
+	if l.must(h, offered); h.Options[optOverload] != nil || h.Options[201] != nil || h.BootFileName != "" || h.ServerHostName != "" {
+		t.Errorf("%s", h.Summary())
+	}
+}
+
+// TestLayout packs options of any size into any room.
+func TestLayout(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := layout{room: rapid.IntRange(308, 400).Draw(t, "room"), file: rapid.Bool().Draw(t, "file"), sname: rapid.Bool().Draw(t, "sname")}
+		l.must(optType, []byte{2})
+		total := endLen + 3
+		n := rapid.IntRange(0, 12).Draw(t, "options")
+		for i := range n {
+			data := make([]byte, rapid.OneOf(rapid.IntRange(1, 20), rapid.IntRange(50, 130), rapid.IntRange(200, 400)).Draw(t, "length"))
+			l.may(byte(100+i), data)
+			total += len(data) + 2
+			if len(data) > 255 {
+				total += 2
+			}
+		}
+		p := &dhcpv4.DHCPv4{}
+		l.pack(p)
+		raw := p.ToBytes()
+		if len(raw) > headerLen+max(l.room, 60) {
+			t.Fatalf("%d bytes of options in a room of %d", len(raw)-headerLen, l.room)
+		}
+		back, err := dhcpv4.FromBytes(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := byte(0)
+		if o := back.Options[optOverload]; o != nil {
+			used = o[0]
+		}
+		if used&overloadsFile != 0 && !l.file || used&overloadsSName != 0 && !l.sname {
+			t.Fatalf("a field is used that is not free: %d", used)
+		}
+		if !readOverload(back, raw) || used&overloadsFile != 0 && !ends(raw[108:236]) || used&overloadsSName != 0 && !ends(raw[44:108]) {
+			t.Fatal("the fields can not be read")
+		}
+		fits := total <= l.room
+		if fits && (used != 0 || len(back.Options) != 1+n) {
+			t.Fatalf("%d bytes fit into %d, and overload is %d with %d of %d options", total, l.room, used, len(back.Options), n)
+		}
+		for _, i := range l.items {
+			if data, ok := back.Options[i.code]; ok && !bytes.Equal(data, i.data) {
+				t.Fatalf("option %d has %d bytes, want %d", i.code, len(data), len(i.data))
+			}
+		}
+	})
+}
+
+// ends reports whether options end with the end option.
+func ends(b []byte) bool {
+	for len(b) > 1 && b[0] != 255 {
+		if b[0] == 0 {
+			b = b[1:]
+		} else {
+			b = b[min(len(b), 2+int(b[1])):]
+		}
+	}
+	return len(b) > 0 && b[0] == 255
+}
+
+// TestLayoutEdges: the last byte of each place is used, and not one more.
+func TestLayoutEdges(t *testing.T) {
+	for over := range 2 {
+		l := layout{room: 308, file: true, sname: true}
+		l.may(200, make([]byte, 250))
+		l.may(201, make([]byte, 308-endLen-252-2+over))
+		p := &dhcpv4.DHCPv4{}
+		l.pack(p)
+		if used := len(p.Options[optOverload]) > 0; used != (over > 0) || len(p.Options)+num(p.BootFileName != "") != 2+over {
+			t.Errorf("%d bytes too many: overload %v", over, used)
+		}
+	}
+	for over := range 2 {
+		l := layout{room: 308, file: true, sname: true}
+		l.must(199, make([]byte, 250))
+		l.must(198, make([]byte, 50-3))
+		l.may(200, make([]byte, 124))
+		l.may(201, make([]byte, 60+over))
+		p := &dhcpv4.DHCPv4{}
+		l.pack(p)
+		if len(p.BootFileName) != 127 || (len(p.ServerHostName) == 63) != (over == 0) {
+			t.Errorf("%d bytes too many: %d and %d bytes in the fields", over, len(p.BootFileName), len(p.ServerHostName))
+		}
+	}
+}
+
+// TestAskedTwice: what is sent in any case, or asked for twice, takes room once.
+func TestAskedTwice(t *testing.T) {
+	// Type, server, lease, two times and mask are 3+6+6+6+6+6; 1 for the end.
+	fill := minMessage - ipUDPHeader - headerLen - 33 - endLen
+	l := newLab(t, func(c *Config) {
+		c.NoOverride = true
+		c.Options = []option.Option{{Code: 200, Data: make([]byte, 100)}, {Code: 201, Data: make([]byte, fill-100-4)}}
+	})
+	h := l.say(newGuest(1), discover, wants(1, 200, 200, 1, 201))
+	if h.Options[201] == nil || len(h.Payload) != minMessage-ipUDPHeader {
+		t.Errorf("%d bytes: %s", len(h.Payload), h.Summary())
 	}
 }
 
@@ -173,8 +285,8 @@ func TestEchoes(t *testing.T) {
 	l := newLab(t)
 	agent := []byte{1, 2, 'e', '1'}
 	for _, edit := range [][]func(*dhcpv4.DHCPv4){
-		{requested(lan(12))},
-		{ciaddr(ip("10.9.9.9"))},
+		{requested(lan(12)), giaddr(lan(99))},
+		{ciaddr(ip("10.9.9.9")), giaddr(lan(99))},
 	} {
 		h := l.say(newGuest(1, opt(optClientID, 7, 8, 9), opt(optAgent, agent...)), request, edit...)
 		l.must(h, nak)
@@ -182,7 +294,13 @@ func TestEchoes(t *testing.T) {
 			t.Errorf("%s", h.Summary())
 		}
 	}
-	h := l.say(newGuest(1, opt(optClientID, 7, 8, 9), opt(optAgent, agent...)), discover)
+	// What goes to all holds nothing that the sender chose.
+	h := l.say(newGuest(1, opt(optClientID, 7, 8, 9), opt(optAgent, agent...)), request, requested(lan(12)))
+	l.must(h, nak)
+	if h.Reply.MAC != broadcastMAC || h.Options[optClientID] != nil || h.Options[optAgent] != nil {
+		t.Errorf("%s", h.Summary())
+	}
+	h = l.say(newGuest(1, opt(optClientID, 7, 8, 9), opt(optAgent, agent...)), discover)
 	if !bytes.Equal(h.Options[optClientID], []byte{7, 8, 9}) || !bytes.Equal(h.Options[optAgent], agent) {
 		t.Errorf("%s", h.Summary())
 	}
@@ -196,15 +314,18 @@ func TestIdentity(t *testing.T) {
 	l := newLab(t)
 	a := l.lease(newGuest(1, opt(optClientID, 1, 1)))
 	b := l.lease(newGuest(1, opt(optClientID, 1, 2)))
-	c := l.lease(newGuest(1))
+	c := l.lease(newGuest(2))
 	if a == b || b == c || a == c {
 		t.Errorf("%s %s %s", a, b, c)
+	}
+	if l.renew(newGuest(1, opt(optClientID, 1, 2)), a) == ack || l.renew(newGuest(2), a) == ack {
+		t.Error("renewed the lease of another identifier")
 	}
 	if again := l.lease(newGuest(77, opt(optClientID, 1, 1))); again != a {
 		t.Errorf("with another MAC address: %s", again)
 	}
 	// An identifier that looks like a MAC address is none.
-	id := append([]byte{}, newGuest(1).mac[:]...)
+	id := append([]byte{}, newGuest(2).mac[:]...)
 	if d := l.lease(newGuest(5, opt(optClientID, id...))); d == c {
 		t.Error("took the lease of a MAC address by an identifier")
 	}

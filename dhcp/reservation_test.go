@@ -135,6 +135,39 @@ func TestFirmwareAndSystem(t *testing.T) {
 	l.check()
 }
 
+// TestOneOffer: a client is offered one address at a time.
+func TestOneOffer(t *testing.T) {
+	l := newLab(t)
+	g := newGuest(1)
+	a := l.must(l.say(g, discover), offered)
+	l.reconfigure(withHosts(Host{MAC: g.mac, Address: lan(40)}))
+	if b := l.must(l.say(g, discover), offered); b != lan(40) {
+		t.Errorf("offered %s", b)
+	}
+	if x, ok := l.at(a); ok {
+		t.Errorf("%+v", x)
+	}
+	l.check()
+}
+
+// TestReservationOfTwo: a reservation with an identifier and the MAC address of
+// another machine is for one of them at a time.
+func TestReservationOfTwo(t *testing.T) {
+	l := newLab(t, withHosts(Host{MAC: newGuest(2).mac, ClientID: []byte{5, 5}, Address: lan(12)}))
+	byID, byMAC := newGuest(1, opt(optClientID, 5, 5)), newGuest(2)
+	if a := l.must(l.say(byID, discover), offered); a != lan(12) {
+		t.Fatalf("offered %s", a)
+	}
+	if a := l.must(l.say(byMAC, discover), offered); a == lan(12) {
+		t.Error("offered to both")
+	}
+	l.lease(byID)
+	if l.renew(byMAC, lan(12)) == ack {
+		t.Error("both have it")
+	}
+	l.check()
+}
+
 func TestReconfigureRange(t *testing.T) {
 	l := newLab(t)
 	g, h := newGuest(1), newGuest(2)
@@ -164,6 +197,21 @@ func TestReconfigureRange(t *testing.T) {
 		t.Errorf("%d records are stored", n)
 	}
 	l.check()
+	// Where it has leases in two ranges, the later one counts.
+	b := l.lease(g)
+	for range 8 {
+		l.pass(time.Second)
+		l.reconfigure(func(c *Config) { c.Ranges = []Range{ipRange("192.168.7.70", "192.168.7.79")} })
+		last := l.lease(g)
+		l.reconfigure(func(c *Config) {
+			c.Ranges = []Range{ipRange("192.168.7.50", "192.168.7.60"), ipRange("192.168.7.70", "192.168.7.79")}
+		})
+		if got := l.must(l.say(g, discover), offered); got != last || got == b {
+			t.Fatalf("offered %s, had %s and then %s", got, b, last)
+		}
+		l.say(g, release, ciaddr(last))
+	}
+	l.say(g, release, ciaddr(b))
 	// And back: the client, whose lease is over, has it as before.
 	l.reconfigure(func(c *Config) { c.Ranges = labConfig().Ranges })
 	l.lease(g)
@@ -189,6 +237,8 @@ func TestReconfigureRefused(t *testing.T) {
 		{func(c *Config) { c.MTU = 67 }, "mtu 67"},
 		{withHosts(Host{Address: lan(9)}), "a MAC address or a client identifier is needed"},
 		{withHosts(Host{MAC: newGuest(1).mac, Address: lan(1)}), "192.168.7.1 is not an address for a client"},
+		{withHosts(Host{MAC: newGuest(1).mac, Address: lan(0)}), "192.168.7.0 is not an address for a client"},
+		{withHosts(Host{MAC: newGuest(1).mac, Address: lan(255)}), "192.168.7.255 is not an address for a client"},
 		{withHosts(Host{MAC: newGuest(1).mac, Address: ip("10.0.0.1")}), "10.0.0.1 is not an address for a client"},
 		{withHosts(Host{MAC: newGuest(1).mac, Address: lan(9)}, Host{MAC: newGuest(2).mac, Address: lan(9)}), "192.168.7.9 is reserved already"},
 		{withHosts(Host{MAC: newGuest(1).mac, Name: "a"}, Host{MAC: newGuest(2).mac, Name: "a"}), "the name a is reserved already"},
@@ -266,6 +316,20 @@ func TestHostsFile(t *testing.T) {
 		t.Errorf("db is %s", got)
 	}
 	l.check()
+}
+
+// TestHostsFileProblem: what is wrong with a file is told of once.
+func TestHostsFileProblem(t *testing.T) {
+	dir := t.TempDir()
+	l := newLab(t, func(c *Config) { c.HostsFile = dir })
+	for i := range 3 {
+		if err := os.WriteFile(filepath.Join(dir, string(rune('a'+i))), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l.pass(hostsEvery)
+	}
+	l.wantLog("is not a regular file", 1)
+	l.lease(newGuest(1))
 }
 
 func TestForeignHardware(t *testing.T) {

@@ -12,6 +12,7 @@ type hostsFile struct {
 	path    string
 	stamp   hostsStamp
 	hosts   []Host
+	lines   []int         // that they stand in
 	problem string        // of the last reading, which is told of once
 	looked  time.Duration // when, by the monotonic clock
 }
@@ -23,11 +24,11 @@ func (f *hostsFile) load(path string, log *slog.Logger) {
 	if path == "" {
 		return
 	}
-	hosts, stamp, problems, err := readHosts(path)
+	hosts, lines, stamp, problems, err := readHosts(path)
 	f.stamp = stamp
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			f.hosts = nil
+			f.hosts, f.lines = nil, nil
 		}
 		if f.problem != err.Error() {
 			log.Warn("dhcp: the hosts file is not read", "error", err)
@@ -35,7 +36,7 @@ func (f *hostsFile) load(path string, log *slog.Logger) {
 		f.problem = err.Error()
 		return
 	}
-	f.hosts, f.problem = hosts, ""
+	f.hosts, f.lines, f.problem = hosts, lines, ""
 	for _, p := range problems {
 		log.Warn("dhcp: a line of the hosts file is left out", "error", p)
 	}

@@ -7,8 +7,8 @@
 //
 // The trap is time. A client has an address for as long as it was told, from the
 // moment it asked, whatever the server's clock, store or configuration do
-// meanwhile. So leases end by the monotonic clock, a promise is never
-// shortened, an acknowledgement leaves only after its lease is stored, and an
+// meanwhile. So leases end by the monotonic clock and when the last
+// acknowledgement said, which leaves only after its lease is stored, and an
 // address whose lease is over stays its client's until nothing else is free.
 package dhcp
 
@@ -46,12 +46,12 @@ type Reply struct {
 	Payload []byte // the receiver's own
 }
 
-// Env is what a server needs of the world. All functions may be called from
-// several goroutines at once, though never two of one server.
+// Env is what a server needs of the world. Now may be called from several
+// goroutines at once; Send and Probe are called one after the other.
 type Env struct {
 	Now   func() time.Time                   // wall clock with monotonic reading; nil: time.Now
 	Send  func([]Reply)                      // never blocks for long and does not call the server
-	Probe func(addr netip.Addr, vlan uint16) // sends one ARP probe (RFC 5227); answers come back through Heard
+	Probe func(addr netip.Addr, vlan uint16) // sends one ARP probe (RFC 5227); answers come back through Heard, which it may call itself
 	Log   *slog.Logger                       // nil: slog.Default
 }
 
@@ -80,7 +80,8 @@ type Server struct {
 	batch   []*message
 	watch   jumpWatch
 	hosts   hostsFile
-	failing bool // the last commit failed
+	failing bool          // the last commit failed
+	retry   time.Duration // when it is tried again, where no client waits for it
 
 	// mu is for the engine, and held only while that works. It is taken after
 	// work.
@@ -121,7 +122,7 @@ func newServer(network string, cfg Config, store Store, env Env, read func() ins
 
 // settings joins a configuration and the hosts file.
 func (s *Server) settings(cfg Config) (*settings, error) {
-	set, problems, err := newSettings(cfg, s.hosts.hosts)
+	set, problems, err := newSettings(cfg, s.hosts.hosts, s.hosts.lines)
 	for _, p := range problems {
 		s.log.Warn("dhcp: a line of the hosts file is left out", "error", p)
 	}
@@ -175,6 +176,7 @@ func (s *Server) Tick() (next time.Time) {
 		if d, ok := s.watch.jumped(now); ok {
 			e.note(slog.LevelInfo, "dhcp: the clock was set; leases go on", "by", d.Round(time.Millisecond))
 			e.rewrite()
+			s.retry = 0 // at once, also where the store failed a moment ago
 		}
 		e.expire(now)
 	})
@@ -187,14 +189,15 @@ func (s *Server) Tick() (next time.Time) {
 	return s.env.Now().Add(wait)
 }
 
-// Heard says that an ARP packet gave mac as the owner of addr.
-func (s *Server) Heard(addr netip.Addr, mac frame.MAC) {
+// Heard says that an ARP packet, that came by a port, gave mac as the owner of
+// addr.
+func (s *Server) Heard(addr netip.Addr, mac frame.MAC, port string) {
 	if !addr.Is4() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.engine.hear(toIP4(addr), mac)
+	s.engine.hear(toIP4(addr), mac, port)
 }
 
 // Reconfigure changes the configuration and keeps the leases. A client whose
@@ -227,11 +230,11 @@ func (s *Server) Reconfigure(cfg Config) error {
 }
 
 func (s *Server) configure(set *settings) {
-	s.run(func(e *engine, now instant) { e.configure(set) })
+	s.run(func(e *engine, now instant) { e.configure(now, set) })
 }
 
-// Release ends the lease or the quarantine of an address at once. The client
-// does not hear of it, and may go on using the address until it asks again. The
+// Release ends the lease or the quarantine of an address at once, and frees its
+// name. The client does not hear of it, and may go on using the address until it asks again. The
 // error is ErrNoLease, or that of the store; then the lease is over here and is
 // written later.
 func (s *Server) Release(addr netip.Addr) error {
@@ -241,13 +244,16 @@ func (s *Server) Release(addr netip.Addr) error {
 		return errClosed
 	}
 	found := false
+	s.retry = 0 // somebody waits for the answer
 	err := s.run(func(e *engine, now instant) {
 		b := e.bindings[toIP4(addr)]
 		switch {
 		case b == nil:
 		case b.state == Active:
 			found = true
+			name := b.name
 			e.finish(now, b)
+			e.partings.free(name)
 		case b.state == Declined:
 			found = true
 			e.forget(b)

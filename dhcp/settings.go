@@ -33,6 +33,8 @@ type settings struct {
 	options map[uint8][]byte
 	order   []uint8 // options for a client that asks for nothing in particular
 
+	hosts       []*Host
+	fromFile    map[*Host]struct{}
 	hostsByID   map[string]*Host
 	hostsByMAC  map[frame.MAC]*Host
 	hostsByAddr map[ip4]*Host
@@ -41,9 +43,9 @@ type settings struct {
 }
 
 // newSettings checks a configuration and takes a copy. The reservations of file
-// are those of the hosts file: one that contradicts the configuration or the
-// lines before it is left out, and problems tells why.
-func newSettings(cfg Config, file []Host) (s *settings, problems []error, err error) {
+// are those of the hosts file, from these lines: one that contradicts the
+// configuration or the lines before it is left out, and problems tells why.
+func newSettings(cfg Config, file []Host, lines []int) (s *settings, problems []error, err error) {
 	if err := check(&cfg); err != nil {
 		return nil, nil, err
 	}
@@ -52,6 +54,7 @@ func newSettings(cfg Config, file []Host) (s *settings, problems []error, err er
 		Config:      cfg,
 		server:      toIP4(cfg.Server.Addr()),
 		mask:        ip4(^uint64(0) << (32 - bits)),
+		fromFile:    map[*Host]struct{}{},
 		hostsByID:   map[string]*Host{},
 		hostsByMAC:  map[frame.MAC]*Host{},
 		hostsByAddr: map[ip4]*Host{},
@@ -72,8 +75,10 @@ func newSettings(cfg Config, file []Host) (s *settings, problems []error, err er
 	for i := range file {
 		h := file[i]
 		if err := s.addHost(&h); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", cfg.HostsFile, err))
+			problems = append(problems, fmt.Errorf("%s:%d: %w", cfg.HostsFile, lines[i], err))
+			continue
 		}
+		s.fromFile[&h] = struct{}{}
 	}
 	return s, problems, s.makeOptions()
 }
@@ -136,14 +141,15 @@ func (s *settings) addHost(h *Host) error {
 	case h.Address.IsValid() && s.hostsByAddr[a] != nil:
 		return fmt.Errorf("reservation of %s: %s is reserved already", who, h.Address)
 	case h.MAC != frame.MAC{} && s.hostsByMAC[h.MAC] != nil:
-		return fmt.Errorf("reservation of %s: there is one already", who)
+		return fmt.Errorf("reservation of %s: it has one already", who)
 	case len(h.ClientID) > 0 && s.hostsByID[key] != nil:
-		return fmt.Errorf("reservation of %s: there is one already", who)
+		return fmt.Errorf("reservation of %s: it has one already", who)
 	case h.Name != "" && !isHostLabel(h.Name):
-		return fmt.Errorf("reservation of %s: %q is not a name: letters, digits and hyphens in lower case are needed", who, h.Name)
+		return fmt.Errorf("reservation of %s: %q is not a name: letters in lower case, digits, hyphens and underscores are needed", who, h.Name)
 	case h.Name != "" && s.hostsByName[h.Name] != nil:
 		return fmt.Errorf("reservation of %s: the name %s is reserved already", who, h.Name)
 	}
+	s.hosts = append(s.hosts, h)
 	if h.MAC != (frame.MAC{}) {
 		s.hostsByMAC[h.MAC] = h
 	}

@@ -20,7 +20,7 @@ const (
 	outcomeProbing     = "probing"      // repeated while its address is being probed
 	outcomeConflict    = "conflict"     // all addresses that were probed are in use
 	outcomeExhausted   = "exhausted"    // no address left, or the maximum of leases is reached
-	outcomeLimited     = "limited"      // too much is kept for those behind its port already
+	outcomeLimited     = "limited"      // too much is kept for those behind its port already, or was sent to all because of them
 	outcomeOtherServer = "other_server" // it is for another server
 	outcomeUnknown     = "unknown"      // about a lease that is not known here: no answer
 	outcomeIgnored     = "ignored"
@@ -50,7 +50,7 @@ func typeName(t dhcpv4.MessageType) string {
 // Stats are a server's counters and sizes.
 type Stats struct {
 	Leases   map[State]int         // by state; every state is there
-	Size     int                   // addresses in the ranges, and reserved ones outside
+	Size     int                   // addresses in the ranges
 	Free     int                   // of these, what a new client can get
 	Messages map[MessageKey]uint64 // since New
 }
@@ -70,11 +70,8 @@ func (s *Server) Stats() Stats {
 		st.Leases[state] = e.count[state]
 	}
 	st.Leases[Reserved] = 0
-	for a := range e.set.hostsByAddr {
-		if !e.pool.contains(a) {
-			st.Size++
-		}
-		if e.bindings[a] == nil {
+	for _, h := range e.set.hosts {
+		if !e.fulfilled(h) {
 			st.Leases[Reserved]++
 		}
 	}

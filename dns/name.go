@@ -71,11 +71,12 @@ func countLabels(name string) int {
 	return n
 }
 
-// hostLabel reports whether b may be the name of a host (RFC 1123 clause 2.1):
+// hostLabel reports whether b may be the name of a host (RFC 1123 clause 2.1, and
+// "_", which many have in it):
 // anything else names no lease, so nobody need be asked about it.
 func hostLabel(b []byte) bool {
 	for _, c := range b {
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-') {
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
 			return false
 		}
 	}

@@ -147,7 +147,7 @@ func (g *Gateway) receive(f *frame.Frame, port string) {
 	if f.EtherType() == frame.TypeARP {
 		if addr, mac, ok := arpSender(f); ok {
 			if s := g.dhcp.Load(); s != nil {
-				s.Heard(addr, mac)
+				s.Heard(addr, mac, port)
 			}
 		}
 		g.stack.link.deliver(f)

@@ -7,6 +7,24 @@ import (
 	"github.com/spf13/cobra"
 )
 
+func newConfigCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "config",
+		Short: "Print the running configuration",
+		Long: "Print the running configuration, with what was changed by command, as YAML that\n" +
+			"\"weft apply\" and \"weft run -c\" take.",
+		Example: "  weft config > weft.yaml",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := a.client().Config(cmd.Context())
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		},
+	}
+}
+
 func newApplyCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply FILE",

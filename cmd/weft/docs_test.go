@@ -18,7 +18,7 @@ var documents = []string{"README.md", "docs/operations.md", "docs/policy.md", "d
 
 // Every line of a sh block works as it stands, in the order of the document.
 // The script has a host of its own: namespaces for network, mounts and
-// processes, an empty /run and /var/lib, and weft in its PATH.
+// processes, an empty /run and /var/lib, a copy of /etc/hosts, and weft in its PATH.
 func TestDocumentedCommands(t *testing.T) {
 	porttest.Require(t)
 	for _, doc := range documents {
@@ -27,7 +27,8 @@ func TestDocumentedCommands(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			script := "mount -t tmpfs none /run\nmount -t tmpfs none /var/lib\nip link set lo up\n" + strings.Join(blocks(string(text), "sh"), "")
+			script := "mount -t tmpfs none /run\nmount -t tmpfs none /var/lib\n" +
+				"cp /etc/hosts /run/hosts\nmount --bind /run/hosts /etc/hosts\nip link set lo up\n" + strings.Join(blocks(string(text), "sh"), "")
 			if !strings.Contains(script, "weft run ") {
 				t.Fatal("no block starts weft: is this document still to be tested?")
 			}

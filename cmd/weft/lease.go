@@ -3,16 +3,16 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
 )
 
-// leaseWord is what a Use line calls the address, MAC or host name of a lease.
+// leaseWord is what a Use line calls the address, MAC, host name or client identifier
+// of a lease.
 const leaseWord = "WHO"
 
 func newLeaseCommand(a *app) *cobra.Command {
@@ -30,7 +30,9 @@ func newLeaseListCommand(a *app) *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List leases and reservations",
 		Long: "List leases and reservations. A lease that is expired is kept for its client\n" +
-			"while nobody else needs the address; one that is reserved waits for its client.",
+			"while nobody else needs the address; one that is reserved waits for its client.\n" +
+			"Those of a network that is taken away come back with it. PORT is where the client\n" +
+			"was heard last since weft has been running.",
 		ValidArgsFunction: a.completeNames,
 	}
 	out := addOutput(cmd)
@@ -100,7 +102,8 @@ func newLeaseShowCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-const leaseHelp = leaseWord + " is its address, MAC or host name, as \"weft lease list\" shows them."
+const leaseHelp = leaseWord + " is its address, MAC, host name or client identifier. Of several that fit, the\n" +
+	"one that is active is meant; where there is no such one, name it by its address."
 
 // expiresText is expiresCell with the time of day, and what is past.
 func expiresText(l api.Lease, now time.Time) string {
@@ -118,9 +121,9 @@ func newLeaseAddCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add NETWORK",
 		Short: "Reserve an address or a name for a client",
-		Long: "Reserve an address or a name for a client, which --mac or --client-id names. It\n" +
-			"stays until it is removed, a configuration without it is applied, or the daemon\n" +
-			"ends. What the client has stays until it renews.",
+		Long: "Reserve an address, a name or a time of leases for a client, which --mac or\n" +
+			"--client-id names. It stays until it is removed, a configuration without it is\n" +
+			"applied, or the daemon ends. What the client has stays until it renews.",
 		Example: "  weft lease add lab --mac 52:54:00:00:00:01 --address 10.0.0.10 --name web\n" +
 			"  weft lease add lab --client-id 01:52:54:00:00:00:02 --address 10.0.0.11 --lease 12h\n" +
 			"  weft lease add lab --mac 52:54:00:00:00:03 --name printer --lease infinite",
@@ -147,11 +150,8 @@ func newLeaseAddCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// infinite is how a lease without an end is written.
-const infinite = "infinite"
-
 // leaseTime is a flag for a number of seconds, written as a lease time is in the
-// configuration file: a duration, whole days, or infinite.
+// configuration file.
 type leaseTime int64
 
 func (l *leaseTime) Type() string { return "duration" }
@@ -164,18 +164,15 @@ func (l *leaseTime) String() string {
 }
 
 func (l *leaseTime) Set(s string) error {
-	if strings.EqualFold(s, infinite) {
+	d, err := config.ParseLease(s)
+	switch {
+	case err != nil:
+		return err
+	case d == config.InfiniteLease:
 		*l = api.LeaseForever
 		return nil
-	}
-	d, err := time.ParseDuration(s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n uint64
-		n, err = strconv.ParseUint(days, 10, 16)
-		d = time.Duration(n) * 24 * time.Hour
-	}
-	if err != nil || d <= 0 || d%time.Second != 0 || d/time.Second >= api.LeaseForever {
-		return fmt.Errorf("write a number and its unit, such as 90m, 12h or 7d, or %s", infinite)
+	case d <= 0 || d%time.Second != 0 || d/time.Second >= api.LeaseForever:
+		return fmt.Errorf("%q is no whole number of seconds: write such as 90m, 12h or 7d, or infinite", s)
 	}
 	*l = leaseTime(d / time.Second)
 	return nil
@@ -184,9 +181,9 @@ func (l *leaseTime) Set(s string) error {
 // leaseTimeText shows how long leases are when they are given out.
 func leaseTimeText(seconds int64) string {
 	if seconds == api.LeaseForever {
-		return infinite
+		return config.FormatLease(config.InfiniteLease)
 	}
-	return humanSeconds(seconds)
+	return config.FormatLease(time.Duration(seconds) * time.Second)
 }
 
 func newLeaseRemoveCommand(a *app) *cobra.Command {

@@ -33,8 +33,8 @@ func TestExpires(t *testing.T) {
 func TestLeaseTime(t *testing.T) {
 	for text, want := range map[string]int64{
 		"1s": 1, "90m": 5400, "12h": 43200, "infinite": api.LeaseForever, "Infinite": api.LeaseForever,
-		"4294967294s": 4294967294, "7d": 604800, "49710d": 49710 * 86400,
-		"": 0, "d": 0, "0d": 0, "-1d": 0, "1.5d": 0, "49711d": 0, "0s": 0, "-1h": 0, "1.5s": 0, "3600": 0, "4294967295s": 0, "for ever": 0,
+		"4294967294s": 4294967294, "7d": 604800, "1w": 604800, "1d12h": 129600,
+		"": 0, "d": 0, "0d": 0, "-1d": 0, "1.5d": 0, "49711d": 0, "1w-1h": 0, "0s": 0, "-1h": 0, "1.5s": 0, "3600": 0, "4294967295s": 0, "for ever": 0,
 	} {
 		var l leaseTime
 		if err := l.Set(text); (err == nil) != (want != 0) || int64(l) != want {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
 )
 
 func newNetworkCommand(a *app) *cobra.Command {
@@ -59,12 +62,30 @@ func newNetworkShowCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.print(cmd.OutOrStdout(), n, func(t *table) { fillNetwork(t, n, ports) })
+		cfg, err := a.configured(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return out.print(cmd.OutOrStdout(), n, func(t *table) { fillNetwork(t, n, cfg, ports) })
 	}
 	return cmd
 }
 
-func fillNetwork(t *table, n api.Network, ports []api.Port) {
+// configured returns a network of the running configuration, an empty one where it
+// went in the meantime.
+func (a *app) configured(ctx context.Context, network string) (*config.Network, error) {
+	text, err := a.client().Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := config.Parse("configuration of weft", text)
+	if err != nil {
+		return nil, err
+	}
+	return cmp.Or(c.Network(network), &config.Network{}), nil
+}
+
+func fillNetwork(t *table, n api.Network, cfg *config.Network, ports []api.Port) {
 	ageing := "never"
 	if n.FDB.AgeingSeconds > 0 {
 		ageing = humanSeconds(n.FDB.AgeingSeconds)
@@ -83,7 +104,7 @@ func fillNetwork(t *table, n api.Network, ports []api.Port) {
 	t.field("FDB evicted", n.FDB.Evicted)
 	fillTree(t, n.STP)
 	t.field("Snooping", snoopingText(n.Snooping))
-	fillGateway(t, n)
+	fillGateway(t, n, cfg)
 	if n.STP.Enabled {
 		fillTreePorts(t, ports)
 	}

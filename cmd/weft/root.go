@@ -39,7 +39,7 @@ func newRootCommand() *cobra.Command {
 	})
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(
-		newRunCommand(a), newCheckCommand(), newInitCommand(), newApplyCommand(a),
+		newRunCommand(a), newCheckCommand(), newInitCommand(), newApplyCommand(a), newConfigCommand(a),
 		newStatusCommand(a), newNetworkCommand(a), newPortCommand(a), newFDBCommand(a), newGroupCommand(a), newLeaseCommand(a),
 		newCaptureCommand(a), newBenchCommand(), newVersionCommand(),
 	)

@@ -11,7 +11,9 @@ func newRunCommand(a *app) *cobra.Command {
 		Use:   "run",
 		Short: "Run the switch in the foreground",
 		Long: "Run the switch in the foreground until SIGINT or SIGTERM. Without a file it runs\n" +
-			"one network, default, that has no ports yet.",
+			"one network, default: 192.168.122.0/24 with a gateway, DHCP and DNS, or another\n" +
+			"/24 where this host uses that one, and this host in it by the interface weft0.\n" +
+			"Leases are kept in /var/lib/weft/leases.db, or where the file says.",
 	}
 	file := cmd.Flags().StringP("config", "c", "", "configuration file")
 	fastpath := &choice{"auto", []string{"auto", "on", "off"}}

@@ -17,83 +17,85 @@ const settingWord = "KEY=VALUE"
 type setting struct {
 	path   string
 	values []string
+
+	entries bool // it is a map from names: what stands behind the path and a dot is one, dots and all
 }
 
 func portSettings() []setting {
 	truth := []string{"true", "false"}
 	return []setting{
-		{"mode", []string{"bridge", "vepa", "private", "passthrough"}},
-		{"hairpin", truth},
-		{"isolated", truth},
-		{"vlan.access", nil},
-		{"vlan.trunk", nil},
-		{"vlan.native", nil},
-		{"stp.edge", []string{"auto", "true", "false"}},
-		{"stp.priority", nil},
-		{"stp.cost", nil},
-		{"stp.root_guard", truth},
-		{"stp.bpdu_guard", truth},
-		{"security.max_macs", nil},
-		{"security.sticky", truth},
-		{"security.sources", nil},
-		{"storm.broadcast", nil},
-		{"storm.multicast", nil},
-		{"storm.unknown", nil},
-		{"rate.ingress.average", nil},
-		{"rate.ingress.peak", nil},
-		{"rate.ingress.burst", nil},
-		{"rate.egress.average", nil},
-		{"rate.egress.peak", nil},
-		{"rate.egress.burst", nil},
+		{path: "mode", values: []string{"bridge", "vepa", "private", "passthrough"}},
+		{path: "hairpin", values: truth},
+		{path: "isolated", values: truth},
+		{path: "vlan.access"},
+		{path: "vlan.trunk"},
+		{path: "vlan.native"},
+		{path: "stp.edge", values: []string{"auto", "true", "false"}},
+		{path: "stp.priority"},
+		{path: "stp.cost"},
+		{path: "stp.root_guard", values: truth},
+		{path: "stp.bpdu_guard", values: truth},
+		{path: "security.max_macs"},
+		{path: "security.sticky", values: truth},
+		{path: "security.sources"},
+		{path: "storm.broadcast"},
+		{path: "storm.multicast"},
+		{path: "storm.unknown"},
+		{path: "rate.ingress.average"},
+		{path: "rate.ingress.peak"},
+		{path: "rate.ingress.burst"},
+		{path: "rate.egress.average"},
+		{path: "rate.egress.peak"},
+		{path: "rate.egress.burst"},
 	}
 }
 
 func networkSettings() []setting {
 	truth := []string{"true", "false"}
 	return []setting{
-		{"mac", nil},
-		{"mtu", nil},
-		{"reserved_groups", []string{"switch", "wire"}},
-		{"stp.enabled", truth},
-		{"stp.priority", nil},
-		{"stp.hello", nil},
-		{"stp.max_age", nil},
-		{"stp.forward_delay", nil},
-		{"snooping.enabled", truth},
-		{"snooping.querier", truth},
-		{"snooping.interval", nil},
-		{"fdb.ageing", nil},
-		{"fdb.limit", nil},
-		{"fdb.port_limit", nil},
-		{"address", nil},
-		{"vlan", nil},
-		{"host_port", nil},
-		{"dhcp.range", nil},
-		{"dhcp.lease", nil},
-		{"dhcp.max_leases", nil},
-		{"dhcp.authoritative", truth},
-		{"dhcp.probe", truth},
-		{"dhcp.no_override", truth},
-		{"dhcp.router", nil},
-		{"dhcp.ntp", nil},
-		{"dhcp.domain_search", nil},
-		{"dhcp.next_server", nil},
-		{"dhcp.server_name", nil},
-		{"dhcp.bootfile", nil},
-		{"dhcp.options", nil},
-		{"dhcp.hosts", nil},
-		{"dhcp.hosts_file", nil},
-		{"dns.enabled", truth},
-		{"dns.name", nil},
-		{"dns.domain", nil},
-		{"dns.upstream", nil},
-		{"dns.forward_plain", truth},
-		{"dns.cache", nil},
-		{"dns.domains", nil},
-		{"dns.hosts", nil},
-		{"dns.txt", nil},
-		{"dns.srv", nil},
-		{"dns.hosts_file", nil},
+		{path: "mac"},
+		{path: "mtu"},
+		{path: "reserved_groups", values: []string{"switch", "wire"}},
+		{path: "stp.enabled", values: truth},
+		{path: "stp.priority"},
+		{path: "stp.hello"},
+		{path: "stp.max_age"},
+		{path: "stp.forward_delay"},
+		{path: "snooping.enabled", values: truth},
+		{path: "snooping.querier", values: truth},
+		{path: "snooping.interval"},
+		{path: "fdb.ageing"},
+		{path: "fdb.limit"},
+		{path: "fdb.port_limit"},
+		{path: "address"},
+		{path: "vlan"},
+		{path: "host_port"},
+		{path: "dhcp.range"},
+		{path: "dhcp.lease"},
+		{path: "dhcp.max_leases"},
+		{path: "dhcp.authoritative", values: truth},
+		{path: "dhcp.probe", values: truth},
+		{path: "dhcp.no_override", values: truth},
+		{path: "dhcp.router"},
+		{path: "dhcp.ntp"},
+		{path: "dhcp.domain_search"},
+		{path: "dhcp.next_server"},
+		{path: "dhcp.server_name"},
+		{path: "dhcp.bootfile"},
+		{path: "dhcp.options", entries: true},
+		{path: "dhcp.hosts"},
+		{path: "dhcp.hosts_file"},
+		{path: "dns.enabled", values: truth},
+		{path: "dns.name"},
+		{path: "dns.domain"},
+		{path: "dns.upstream"},
+		{path: "dns.forward_plain", values: truth},
+		{path: "dns.cache"},
+		{path: "dns.domains", entries: true},
+		{path: "dns.hosts", entries: true},
+		{path: "dns.txt", entries: true},
+		{path: "dns.srv"},
+		{path: "dns.hosts_file"},
 	}
 }
 
@@ -120,7 +122,8 @@ func paths(known []setting) []string {
 // map in one line.
 func settingsHelp(known []setting) string {
 	text := "KEY is one of the configuration file, VALUE as it is written there, a list with\n" +
-		"commas. KEY= resets a key to its default, and so all keys below it: \"stp=\".\n\nKeys:"
+		"commas. KEY= resets a key to its default, and so all keys below it: \"stp=\".\n" +
+		entryHelp(known) + "\nKeys:"
 	last := ""
 	for i, s := range known {
 		level := s.path[:strings.LastIndex(s.path, ".")+1]
@@ -128,46 +131,79 @@ func settingsHelp(known []setting) string {
 			text += "\n "
 		}
 		text += " " + s.path
+		if s.entries {
+			text += " " + s.path + "." + entryWord
+		}
 		last = level
 	}
 	return text
+}
+
+// entryHelp explains keys with a name in them, where there are any.
+func entryHelp(known []setting) string {
+	if !slices.ContainsFunc(known, func(s setting) bool { return s.entries }) {
+		return ""
+	}
+	return "KEY." + entryWord + "=VALUE changes one entry of a map, \"dns.hosts.web.lab=10.0.0.9\", and KEY." + entryWord + "=\n" +
+		"takes it away; [] is an empty list.\n"
+}
+
+// entryWord stands for a name that the user chooses, in a path that is shown.
+const entryWord = "NAME"
+
+// split returns the steps of a path. The name of an entry is one, whatever dots it
+// has; nil where a step is empty.
+func split(known []setting, path string) []string {
+	for _, s := range known {
+		if name, ok := strings.CutPrefix(path, s.path+"."); ok && s.entries && name != "" {
+			return append(strings.Split(s.path, "."), name)
+		}
+	}
+	steps := strings.Split(path, ".")
+	if slices.Contains(steps, "") {
+		return nil
+	}
+	return steps
 }
 
 // parseSettings turns KEY=VALUE words into the JSON merge patch that asks for
 // them (RFC 7396): each value a string, for the daemon to judge, and none for
 // KEY= alone. Whichever of a key and one below it came last in a patch would
 // win, so both at once are refused.
-func parseSettings(words []string) (json.RawMessage, error) {
+func parseSettings(known []setting, words []string) (json.RawMessage, error) {
 	patch := map[string]any{}
-	var seen []string
+	var seen [][]string
 	for _, word := range words {
 		path, value, ok := strings.Cut(word, "=")
-		if slices.Contains(strings.Split(path, "."), "") {
+		steps := split(known, path)
+		if steps == nil {
 			return nil, fmt.Errorf("%q names no key: write it like mode=vepa", word)
 		}
 		if !ok {
 			return nil, fmt.Errorf("%q has no value: write %s=VALUE, or %s= for the default", word, path, path)
 		}
 		for _, other := range seen {
-			if err := clash(other, path); err != nil {
+			if err := clash(other, steps); err != nil {
 				return nil, err
 			}
 		}
-		seen = append(seen, path)
-		put(patch, strings.Split(path, "."), value)
+		seen = append(seen, steps)
+		put(patch, steps, value)
 	}
 	return json.Marshal(patch)
 }
 
 // clash refuses two paths of which one holds the other.
-func clash(a, b string) error {
-	if a == b {
-		return fmt.Errorf("%q is given twice", a)
+func clash(a, b []string) error {
+	both := min(len(a), len(b))
+	switch first, second := strings.Join(a, "."), strings.Join(b, "."); {
+	case !slices.Equal(a[:both], b[:both]):
+		return nil
+	case len(a) == len(b):
+		return fmt.Errorf("%q is given twice", first)
+	default:
+		return fmt.Errorf("%q and %q in one command: one is part of the other, so set them one after the other", first, second)
 	}
-	if strings.HasPrefix(b, a+".") || strings.HasPrefix(a, b+".") {
-		return fmt.Errorf("%q and %q in one command: one is part of the other, so set them one after the other", a, b)
-	}
-	return nil
 }
 
 // put sets a value in nested maps; the path is not empty.
@@ -181,14 +217,19 @@ func put(m map[string]any, path []string, value string) {
 		m = next
 	}
 	last := path[len(path)-1]
-	if m[last] = nil; value != "" {
+	switch value {
+	case "":
+		m[last] = nil
+	case "[]": // which no text can mean
+		m[last] = []any{}
+	default:
 		m[last] = value
 	}
 }
 
 // checkSettings is parseSettings for the arguments of a command.
 func checkSettings(cmd *cobra.Command, words []string) (json.RawMessage, error) {
-	patch, err := parseSettings(words)
+	patch, err := parseSettings(settingsOf(cmd), words)
 	if err != nil {
 		return nil, usagef("%s%w", where(cmd), err)
 	}
@@ -208,6 +249,9 @@ func completeSetting(known []setting, typed string) ([]string, cobra.ShellCompDi
 		switch {
 		case !valued:
 			found = append(found, s.path+"=")
+			if s.entries {
+				found = append(found, s.path+".")
+			}
 		case s.path == path:
 			for _, v := range s.values {
 				found = append(found, path+"="+v)
@@ -228,7 +272,9 @@ func newNetworkSetCommand(a *app) *cobra.Command {
 		Long: "Change settings of a network while traffic runs, all of them or none. They stay\n" +
 			"until they are set again, a configuration is applied, or the daemon ends.\n\n" + settingsHelp(networkSettings()),
 		Example: "  weft network set lab stp.enabled=true stp.priority=4096\n" +
-			"  weft network set lab snooping.enabled=true fdb.ageing=",
+			"  weft network set lab snooping.enabled=true fdb.ageing=\n" +
+			"  weft network set lab dns.hosts.web.lab=10.0.0.9 dns.domains.corp.example=[]\n" +
+			"  weft network set lab dhcp.options.ntp-server=10.0.0.1 dns.txt.lab=",
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			patch, err := checkSettings(cmd, args[1:])

@@ -28,6 +28,16 @@ func TestParseSettings(t *testing.T) {
 		{`owner="x`, `{"owner":"\"x"}`},
 		{"vlanx=1 vlan.a=2", `{"vlan":{"a":"2"},"vlanx":"1"}`},
 
+		// The name of an entry is all that is left of the path.
+		{"dns.hosts.web.lab=10.0.0.9 dns.hosts.web=10.0.0.8", `{"dns":{"hosts":{"web":"10.0.0.8","web.lab":"10.0.0.9"}}}`},
+		{"dns.txt.lab= dns.txt._dmarc.lab=v=DMARC1", `{"dns":{"txt":{"_dmarc.lab":"v=DMARC1","lab":null}}}`},
+		{"dhcp.options.42=10.0.0.1", `{"dhcp":{"options":{"42":"10.0.0.1"}}}`},
+		{"dns.domains.corp.example=[]", `{"dns":{"domains":{"corp.example":[]}}}`},
+		{"dns.hosts=", `{"dns":{"hosts":null}}`},
+		{"dns.hosts.=1", `"dns.hosts.=1" names no key: write it like mode=vepa`},
+		{"dns.hosts= dns.hosts.web.lab=1", `"dns.hosts" and "dns.hosts.web.lab" in one command: one is part of the other, so set them one after the other`},
+		{"dns.hosts.web.lab=1 dns.hosts.web.lab=2", `"dns.hosts.web.lab" is given twice`},
+
 		{"mode", `"mode" has no value: write mode=VALUE, or mode= for the default`},
 		{"=", `"=" names no key: write it like mode=vepa`},
 		{"=vepa", `"=vepa" names no key: write it like mode=vepa`},
@@ -38,7 +48,7 @@ func TestParseSettings(t *testing.T) {
 		{"vlan= vlan.access=1", `"vlan" and "vlan.access" in one command: one is part of the other, so set them one after the other`},
 		{"rate.egress.peak=1 rate=", `"rate.egress.peak" and "rate" in one command: one is part of the other, so set them one after the other`},
 	} {
-		patch, err := parseSettings(strings.Fields(c.words))
+		patch, err := parseSettings(networkSettings(), strings.Fields(c.words))
 		got := string(patch)
 		if err != nil {
 			got = err.Error()
@@ -108,16 +118,17 @@ func TestExamplesOfSettings(t *testing.T) {
 	for _, c := range []struct {
 		command []string
 		named   string // what stands before the settings
+		config  string
 		patch   func(*config.Config, []byte) error
 	}{
-		{[]string{"port", "set"}, "weft port set lab vm1 ", func(c *config.Config, p []byte) error { return c.PatchPort("lab", "vm1", p) }},
-		{[]string{"network", "set"}, "weft network set lab ", func(c *config.Config, p []byte) error { return c.PatchNetwork("lab", p) }},
+		{[]string{"port", "set"}, "weft port set lab vm1 ", "networks: {lab: {forward: bridge, uplink: {interface: eth1}, ports: {vm1: {type: tap}}}}", func(c *config.Config, p []byte) error { return c.PatchPort("lab", "vm1", p) }},
+		{[]string{"network", "set"}, "weft network set lab ", "networks: {lab: {address: 10.0.0.1/24}}", func(c *config.Config, p []byte) error { return c.PatchNetwork("lab", p) }},
 	} {
 		cmd, _, err := root.Find(c.command)
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := config.Parse("", []byte("networks: {lab: {forward: bridge, uplink: {interface: eth1}, ports: {vm1: {type: tap}}}}"))
+		cfg, err := config.Parse("", []byte(c.config))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +137,7 @@ func TestExamplesOfSettings(t *testing.T) {
 			if !ok {
 				t.Errorf("%q does not begin with %q", line, c.named)
 			}
-			patch, err := parseSettings(strings.Fields(words))
+			patch, err := parseSettings(settingsOf(cmd), strings.Fields(words))
 			if err == nil {
 				err = c.patch(cfg, patch)
 			}
@@ -184,16 +195,17 @@ func checkValues(t *testing.T, s setting, try func(path, value string) error) {
 }
 
 func TestCompleteSettingKeepsToWhatIsTyped(t *testing.T) {
-	known := []setting{{"mode", []string{"bridge", "vepa"}}, {"mode2", nil}, {"mtu", nil}}
+	known := []setting{{path: "mode", values: []string{"bridge", "vepa"}}, {path: "mode2"}, {path: "mtu"}, {path: "dns.txt", entries: true}}
 	for typed, want := range map[string][]string{
-		"":        {"mode=", "mode2=", "mtu="},
-		"mo":      {"mode=", "mode2="},
-		"mode":    {"mode=", "mode2="},
-		"mode=":   {"mode=bridge", "mode=vepa"},
-		"mode=v":  {"mode=vepa"},
-		"mode=x":  nil,
-		"mtu=":    nil,
-		"colour=": nil,
+		"":         {"mode=", "mode2=", "mtu=", "dns.txt=", "dns.txt."},
+		"dns.txt.": {"dns.txt."},
+		"mo":       {"mode=", "mode2="},
+		"mode":     {"mode=", "mode2="},
+		"mode=":    {"mode=bridge", "mode=vepa"},
+		"mode=v":   {"mode=vepa"},
+		"mode=x":   nil,
+		"mtu=":     nil,
+		"colour=":  nil,
 	} {
 		if got, _ := completeSetting(known, typed); !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", typed, got, want)

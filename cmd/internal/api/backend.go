@@ -60,7 +60,7 @@ type Backend interface {
 	// DHCP has none.
 	Leases(network string) ([]Lease, error)
 
-	// Lease returns one; who is its address, its MAC or its host name.
+	// Lease returns one; who is its address, its MAC, its client identifier or its host name.
 	Lease(network, who string) (Lease, error)
 
 	// AddLease adds a reservation to the running configuration, and RemoveLease

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -84,7 +85,7 @@ func decodeMap[T any](r *report, n ast.Node, at place, keys []key[T], into, def 
 	for _, e := range entries(r, n, at, known) {
 		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == e.key })
 		if i < 0 {
-			r.refuseLine(e.line, at, "unknown key %s%s", quoted(e.key), hint(e.key, known))
+			r.refuseLine(e.line, at, "unknown key %s%s", quoted(e.key), cmp.Or(elsewhere(at, e.key), hint(e.key, known)))
 			continue
 		}
 		k, in := keys[i], at.sub(e.key)

@@ -54,6 +54,15 @@ func (p place) index(i int) place {
 	return p
 }
 
+// item is the spot of a value in a list of n, without a number where it is the
+// only one and no list was written.
+func (r *report) item(at place, i, n int) place {
+	if in := at.index(i); n > 1 || r.lines[in] != 0 {
+		return in
+	}
+	return at
+}
+
 // entry is the spot of a name in a map, bounded by parseLabel: dns.hosts[web.lab].
 func (p place) entry(name string) place {
 	if strings.ContainsFunc(name, func(c rune) bool { return !isNameRune(c) }) {
@@ -108,6 +117,7 @@ type report struct {
 	file    string
 	lines   map[place]int
 	refused map[place]bool
+	old     *Config // what ran before the change that is validated; nil without one
 	errs    Errors
 }
 

@@ -66,6 +66,17 @@ func integers() form[int] { return form[int]{parse: parseInt, write: strconv.Ito
 
 func truths() form[bool] { return form[bool]{parse: parseBool, write: strconv.FormatBool, bare: true} }
 
+// onlyTrue writes nothing for false, which is the default.
+func onlyTrue() form[bool] {
+	write := func(b bool) string {
+		if !b {
+			return ""
+		}
+		return "true"
+	}
+	return form[bool]{parse: parseBool, write: write, bare: true}
+}
+
 func durations() form[time.Duration] {
 	return form[time.Duration]{parse: parseDuration, write: time.Duration.String, bare: true}
 }
@@ -137,7 +148,7 @@ func ranges() form[Range] { return form[Range]{parse: parseRange, write: Range.S
 
 // leases has 0 for none.
 func leases() form[time.Duration] {
-	return form[time.Duration]{parse: parseLease, write: formatLease, bare: true}
+	return form[time.Duration]{parse: ParseLease, write: FormatLease, bare: true}
 }
 
 // domainNames are those of DNS, which are the same in any letters.

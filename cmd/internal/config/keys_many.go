@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -123,6 +124,43 @@ func filled[T any](k key[T]) key[T] {
 		decode(r, n, at, into, def)
 	}
 	return k
+}
+
+// unpaired refuses two single addresses, the first of them the lower one: others
+// write all that is between so, and would get a pool of two.
+func unpaired(k key[DHCP]) key[DHCP] {
+	decode, write := k.decode, k.write
+	k.decode = func(r *report, n ast.Node, at place, into, def *DHCP) {
+		decode(r, n, at, into, def)
+		list := into.Ranges
+		if !isPair(list) || !list[0].First.Less(list[1].First) || hasDash(n) {
+			return
+		}
+		a, b := list[0].First, list[1].First
+		r.refuse(at, "%v and %v are two single addresses: write %v-%v for all from the one to the other, or %v-%v,%v for just the two", a, b, a, b, a, a, b)
+	}
+	k.write = func(from *DHCP) output {
+		o := write(from)
+		if l := from.Ranges; isPair(l) {
+			o.file = fmt.Sprintf("[%v-%v, %v]", l[0].First, l[0].First, l[1])
+		}
+		return o
+	}
+	return k
+}
+
+// hasDash reports whether a single value, or one of a list, is written with a "-".
+func hasDash(n ast.Node) bool {
+	if list, ok := n.(*ast.SequenceNode); ok {
+		return slices.ContainsFunc(list.Values, hasDash)
+	}
+	s, ok := n.(*ast.StringNode)
+	return ok && strings.Contains(s.Value, "-")
+}
+
+func isPair(list []Range) bool {
+	return len(list) == 2 && list[0].First.IsValid() && list[1].First.IsValid() &&
+		list[0].First == list[0].Last && list[1].First == list[1].Last
 }
 
 // evenEmpty writes an empty list out.

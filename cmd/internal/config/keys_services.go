@@ -9,7 +9,7 @@ import (
 
 func dhcpKeys() []key[DHCP] {
 	return []key[DHCP]{
-		filled(list("range", ranges(), func(d *DHCP) *[]Range { return &d.Ranges })),
+		unpaired(filled(list("range", ranges(), func(d *DHCP) *[]Range { return &d.Ranges }))),
 		value("lease", leases(), func(d *DHCP) *time.Duration { return &d.Lease }),
 		value("max_leases", integers(), func(d *DHCP) *int { return &d.MaxLeases }),
 		value("authoritative", truths(), func(d *DHCP) *bool { return &d.Authoritative }),
@@ -35,6 +35,7 @@ func dhcpHostKeys() []key[DHCPHost] {
 		terse(value("address", addresses(), func(h *DHCPHost) *netip.Addr { return &h.Address })),
 		terse(value("name", domainNames(), func(h *DHCPHost) *string { return &h.Name })),
 		value("lease", leases(), func(h *DHCPHost) *time.Duration { return &h.Lease }),
+		value("ignore", onlyTrue(), func(h *DHCPHost) *bool { return &h.Ignore }),
 	}
 }
 

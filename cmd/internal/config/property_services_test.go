@@ -51,7 +51,7 @@ func anyServices(t *rapid.T, n *Network, number int) {
 	for i, a := range free {
 		h := DHCPHost{MAC: anyMAC(t), Address: at(a), Name: fmt.Sprintf("h%d-%d", i, number)}
 		h.MAC[5] = byte(i)
-		switch rapid.IntRange(0, 3).Draw(t, "kind") {
+		switch rapid.IntRange(0, 5).Draw(t, "kind") {
 		case 0:
 			h.ClientID = append([]byte{byte(i), 0}, rapid.SliceOfN(rapid.Byte(), 0, 9).Draw(t, "client_id")...)
 		case 1:
@@ -61,12 +61,17 @@ func anyServices(t *rapid.T, n *Network, number int) {
 			h.Name, h.Lease = "", anyLease(t)
 		case 3:
 			h.Address = netip.Addr{}
+		case 4:
+			h.Address, h.Name, h.Ignore = netip.Addr{}, "", true
 		}
 		d.Hosts = append(d.Hosts, h)
 	}
 	slices.Sort(free)
 	for i := 0; i+1 < len(free); i += 2 {
 		if first, last := free[i], free[i+1]; gateway < first || last < gateway {
+			if rapid.IntRange(0, 3).Draw(t, "single") == 0 {
+				last = first
+			}
 			d.Ranges = append(d.Ranges, Range{at(first), at(last)})
 		}
 	}
@@ -109,7 +114,7 @@ func anyDNS(t *rapid.T, d *DNS) {
 		}
 		d.Domains = append(d.Domains, e)
 	}
-	for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"web", "web.lab", "null", "1", "a-b"}), 0, 3, rapid.ID[string]).Draw(t, "hosts") {
+	for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"web", "web.lab", "null", "1", "a-b", "a_b"}), 0, 3, rapid.ID[string]).Draw(t, "hosts") {
 		d.Hosts = append(d.Hosts, DNSHost{name, rapid.SliceOfNDistinct(rapid.SampledFrom([]netip.Addr{
 			netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1"), netip.MustParseAddr("::"),
 		}), 1, 3, rapid.ID[netip.Addr]).Draw(t, "addresses")})

@@ -45,7 +45,7 @@ func TestReferenceParses(t *testing.T) {
 	}
 	var types []string
 	shown := &all.Networks[0]
-	if shown.HostSeat().Rate.Egress.Average != 1e9 || len(shown.DHCP.Hosts) != 2 || len(shown.DHCP.Options) != 3 || len(shown.DNS.Domains) != 2 {
+	if shown.HostSeat().Rate.Egress.Average != 1e9 || len(shown.DHCP.Hosts) != 3 || len(shown.DHCP.Options) != 3 || len(shown.DNS.Domains) != 2 {
 		t.Errorf("%+v", shown)
 	}
 	for _, p := range shown.Ports {

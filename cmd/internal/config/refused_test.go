@@ -190,10 +190,10 @@ func TestRefused(t *testing.T) {
 		{inPort("type: internal, address: ['fd00':':1/64']"), port + `address[0]: a map, where a single value belongs: quote a value that holds ":"`},
 		{inPort("type: internal, address: [{fd00:1/64}]"), port + "address[0]: a map, where a single value belongs: write the value alone, without braces"},
 		{inPort("type: internal, address: [{fd00: 1/64}]"), port + "address[0]: a map, where a single value belongs: write the value alone, without braces"},
-		{inPort("type: internal, address: 10.0.0.0/8"), port + "address[0]: 10.0.0.0/8 is the address of the whole subnet: write that of the host"},
-		{inPort("type: internal, address: 224.0.0.1/8"), port + "address[0]: 224.0.0.1/8 is not an address of one host: write one"},
-		{inPort("type: internal, address: '::/64'"), port + "address[0]: ::/64 is not an address of one host: write one"},
-		{inPort("type: internal, address: '::ffff:10.0.0.1/120'"), port + "address[0]: ::ffff:10.0.0.1/120 is an IPv4 address in IPv6 form: write it in IPv4 form"},
+		{inPort("type: internal, address: 10.0.0.0/8"), port + "address: 10.0.0.0/8 is the address of the whole subnet: write that of the host"},
+		{inPort("type: internal, address: 224.0.0.1/8"), port + "address: 224.0.0.1/8 is not an address of one host: write one"},
+		{inPort("type: internal, address: '::/64'"), port + "address: ::/64 is not an address of one host: write one"},
+		{inPort("type: internal, address: '::ffff:10.0.0.1/120'"), port + "address: ::ffff:10.0.0.1/120 is an IPv4 address in IPv6 form: write it in IPv4 form"},
 		{inPort("type: internal, address: [10.0.0.1/8, 10.0.0.1/16]"), port + `address[1]: 10.0.0.1 is an address of port "vm9" already: use each one once`},
 
 		// What two ports cannot share; the later one is blamed, in whatever order they sort.

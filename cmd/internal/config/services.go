@@ -63,13 +63,15 @@ func (d *DHCP) Enabled() bool { return len(d.Ranges) > 0 || len(d.Hosts) > 0 || 
 // Range is First, Last and all addresses between.
 type Range struct{ First, Last netip.Addr }
 
-// DHCPHost is a reservation: an address, a name or both, for one client.
+// DHCPHost is a reservation: an address, a name or a time of its leases, for one
+// client.
 type DHCPHost struct {
 	MAC      frame.MAC     // zero where only ClientID counts
 	ClientID []byte        // option 61 as the client sends it, 2-255 bytes; nil where only MAC counts
 	Address  netip.Addr    // zero for a dynamic one
 	Name     string        // one label in lower case; empty for that of the client
 	Lease    time.Duration // 0 for that of the network
+	Ignore   bool          // the client gets no answer, and none of the three above
 }
 
 // DHCPOption is an option for every client that asks for it.

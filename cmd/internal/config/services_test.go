@@ -67,7 +67,7 @@ func TestServicesWrittenOut(t *testing.T) {
 	c := mustParse(t, "networks: {lan: {mac: 02:00:00:00:00:01, "+everyService+", ports: {host: {isolated: true}}}}")
 	want := `    dhcp:
       range: ["192.168.122.2", "192.168.122.100-192.168.122.199"]
-      lease: 168h0m0s
+      lease: 7d
       max_leases: 50
       authoritative: false
       probe: false
@@ -82,7 +82,7 @@ func TestServicesWrittenOut(t *testing.T) {
       hosts_file: "/etc/dhcp.hosts"
       hosts:
         - {client_id: laptop, name: x}
-        - {mac: "52:54:00:00:00:02", address: "192.168.122.10", name: db, lease: 1h0m0s}
+        - {mac: "52:54:00:00:00:02", address: "192.168.122.10", name: db, lease: 1h}
         - {client_id: "01:52:54:00:00:00:01", address: "192.168.122.20", name: web, lease: infinite}
     dns:
       enabled: true
@@ -143,7 +143,7 @@ func TestDiffServices(t *testing.T) {
 ~ network lan: address [192.168.122.1/24] -> [192.168.122.2/23]
 ~ network lan: host_port "weft0" -> "w"
 ~ network lan: dhcp.range [192.168.122.2 192.168.122.100-192.168.122.199] -> [192.168.122.100-192.168.122.199]
-~ network lan: dhcp.lease 168h0m0s -> infinite
+~ network lan: dhcp.lease 7d -> infinite
 ~ network lan: dhcp.options - 26 "1400"
 ~ network lan: dhcp.options[NTP-server] "192.168.122.12,192.168.122.13" -> "192.168.122.12"
 ~ network lan: dhcp.options + 224 "a b"
@@ -179,9 +179,9 @@ func onServed(t *testing.T, body string) (*Config, error) {
 func TestPatchServices(t *testing.T) {
 	old := mustParse(t, "networks: {lan: {"+everyService+"}}")
 	for body, want := range map[string]string{
-		`{"dhcp":{"lease":"10m"}}`:                                       "dhcp.lease 168h0m0s -> 10m0s",
-		`{"dhcp":{"lease":null}}`:                                        "dhcp.lease 168h0m0s -> 1h0m0s",
-		`{"dhcp":{"lease":"infinite"}}`:                                  "dhcp.lease 168h0m0s -> infinite",
+		`{"dhcp":{"lease":"10m"}}`:                                       "dhcp.lease 7d -> 10m",
+		`{"dhcp":{"lease":null}}`:                                        "dhcp.lease 7d -> 1h",
+		`{"dhcp":{"lease":"infinite"}}`:                                  "dhcp.lease 7d -> infinite",
 		`{"dhcp":{"range":"192.168.122.2,192.168.122.4-192.168.122.5"}}`: "dhcp.range [192.168.122.2 192.168.122.100-192.168.122.199] -> [192.168.122.2 192.168.122.4-192.168.122.5]",
 		`{"dhcp":{"range":""}}`:                                          "dhcp.range [192.168.122.2 192.168.122.100-192.168.122.199] -> []",
 		`{"dhcp":{"router":""}}`:                                         "dhcp.router 192.168.122.254 -> auto",
@@ -245,17 +245,17 @@ func TestPatchServices(t *testing.T) {
 func TestPatchServicesRefused(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"dhcp":{"lease":"1s"}}`:              "dhcp.lease: 1s is out of range: give 2m-365d in whole seconds, or infinite",
-		`{"dhcp":{"lease":"x"}}`:               `dhcp.lease: "x" is not a time of a lease: write a number and its unit, such as 10m, 1h or 7d, or infinite`,
-		`{"dhcp":{"range":"192.168.122.1"}}`:   "dhcp.range[0]: 192.168.122.1 holds 192.168.122.1, the address of the gateway: write the ranges before and behind it",
+		`{"dhcp":{"lease":"x"}}`:               `dhcp.lease: "x" is not a time of a lease: write a number and its unit, such as 10m, 1h, 7d or 1d12h, or infinite`,
+		`{"dhcp":{"range":"192.168.122.1"}}`:   "dhcp.range: 192.168.122.1 holds 192.168.122.1, the address of the gateway: write the ranges before and behind it",
 		`{"dhcp":{"range":[]}}`:                "dhcp.range: is an empty list: write what belongs in it, or remove the key",
 		`{"dhcp":{"hosts":"web"}}`:             "dhcp.hosts: a single value, where a list belongs",
 		`{"dhcp":{"options":{"53":"1"}}}`:      "dhcp.options[53]: is set by the server itself: ",
 		`{"dhcp":{"options":{"mtu":"1400"}}}`:  `dhcp.options[mtu]: is option 26, as "26" is: remove one of the two`,
 		`{"dns":{"hosts":{"web":"x"}}}`:        `dns.hosts[web]: "x" is not an IP address: write one such as 192.0.2.1`,
 		`{"dns":{"hosts":{"gw":"10.0.0.1"}}}`:  "dns.hosts[gw]: is the name of the gateway: choose another one, or another dns.name",
-		`{"dns":{"upstream":"192.168.122.1"}}`: `dns.upstream[0]: "192.168.122.1" is the gateway of network "lan", where weft itself answers: that is a loop, name another server`,
+		`{"dns":{"upstream":"192.168.122.1"}}`: `dns.upstream: "192.168.122.1" is the gateway of network "lan", where weft itself answers: that is a loop, name another server`,
 		`{"address":"192.168.122.20/24"}`:      "dhcp.hosts[2].address: 192.168.122.20 is the address of the gateway: choose another one",
-		`{"address":"fd00::1/64"}`:             "address[0]: fd00::1/64 is an IPv6 address: IPv6 gateway addresses are not available in this version, write one of IPv4",
+		`{"address":"fd00::1/64"}`:             "address: fd00::1/64 is an IPv6 address: IPv6 gateway addresses are not available in this version, write one of IPv4",
 		`{"dhcp":{"x":1}}`:                     `dhcp: unknown key "x"; known here: range, lease, max_leases, authoritative, probe, no_override, router, ntp, domain_search, next_server, server_name, bootfile, options, hosts_file, hosts`,
 	} {
 		_, err := onServed(t, body)

@@ -13,6 +13,22 @@ func hint(word string, known []string) string {
 	return "; known here: " + strings.Join(known, ", ")
 }
 
+// elsewhere is hint for what other servers have as a key of its own and this one
+// says by another; empty for all other words.
+func elsewhere(at place, word string) string {
+	switch at.key + "." + word {
+	case "dns.cname":
+		return ": a second name of a host is one more line of hosts, with the same address"
+	case "dns.address":
+		return ": write names with their addresses in hosts"
+	case "dns.server":
+		return ": write upstream for all names, or domains for those of one domain"
+	case "dhcp.option":
+		return ": write options, a map of numbers or names with their values"
+	}
+	return ""
+}
+
 // nearest returns the known word that takes the fewest edits to reach, empty
 // where all of them need more than a third of the letters changed, of the longer
 // of the two: passthru is short for passthrough.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,6 +71,29 @@ func Validate(c *Config) error {
 	r := newReport("")
 	r.config(c)
 	return r.err()
+}
+
+// ValidateChange is Validate for what a command made of old: of two things that
+// clash the one that it changed is blamed.
+func ValidateChange(old, c *Config) error {
+	r := newReport("")
+	r.old = old
+	r.config(c)
+	return r.err()
+}
+
+// byAge returns the networks of c, those last that a change is about.
+func (r *report) byAge(c *Config) []*Network {
+	var list, changed []*Network
+	for i := range c.Networks {
+		n := &c.Networks[i]
+		if r.old == nil || reflect.DeepEqual(r.old.Network(n.Name), n) {
+			list = append(list, n)
+		} else {
+			changed = append(changed, n)
+		}
+	}
+	return append(list, changed...)
 }
 
 func (r *report) config(c *Config) {
@@ -163,14 +187,14 @@ func (r *report) seconds(at place, v time.Duration, least, most int, orElse stri
 func (r *report) interfaces(c *Config) {
 	type device struct{ netns, name string }
 	seen := map[device]string{}
-	for _, n := range c.Networks {
+	for _, n := range r.byAge(c) {
 		for _, p := range n.Ports {
 			d := device{p.Netns, p.Interface}
 			if p.Type != TypeInternal {
 				d.netns = ""
 			}
 			if other, twice := seen[d]; twice {
-				at := r.blameInterface(&n, &p)
+				at := r.blameInterface(n, &p)
 				r.refuse(at, "%s is the interface of port %s already: give each port its own", quoted(p.Interface), other)
 				continue
 			}

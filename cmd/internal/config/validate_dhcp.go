@@ -19,7 +19,7 @@ func (r *report) dhcp(at place, n *Network) {
 	r.within(at.sub("max_leases"), d.MaxLeases, 0, maxLeases, " (0 means as many as the ranges hold)")
 	r.router(at.sub("router"), d.Router, gateway)
 	for i, a := range d.NTP {
-		r.server(at.sub("ntp").index(i), a)
+		r.server(r.item(at.sub("ntp"), i, len(d.NTP)), a)
 	}
 	if len(d.NTP) > maxNTP {
 		r.refuse(at.sub("ntp"), "has %d addresses: at most %d are possible", len(d.NTP), maxNTP)
@@ -37,7 +37,7 @@ func (r *report) dhcp(at place, n *Network) {
 
 func (r *report) lease(at place, d time.Duration) {
 	if d != InfiniteLease && (d < minLease || d > maxLease || d%time.Second != 0) {
-		r.refuse(at, "%v "+badLease, d)
+		r.refuse(at, "%s "+badLease, FormatLease(d))
 	}
 }
 
@@ -50,13 +50,13 @@ func (r *report) ranges(at place, list []Range, gateway netip.Prefix) {
 	total := 0
 	for i, v := range list {
 		if why := badAddresses(v, gateway); why != "" {
-			r.refuse(at.index(i), "%v %s", v, why)
+			r.refuse(r.item(at, i, len(list)), "%v %s", v, why)
 			continue
 		}
 		total += v.size()
 		for _, o := range list[:i] {
 			if v.First.Compare(o.Last) <= 0 && o.First.Compare(v.Last) <= 0 && badAddresses(o, gateway) == "" {
-				r.refuse(at.index(i), "%v overlaps %v: join the two, or shorten one", v, o)
+				r.refuse(r.item(at, i, len(list)), "%v overlaps %v: join the two, or shorten one", v, o)
 				break
 			}
 		}
@@ -141,7 +141,7 @@ func (r *report) search(at place, list []string) {
 	good := true
 	for i, s := range list {
 		if why := badName(s, nobodysNames); why != "" {
-			r.refuse(at.index(i), "%s %s", quoted(s), why)
+			r.refuse(r.item(at, i, len(list)), "%s %s", quoted(s), why)
 			good = false
 		}
 	}
@@ -169,7 +169,11 @@ func (r *report) options(at place, list []DHCPOption) {
 		in := at.entry(o.Key)
 		v, err := option.Parse(o.Key, o.Value)
 		if err != nil {
-			r.refuse(in, "%v", err)
+			r.refuse(in, "%v%s", err, nearOption(o.Key))
+			continue
+		}
+		if why := badOption(v, o.Value); why != "" {
+			r.refuse(in, "%s", why)
 			continue
 		}
 		if other, twice := seen[v.Code]; twice {
@@ -207,12 +211,28 @@ func (r *report) reservations(at place, n *Network, gateway netip.Prefix) {
 	}
 }
 
+// CheckReservation checks one that a command would add to n, by itself: the keys in
+// the error are those of the reservation.
+func (n *Network) CheckReservation(h DHCPHost) error {
+	h.Name = strings.ToLower(h.Name)
+	gateway := n.Gateway()
+	if badGateway(gateway) != "" {
+		return nil // nothing can be held against it
+	}
+	r := newReport("")
+	r.reservation(place{network: n.Name}, n, &h, gateway)
+	return r.err()
+}
+
 func (r *report) reservation(at place, n *Network, h *DHCPHost, gateway netip.Prefix) {
 	switch {
 	case h.MAC == frame.MAC{} && len(h.ClientID) == 0 && !r.refused[at.sub("mac")] && !r.refused[at.sub("client_id")]:
 		r.refuse(at, "is for nobody: write the mac or the client_id of the client")
-	case !h.Address.IsValid() && h.Name == "" && !r.refused[at.sub("address")] && !r.refused[at.sub("name")]:
-		r.refuse(at, "reserves nothing: write an address, a name or both")
+	case h.Ignore && (h.Address.IsValid() || h.Name != "" || h.Lease != 0):
+		r.refuse(at.sub("ignore"), "is true, so the client gets nothing: remove its address, name and lease, or this")
+	case h.Ignore:
+	case !h.Address.IsValid() && h.Name == "" && h.Lease == 0 && !r.refused[at.sub("address")] && !r.refused[at.sub("name")] && !r.refused[at.sub("lease")]:
+		r.refuse(at, "says nothing about the client: write an address, a name, a lease or ignore: true")
 	}
 	if h.MAC.IsGroup() {
 		r.refuse(at.sub("mac"), "%v is a group address: a client has a unicast one, such as 02:00:00:00:00:01", h.MAC)

@@ -10,8 +10,8 @@ import (
 type nameKind uint8
 
 const (
-	hostNames    nameKind = iota // RFC 1123 section 2.1
-	nobodysNames                 // with underscores too, which no host has
+	hostNames    nameKind = iota // RFC 1123 section 2.1, and inner underscores, which machines have anyway
+	nobodysNames                 // with underscores at the beginning too, as services have them
 )
 
 // badName says why s, in lower case, is no name of DNS, else empty.
@@ -27,7 +27,7 @@ func badName(s string, kind nameKind) string {
 			label = strings.ReplaceAll(label, "_", "x")
 		}
 		if badLabel(label) != "" {
-			return "is not a name: it has labels of 1-63 letters, digits and inner hyphens with dots between"
+			return "is not a name: it has labels of 1-63 letters, digits and inner hyphens and underscores with dots between"
 		}
 	}
 	return ""
@@ -35,12 +35,12 @@ func badName(s string, kind nameKind) string {
 
 // badLabel says why s is no name of a host without a domain, else empty.
 func badLabel(s string) string {
-	bad := strings.ContainsFunc(s, func(c rune) bool { return c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') })
+	bad := strings.ContainsFunc(s, func(c rune) bool { return c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') })
 	switch {
 	case strings.Contains(s, "."):
 		return "has a dot: write the name alone, dns.domain is appended to it"
-	case s == "", len(s) > maxLabel, bad, s[0] == '-', s[len(s)-1] == '-':
-		return "is not a name of a host: give 1-63 letters, digits and inner hyphens"
+	case s == "", len(s) > maxLabel, bad, strings.ContainsAny(s[:1]+s[len(s)-1:], "-_"):
+		return "is not a name of a host: give 1-63 letters, digits and inner hyphens and underscores"
 	}
 	return ""
 }
@@ -68,7 +68,7 @@ func (r *report) dns(at place, n *Network) {
 func (r *report) upstreams(at place, list []string, domain string) {
 	seen := map[netip.AddrPort]bool{}
 	for i, s := range list {
-		in := at.index(i)
+		in := r.item(at, i, len(list))
 		a, err := parseUpstream(s)
 		switch {
 		case s == UpstreamNone && domain != "":
@@ -113,7 +113,7 @@ func (r *report) loops(c *Config) {
 	check := func(at place, list []string) {
 		for i, s := range list {
 			if a, err := parseUpstream(s); err == nil && gateways[a] != "" {
-				r.refuse(at.index(i), "%s is the gateway of network %s, where weft itself answers: that is a loop, name another server",
+				r.refuse(r.item(at, i, len(list)), "%s is the gateway of network %s, where weft itself answers: that is a loop, name another server",
 					quoted(s), quoted(gateways[a]))
 			}
 		}
@@ -162,9 +162,9 @@ func (r *report) dnsHosts(at place, d *DNS) {
 		for i, a := range h.Addresses {
 			switch {
 			case !a.IsValid() || a.Is4In6() || a.Zone() != "":
-				r.refuse(in.index(i), "%v is not an address: write one such as 192.0.2.1", a)
+				r.refuse(r.item(in, i, len(h.Addresses)), "%v is not an address: write one such as 192.0.2.1", a)
 			case slices.Index(h.Addresses, a) != i:
-				r.refuse(in.index(i), "%v is there already: write it once", a)
+				r.refuse(r.item(in, i, len(h.Addresses)), "%v is there already: write it once", a)
 			}
 		}
 	}
@@ -182,7 +182,7 @@ func (r *report) texts(at place, list []DNSText) {
 		for i, v := range t.Values {
 			total += len(v)
 			if v == "" || len(v) > maxText {
-				r.refuse(in.index(i), "has %d bytes: give 1-%d", len(v), maxText)
+				r.refuse(r.item(in, i, len(t.Values)), "has %d bytes: give 1-%d", len(v), maxText)
 			}
 		}
 		if total > maxTexts {

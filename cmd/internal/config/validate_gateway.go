@@ -28,7 +28,7 @@ func (r *report) gateway(at place, n *Network) {
 	}
 	for i, a := range n.Addresses {
 		if why := badGateway(a); why != "" {
-			r.refuse(address.index(i), "%v %s", a, why)
+			r.refuse(r.item(address, i, len(n.Addresses)), "%v %s", a, why)
 		} else if i > 0 {
 			r.refuse(address.index(i), "a second address is not available in this version: keep one of them")
 		}
@@ -104,13 +104,12 @@ func (r *report) seat(at place, n *Network, p *Port) {
 
 // subnets refuses two networks that this host could not tell apart.
 func (r *report) subnets(c *Config) {
-	for i := range c.Networks {
-		n := &c.Networks[i]
-		for j := range i {
-			o := &c.Networks[j]
+	list := r.byAge(c)
+	for i, n := range list {
+		for _, o := range list[:i] {
 			a, b := n.Gateway(), o.Gateway()
 			if n.HostPort != "" && o.HostPort != "" && a.IsValid() && b.IsValid() && a.Overlaps(b) {
-				r.refuse(place{network: n.Name, key: "address"}.index(0),
+				r.refuse(r.item(place{network: n.Name, key: "address"}, 0, len(n.Addresses)),
 					"%v overlaps %v of network %s, and this host is in both: choose another subnet, or remove one host_port", a, b, quoted(o.Name))
 				break
 			}

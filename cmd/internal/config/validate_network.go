@@ -230,11 +230,11 @@ func (r *report) uniqueAddresses(at place, n *Network, p *Port, seen map[netip.A
 	}
 	for i, a := range p.Addresses {
 		if a.IsValid() && a.Addr() == n.Gateway().Addr() {
-			r.refuse(at.index(i), "%v is the address of the gateway: give the port its own", a.Addr())
+			r.refuse(r.item(at, i, len(p.Addresses)), "%v is the address of the gateway: give the port its own", a.Addr())
 			continue
 		}
 		if other, twice := seen[a.Addr()]; twice && a.IsValid() {
-			r.refuse(at.index(i), "%v is an address of port %s already: use each one once", a.Addr(), quoted(other))
+			r.refuse(r.item(at, i, len(p.Addresses)), "%v is an address of port %s already: use each one once", a.Addr(), quoted(other))
 			continue
 		}
 		seen[a.Addr()] = p.Name

@@ -52,7 +52,7 @@ func (r *report) vlan(at place, v *VLAN) {
 	bad := r.refused[trunk]
 	for i, t := range v.Trunk {
 		if err := badRange(t); err != nil {
-			r.refuse(trunk.index(i), "%v", err)
+			r.refuse(r.item(trunk, i, len(v.Trunk)), "%v", err)
 			bad = true
 		}
 	}
@@ -96,7 +96,7 @@ func (r *report) security(at place, s *Security) {
 	}
 	seen := map[frame.MAC]bool{}
 	for i, m := range s.Sources {
-		in := sources.index(i)
+		in := r.item(sources, i, len(s.Sources))
 		switch {
 		case m == frame.MAC{}:
 			r.refuse(in, "%v", errZeroMAC)

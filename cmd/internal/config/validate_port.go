@@ -83,7 +83,7 @@ func (r *report) internal(at place, p *Port) {
 	}
 	for i, a := range p.Addresses {
 		if why := badAddress(a); why != "" {
-			r.refuse(at.sub("address").index(i), "%v %s", a, why)
+			r.refuse(r.item(at.sub("address"), i, len(p.Addresses)), "%v %s", a, why)
 		}
 	}
 }

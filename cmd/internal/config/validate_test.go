@@ -28,7 +28,7 @@ func TestValidateValue(t *testing.T) {
 		{func(c *Config, n *Network) { n.Ports[0].Type = "" }, `network "lan": port "h1": type: is missing: write one of tap, raw, internal`},
 		{func(c *Config, n *Network) { n.Ports[0].Interface = "" }, `network "lan": port "h1": interface: "" is empty: choose another name`},
 		{func(c *Config, n *Network) { n.Ports[0].MAC = frame.MAC{} }, `network "lan": port "h1": mac: is the zero address: write another one`},
-		{func(c *Config, n *Network) { n.Ports[0].Addresses = make([]netip.Prefix, 1) }, `network "lan": port "h1": address[0]: invalid Prefix is not an address: write it such as 192.0.2.1/24`},
+		{func(c *Config, n *Network) { n.Ports[0].Addresses = make([]netip.Prefix, 1) }, `network "lan": port "h1": address: invalid Prefix is not an address: write it such as 192.0.2.1/24`},
 		{func(c *Config, n *Network) {
 			n.FDB.Static = []StaticEntry{{MAC: frame.MAC{2}, VLAN: 4095, Port: "h1"}}
 		}, `network "lan": fdb.static[0].vlan: 4095 is out of range: give 1-4094, or 0 for untagged`},
@@ -41,8 +41,8 @@ func TestValidateValue(t *testing.T) {
 		{func(c *Config, n *Network) { n.Ports[0].VLAN.Access = 4095 }, `network "lan": port "h1": vlan.access: 4095 is out of range: give 1-4094`},
 		{func(c *Config, n *Network) { n.Ports[0].VLAN.Native = 4095 }, `network "lan": port "h1": vlan.native: 4095 is out of range: give 1-4094`},
 		{func(c *Config, n *Network) { n.Ports[0].VLAN = VLAN{Trunk: []VLANRange{{1, 1}, {}}, Native: 5} }, `network "lan": port "h1": vlan.trunk[1]: 0 is out of range: give 1-4094`},
-		{func(c *Config, n *Network) { n.Ports[0].VLAN.Trunk = []VLANRange{{9, 8}} }, `network "lan": port "h1": vlan.trunk[0]: 9-8 runs backwards: write it as 8-9`},
-		{func(c *Config, n *Network) { n.Ports[0].Security.Sources = make([]frame.MAC, 1) }, `network "lan": port "h1": security.sources[0]: is the zero address: write another one`},
+		{func(c *Config, n *Network) { n.Ports[0].VLAN.Trunk = []VLANRange{{9, 8}} }, `network "lan": port "h1": vlan.trunk: 9-8 runs backwards: write it as 8-9`},
+		{func(c *Config, n *Network) { n.Ports[0].Security.Sources = make([]frame.MAC, 1) }, `network "lan": port "h1": security.sources: is the zero address: write another one`},
 		{func(c *Config, n *Network) { n.Ports[0].Rate.Egress = Rate{Average: 8000, Burst: -1} }, `network "lan": port "h1": rate.egress.burst: -1 bytes is out of range: give up to 1024MiB, or 0 for the default`},
 		{func(c *Config, n *Network) {
 			n.Forward, n.Uplink.Interface = ForwardBridge, "eth1"

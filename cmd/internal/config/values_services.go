@@ -56,34 +56,75 @@ func (r Range) String() string {
 // infinite is how a file writes InfiniteLease, as dnsmasq does.
 const infinite = "infinite"
 
-// parseLease takes whole days too, 7d, which are no durations elsewhere.
-func parseLease(s string) (time.Duration, error) {
-	if s == infinite {
+// ParseLease reads the time of a lease as a file has it: a duration, weeks and days
+// too, such as 90m, 7d, 1w or 1d12h, or infinite, which is InfiniteLease. It does
+// not look at the bounds.
+func ParseLease(s string) (time.Duration, error) {
+	if strings.EqualFold(s, infinite) {
 		return InfiniteLease, nil
 	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if v, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return time.Duration(v) * day, nil
-		}
+	if s != "0" && s != "" && strings.Trim(s, "0123456789") == "" {
+		return 0, fmt.Errorf("%s has no unit: write %ss for as many seconds, or %s", quoted(s), s, infinite)
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%s is not a time of a lease: write a number and its unit, such as 10m, 1h or 7d, or %s", quoted(s), infinite)
+	d, ok := leaseDuration(s)
+	if !ok {
+		return 0, fmt.Errorf("%s is not a time of a lease: write a number and its unit, such as 10m, 1h, 7d or 1d12h, or %s", quoted(s), infinite)
 	}
-	if d == 0 {
+	if d == 0 { // which is no time at all elsewhere
 		return 0, errors.New(badLease)
 	}
 	return d, nil
 }
 
-func formatLease(d time.Duration) string {
-	switch d {
-	case 0:
-		return ""
-	case InfiniteLease:
-		return infinite
+// leaseDuration adds what no other duration has: whole weeks and days before it.
+func leaseDuration(s string) (sum time.Duration, ok bool) {
+	const most = 4 // digits: more is beyond all bounds, and would overflow
+	rest := s
+	for _, unit := range []struct {
+		name string
+		size time.Duration
+	}{{"w", 7 * day}, {"d", day}} {
+		digits, after, found := strings.Cut(rest, unit.name)
+		if !found {
+			continue
+		}
+		v, err := strconv.ParseUint(digits, 10, 16)
+		if err != nil || len(digits) > most {
+			return 0, false
+		}
+		sum, rest = sum+time.Duration(v)*unit.size, after
 	}
-	return d.String()
+	if rest == "" {
+		return sum, s != ""
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil || rest != s && d < 0 || d >= InfiniteLease-sum {
+		return 0, false
+	}
+	return sum + d, true
+}
+
+// FormatLease returns the time of a lease as people write it: 1h and 7d, not 1h0m0s.
+func FormatLease(d time.Duration) string {
+	switch {
+	case d == 0:
+		return ""
+	case d == InfiniteLease:
+		return infinite
+	case d < 0 || d%time.Second != 0:
+		return d.String()
+	}
+	text := ""
+	for _, unit := range []struct {
+		name string
+		size time.Duration
+	}{{"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}} {
+		if v := d / unit.size; v > 0 {
+			text += strconv.FormatInt(int64(v), 10) + unit.name
+		}
+		d %= unit.size
+	}
+	return text
 }
 
 // parseLabel bounds what becomes a part of a place.

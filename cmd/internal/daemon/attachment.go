@@ -307,7 +307,11 @@ func (a *attachment) detach() {
 func (a *attachment) set(s, detail string) {
 	if a.state != s || a.detail != detail {
 		a.state, a.detail = s, detail
-		a.log.Info("port "+s, "detail", detail)
+		if detail == "" {
+			a.log.Info("port " + s)
+		} else {
+			a.log.Info("port "+s, "detail", detail)
+		}
 	}
 }
 

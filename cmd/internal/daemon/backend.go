@@ -13,8 +13,6 @@ import (
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/frame"
-	"github.com/weft/weft/ports/netdev"
-	"github.com/weft/weft/stp"
 )
 
 // config returns the running configuration, which nobody changes.
@@ -46,6 +44,7 @@ func (d *Daemon) Status() api.Status {
 		Networks:      len(cfg.Networks),
 		Notes:         slices.Clone(d.notes),
 	}
+	s.Notes = append(s.Notes, clashNotes(nil, cfg)...)
 	for _, n := range cfg.Networks {
 		s.Ports += len(n.Ports)
 		if builtin && n.Name == config.DefaultNetwork {
@@ -66,44 +65,6 @@ func fastpathReason(flag string) string {
 		return "switched off by --fastpath=off"
 	}
 	return "this version switches in user space only"
-}
-
-// guardNotes tells of the ports that a guard of the spanning tree keeps out.
-func (d *Daemon) guardNotes(network string) []string {
-	var notes []string
-	n := d.sw.Network(network)
-	if n == nil {
-		return nil
-	}
-	for _, p := range n.Ports() {
-		if st, _ := p.STP(); st.Inconsistent != "" {
-			notes = append(notes, fmt.Sprintf("port %s/%s carries no frames: %s", network, p.Name(), guardText[st.Inconsistent]))
-		}
-	}
-	return notes
-}
-
-var guardText = map[string]string{
-	stp.InconsistentBPDUGuard: "a BPDU came in, and stp.bpdu_guard has shut it until its link comes again",
-	stp.InconsistentRootGuard: "a better root of the spanning tree is offered there, which stp.root_guard refuses",
-	stp.InconsistentSelfLoop:  "what it sends comes back to it",
-}
-
-// hostAddressNote warns of a raw port whose interface the host still believes
-// to use: the host no longer hears anything there.
-func hostAddressNote(network string, p config.Port) string {
-	if p.Type != config.TypeRaw {
-		return ""
-	}
-	info, err := netdev.Find("", p.Interface)
-	if err != nil {
-		return ""
-	}
-	ips, err := netdev.HostAddresses(info.Index)
-	if err != nil || len(ips) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("port %s/%s: the host has address %s on %s, where it no longer receives anything while weft does", network, p.Name, ips[0], p.Interface)
 }
 
 // findNetwork returns a network of the running configuration.
@@ -169,10 +130,15 @@ func (d *Daemon) change(edit func(*config.Config) error) error {
 		return err
 	}
 	next.Normalize()
-	if err := config.Validate(next); err != nil {
+	if err := config.ValidateChange(d.running, next); err != nil {
 		return api.Mark(api.ErrInvalid, err)
 	}
-	return d.reconfigure(next)
+	notes := clashNotes(d.running, next)
+	if err := d.reconfigure(next); err != nil {
+		return err
+	}
+	d.warn(notes)
+	return nil
 }
 
 // AddPort implements api.Backend.
@@ -389,12 +355,17 @@ func (d *Daemon) Apply(name string, yaml []byte, dryRun bool) ([]string, error) 
 			lines = append(lines, fmt.Sprintf("  port %s/%s starts over: it forgets its counters and addresses", o.key.network, o.key.port))
 		}
 	}
+	notes := clashNotes(d.running, next)
+	for _, note := range notes {
+		lines = append(lines, "note: "+note)
+	}
 	if dryRun {
 		return lines, d.check(p, next)
 	}
 	if err := d.reconfigure(next); err != nil {
 		return nil, err
 	}
+	d.warn(notes)
 	d.mu.Lock()
 	d.builtin = false
 	d.mu.Unlock()

@@ -25,11 +25,7 @@ func (d *Daemon) describeServices(v *api.Network, n *config.Network) {
 			Size: st.Size, Free: st.Free, Leases: map[string]int{}, Messages: []api.DHCPMessages{},
 		}
 		for _, r := range n.DHCP.Ranges {
-			text := r.First.String()
-			if r.Last != r.First {
-				text += "-" + r.Last.String()
-			}
-			v.DHCP.Ranges = append(v.DHCP.Ranges, text)
+			v.DHCP.Ranges = append(v.DHCP.Ranges, r.String())
 		}
 		for state, count := range st.Leases {
 			v.DHCP.Leases[state.String()] = count

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -74,16 +75,45 @@ func (d *Daemon) Lease(network, who string) (api.Lease, error) {
 	if err != nil {
 		return api.Lease{}, err
 	}
-	if i := slices.IndexFunc(list, func(l api.Lease) bool { return isLeaseOf(l, who) }); i >= 0 {
-		return list[i], nil
-	}
-	return api.Lease{}, api.Mark(api.ErrNotFound, fmt.Errorf("network %q: nobody with the address, MAC or name %q has a lease: see \"weft lease list %s\"", network, who, network))
+	return chooseLease(list, network, who)
 }
 
-// isLeaseOf reports whether who is the address, the MAC or the name of a lease.
+// chooseLease returns the only lease that who fits, or of several the only one that
+// is active: a client that moved leaves others behind it.
+func chooseLease(list []api.Lease, network, who string) (api.Lease, error) {
+	var fit, active []api.Lease
+	for _, l := range list {
+		if !isLeaseOf(l, who) {
+			continue
+		}
+		fit = append(fit, l)
+		if l.State == api.LeaseActive {
+			active = append(active, l)
+		}
+	}
+	switch {
+	case len(fit) == 0:
+		return api.Lease{}, api.Mark(api.ErrNotFound, fmt.Errorf("network %q: nobody with the address, MAC, name or client identifier %q has a lease: see \"weft lease list %s\"", network, who, network))
+	case len(fit) == 1:
+		return fit[0], nil
+	case len(active) == 1:
+		return active[0], nil
+	}
+	names := make([]string, len(fit))
+	for i, l := range fit {
+		names[i] = fmt.Sprintf("%s (%s)", cmp.Or(l.Address, l.Hostname, l.MAC, l.ClientID), l.State)
+	}
+	return api.Lease{}, api.Mark(api.ErrConflict, fmt.Errorf("network %q: %q fits several: %s: say which by its address", network, who, strings.Join(names, ", ")))
+}
+
+// isLeaseOf reports whether who is the address, the MAC, the name or the client
+// identifier of a lease.
 func isLeaseOf(l api.Lease, who string) bool {
 	if who == "" {
 		return false
+	}
+	if id, err := config.ParseClientID(who); err == nil && l.ClientID == hexBytes(id) {
+		return true
 	}
 	if m, err := parseMAC(who); err == nil {
 		who = m.String()
@@ -136,6 +166,9 @@ func (d *Daemon) AddLease(network string, spec api.LeaseSpec) error {
 			if taken := clash(o, h); taken != "" {
 				return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %s is reserved already: remove that with \"weft lease rm %s %s\"", network, taken, network, taken))
 			}
+		}
+		if err := n.CheckReservation(h); err != nil {
+			return api.Mark(api.ErrInvalid, err)
 		}
 		n.DHCP.Hosts = append(n.DHCP.Hosts, h)
 		return nil
@@ -192,22 +225,40 @@ func (d *Daemon) RemoveLease(network, who string) error {
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(n.DHCP.Hosts, func(h config.DHCPHost) bool { return isReservationOf(h, who) })
-		if i < 0 {
-			return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: nothing is reserved for %q in the running configuration: see \"weft lease list %s\"", network, who, network))
+		var fit []int
+		for i, h := range n.DHCP.Hosts {
+			if isReservationOf(h, who) {
+				fit = append(fit, i)
+			}
 		}
-		n.DHCP.Hosts = slices.Delete(n.DHCP.Hosts, i, i+1)
-		return nil
+		switch len(fit) {
+		case 0:
+			return d.notReserved(n, who)
+		case 1:
+			n.DHCP.Hosts = slices.Delete(n.DHCP.Hosts, fit[0], fit[0]+1)
+			return nil
+		}
+		return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %q is a word of %d reservations: name the one by its address, MAC or host name", network, who, len(fit)))
 	})
 }
 
+// notReserved says why there is no reservation to remove.
+func (d *Daemon) notReserved(n *config.Network, who string) error {
+	list, _ := d.Leases(n.Name) // of a network that there is
+	ofFile := func(l api.Lease) bool { return l.Kind == api.LeaseStatic && isLeaseOf(l, who) }
+	if n.DHCP.HostsFile != "" && slices.ContainsFunc(list, ofFile) {
+		return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %s is reserved in the hosts_file %s: remove it there", n.Name, who, n.DHCP.HostsFile))
+	}
+	return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: nothing is reserved for %q in the running configuration: see \"weft lease list %s\"", n.Name, who, n.Name))
+}
+
 func isReservationOf(h config.DHCPHost, who string) bool {
-	l := api.Lease{Hostname: h.Name}
+	l := api.Lease{Hostname: h.Name, ClientID: hexBytes(h.ClientID)}
 	if h.Address.IsValid() {
 		l.Address = h.Address.String()
 	}
 	if h.MAC != (frame.MAC{}) {
 		l.MAC = h.MAC.String()
 	}
-	return isLeaseOf(l, who) || h.ClientID != nil && who == hexBytes(h.ClientID)
+	return isLeaseOf(l, who)
 }

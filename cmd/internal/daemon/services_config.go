@@ -44,7 +44,7 @@ func dhcpConfig(n *config.Network) dhcp.Config {
 	}
 	for _, h := range d.Hosts {
 		c.Hosts = append(c.Hosts, dhcp.Host{
-			MAC: h.MAC, ClientID: h.ClientID, Address: h.Address, Name: h.Name, Lease: h.Lease,
+			MAC: h.MAC, ClientID: h.ClientID, Address: h.Address, Name: h.Name, Lease: h.Lease, Ignore: h.Ignore,
 		})
 	}
 	for _, o := range d.Options {

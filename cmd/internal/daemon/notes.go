@@ -1,0 +1,87 @@
+package daemon
+
+// What weft says about itself without being asked: in its status, and on standard
+// error.
+
+import (
+	"fmt"
+
+	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/ports/netdev"
+	"github.com/weft/weft/stp"
+)
+
+// guardNotes tells of the ports that a guard of the spanning tree keeps out.
+func (d *Daemon) guardNotes(network string) []string {
+	var notes []string
+	n := d.sw.Network(network)
+	if n == nil {
+		return nil
+	}
+	for _, p := range n.Ports() {
+		if st, _ := p.STP(); st.Inconsistent != "" {
+			notes = append(notes, fmt.Sprintf("port %s/%s carries no frames: %s", network, p.Name(), guardText[st.Inconsistent]))
+		}
+	}
+	return notes
+}
+
+var guardText = map[string]string{
+	stp.InconsistentBPDUGuard: "a BPDU came in, and stp.bpdu_guard has shut it until its link comes again",
+	stp.InconsistentRootGuard: "a better root of the spanning tree is offered there, which stp.root_guard refuses",
+	stp.InconsistentSelfLoop:  "what it sends comes back to it",
+}
+
+// hostAddressNote warns of a raw port whose interface the host still believes
+// to use: the host no longer hears anything there.
+func hostAddressNote(network string, p config.Port) string {
+	if p.Type != config.TypeRaw {
+		return ""
+	}
+	info, err := netdev.Find("", p.Interface)
+	if err != nil {
+		return ""
+	}
+	ips, err := netdev.HostAddresses(info.Index)
+	if err != nil || len(ips) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("port %s/%s: the host has address %s on %s, where it no longer receives anything while weft does", network, p.Name, ips[0], p.Interface)
+}
+
+// clashNotes warns of networks that put this host into a subnet which it uses by
+// an interface that is not weft's: it reaches the one or the other there. Those
+// that are in old already, and are there as in next, are left out; old may be nil.
+func clashNotes(old, next *config.Config) []string {
+	var notes []string
+	var used []netdev.Subnet
+	for i := range next.Networks {
+		n := &next.Networks[i]
+		if n.HostPort == "" || !n.Gateway().IsValid() {
+			continue
+		}
+		if old != nil {
+			if o := old.Network(n.Name); o != nil && o.HostPort == n.HostPort && o.Gateway() == n.Gateway() {
+				continue
+			}
+		}
+		if used == nil {
+			var err error
+			if used, err = netdev.Subnets(aliasPrefix); err != nil {
+				return nil // only the note is missing
+			}
+		}
+		subnet := n.Gateway().Masked()
+		if owner, taken := usedBy(used, subnet); taken {
+			notes = append(notes, fmt.Sprintf("network %q: this host uses %v by %s too, and can reach only one of the two there: give the network another address, or take its host_port away", n.Name, subnet, owner))
+		}
+	}
+	return notes
+}
+
+// warn prints notes about a change that has been made.
+func (d *Daemon) warn(notes []string) {
+	for _, note := range notes {
+		fmt.Fprintf(d.opts.Stderr, "weft: %s\n", note)
+	}
+}
