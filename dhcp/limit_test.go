@@ -148,7 +148,7 @@ func TestReservedAddressHeld(t *testing.T) {
 	a := l.lease(newGuest(1))
 	l.reconfigure(withHosts(Host{MAC: newGuest(2).mac, Address: a}))
 	b := l.lease(newGuest(2))
-	l.wantLog(fmt.Sprintf(`level=WARN msg="dhcp: the client does not get its reserved address: another has it" network=lan reserved=%s mac=%s address=%s holder=%s`, a, newGuest(2).mac, b, newGuest(1).mac), 1)
+	l.wantLog(fmt.Sprintf(`level=WARN msg="dhcp: the client does not get its reserved address: it is not free" network=lan reserved=%s mac=%s address=%s holder=%s`, a, newGuest(2).mac, b, newGuest(1).mac), 1)
 	l.renew(newGuest(2), b)
 	l.wantLog("reserved address", 1)
 }

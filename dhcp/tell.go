@@ -73,7 +73,7 @@ func (e *engine) logGrant(now instant, c client, m *message, b *binding, name, w
 		return
 	}
 	if holder := e.bindings[toIP4(c.host.Address)]; holder != nil && e.tells(now, slog.LevelWarn) {
-		e.noteOfLease(slog.LevelWarn, "dhcp: the client does not get its reserved address: another has it", "reserved", c.host.Address,
+		e.noteOfLease(slog.LevelWarn, "dhcp: the client does not get its reserved address: it is not free", "reserved", c.host.Address,
 			"mac", c.mac, "address", b.addr.addr(), "holder", holder.mac, "state", holder.shown())
 	}
 }
