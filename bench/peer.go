@@ -99,27 +99,33 @@ func (kernelBridge) Available() error {
 }
 
 func (kernelBridge) Setup(_ context.Context, lab *Lab) (*Bed, error) {
-	hosts, sw, err := lab.hostsBeside("switch", 2)
+	hosts, _, err := bridged(lab, 2)
 	if err != nil {
 		return nil, err
 	}
+	return &Bed{Hosts: hosts}, nil
+}
+
+// bridged joins n hosts by the kernel bridge br0 of a namespace, which it returns.
+func bridged(lab *Lab, n int) ([]*Host, *Namespace, error) {
+	hosts, sw, err := lab.hostsBeside("switch", n)
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, table := range []string{"iptables", "ip6tables", "arptables"} {
 		if err := sw.sysctl("net/bridge/bridge-nf-call-"+table, "0"); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	var ends []string
 	for i, h := range hosts {
 		end := fmt.Sprintf("p%d", i+1)
 		if err := veth(h.NS, h.Interface, sw, end); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		ends = append(ends, end)
 	}
-	if err := bridge(sw, "br0", ends); err != nil {
-		return nil, err
-	}
-	return &Bed{Hosts: hosts}, nil
+	return hosts, sw, bridge(sw, "br0", ends)
 }
 
 // weftPeer joins hosts by weft, one port of the given type for each.

@@ -85,19 +85,8 @@ func (dnsmasq) Available() error {
 }
 
 func (dnsmasq) Setup(ctx context.Context, lab *Lab) (*Bed, error) {
-	hosts, sw, err := lab.hostsBeside("switch", servicesHosts)
+	hosts, sw, err := bridged(lab, servicesHosts)
 	if err != nil {
-		return nil, err
-	}
-	var ends []string
-	for i, h := range hosts {
-		end := fmt.Sprintf("p%d", i+1)
-		if err := veth(h.NS, h.Interface, sw, end); err != nil {
-			return nil, err
-		}
-		ends = append(ends, end)
-	}
-	if err := bridge(sw, "br0", ends); err != nil {
 		return nil, err
 	}
 	if err := sw.address("br0", netip.MustParsePrefix(servicesSubnet)); err != nil {
