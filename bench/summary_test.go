@@ -87,6 +87,10 @@ func TestOutcomes(t *testing.T) {
 		scenarioFrames + " " + peerInternal: {math.NaN(), false, "x bridge"},
 		scenarioRTT + " " + peerInternal:    {math.NaN(), false, "x bridge"},
 		scenarioMemory + " " + peerEight:    {41.5, true, "MiB"},
+		scenarioDHCP + " " + peerServices:   {math.NaN(), false, "exchanges/s"},
+		scenarioDNS + " " + peerServices:    {math.NaN(), false, "kanswers/s"},
+		scenarioLeases + " " + peerServices: {math.NaN(), false, "MiB"},
+		scenarioBeside + " " + peerServices: {math.NaN(), false, "%"},
 	}
 	got := map[string]short{}
 	for _, o := range r.Outcomes {

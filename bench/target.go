@@ -42,13 +42,13 @@ func Targets() []Target {
 // judge compares the target with the medians of the report.
 func (t Target) judge(r *Report) Outcome {
 	o := Outcome{Target: t, Unit: "x " + Baseline}
-	if t.Absolute {
-		o.Unit = findScenario(Scenarios(), t.Scenario).Unit
-	}
 	row := r.find(t.Scenario, t.Peer)
+	if s := findScenario(Scenarios(), t.Scenario); s != nil && t.Absolute {
+		o.Unit = s.Unit
+	}
 	switch {
 	case row != nil && t.Absolute:
-		o.Value = &row.Median
+		o.Unit, o.Value = row.Unit, &row.Median
 	case row != nil && row.Ratio != nil:
 		o.Value = &row.Ratio.Median
 	default:
