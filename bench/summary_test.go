@@ -168,8 +168,8 @@ func TestPick(t *testing.T) {
 	_, _, err = Options{Rounds: 0, Peers: []string{"brdge"}, Scenarios: []string{"tcp9"}}.pick(Peers(""), Scenarios())
 	want := `rounds: 0, wanted 1 or more
 duration: 0s after 0s of warm-up, wanted more than 0
-peer "brdge" does not exist: there are direct, bridge, weft-raw, weft-internal, weft-8ports
-scenario "tcp9" does not exist: there are tcp1, frames64, rtt, memory`
+peer "brdge" does not exist: there are direct, bridge, weft-raw, weft-internal, weft-8ports, weft-services, dnsmasq
+scenario "tcp9" does not exist: there are tcp1, frames64, rtt, memory, dhcp, dns, leases64k, beside`
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
