@@ -215,7 +215,7 @@ func TestPortsOfATree(t *testing.T) {
 		}
 		return out.String()
 	}
-	if got := show(ports); !strings.HasSuffix(got, "\nSnooping:           off\n"+want) {
+	if got := show(ports); !strings.HasSuffix(got, "\nDNS:                off\n"+want) {
 		t.Errorf("\n got %s\nwant, at the end, %s", got, want)
 	}
 	if got := show(nil); strings.Contains(got, "PROTOCOL") {
