@@ -59,7 +59,7 @@ func (a *asker) ask(ctx context.Context, h *Host, p protocol, open func() (int, 
 
 // hurry shortens the wait for answers, since questions have their time.
 func (a *asker) hurry() error {
-	const step = 2 * time.Millisecond
+	const step = 5 * time.Millisecond
 	timeout := unix.NsecToTimeval(step.Nanoseconds())
 	if err := unix.SetsockoptTimeval(a.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		return fmt.Errorf("receive timeout: %w", err)

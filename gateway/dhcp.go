@@ -8,6 +8,11 @@ import (
 	"github.com/weft/weft/dhcp"
 )
 
+// gatherTime is how long messages are gathered after a batch, so that at most 200
+// times a second something is written to disk. The first of a pause waits for
+// nobody.
+const gatherTime = 5 * time.Millisecond
+
 // dhcpBatch is how many messages the DHCP server gets at once, at the most: what
 // they change is written to disk together.
 const dhcpBatch = 256
@@ -18,6 +23,7 @@ func (g *Gateway) serveDHCP() {
 	inbox := g.seat.Inbox(dataplane.DHCP)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var last time.Time // when a batch was done
 	for {
 		var first *dataplane.Message
 		select {
@@ -29,7 +35,11 @@ func (g *Gateway) serveDHCP() {
 		}
 		s := g.dhcp.Load()
 		if first != nil {
+			if wait := gatherTime - time.Since(last); wait > 0 {
+				time.Sleep(wait) // too short for anybody who stops the gateway to notice
+			}
 			g.receiveDHCP(s, inbox, first)
+			last = time.Now()
 		}
 		if s != nil {
 			timer.Reset(max(time.Until(s.Tick()), time.Millisecond))

@@ -122,8 +122,8 @@ func load(file string) (*config.Config, string, error) {
 
 // garbage is how much memory may be garbage before it is collected, in percent of
 // what is in use. Frames make none, and the services little, so that it costs
-// next to nothing to keep half of what Go would.
-const garbage = 50
+// next to nothing to keep a third of what Go would.
+const garbage = 30
 
 func saveMemory() {
 	if os.Getenv("GOGC") == "" {
