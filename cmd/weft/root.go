@@ -13,10 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/client"
 )
-
-const defaultSocket = "/run/weft/weft.sock"
 
 // app holds the global flags.
 type app struct{ socket string }
@@ -32,7 +31,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.PersistentFlags().StringVar(&a.socket, "socket", cmp.Or(os.Getenv("WEFT_SOCKET"), defaultSocket),
+	root.PersistentFlags().StringVar(&a.socket, "socket", cmp.Or(os.Getenv("WEFT_SOCKET"), api.DefaultSocket),
 		"control socket of the daemon; WEFT_SOCKET sets it too")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(`%w (see "%s --help")`, err, cmd.CommandPath())

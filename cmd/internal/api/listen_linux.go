@@ -15,6 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// DefaultSocket is where the daemon of a machine is asked, unless somebody says
+// otherwise.
+const DefaultSocket = "/run/weft/weft.sock"
+
 // maxSocketPath is the longest path that fits sun_path with its final zero
 // (struct sockaddr_un, unix(7)), in bytes.
 const maxSocketPath = 107

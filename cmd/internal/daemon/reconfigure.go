@@ -155,7 +155,7 @@ func (d *Daemon) reconfigure(next *config.Config) error {
 		return err
 	}
 	was := d.leaseFile
-	d.leaseFile = next.LeaseFile
+	d.leaseFile = d.leasePath(next)
 	if err := d.execute(d.steps(p, next)); err != nil {
 		d.leaseFile = was
 		d.dropLeaseStore()

@@ -6,12 +6,15 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dhcp"
 	"github.com/weft/weft/dns"
@@ -276,9 +279,23 @@ func (s *services) Reverse(addr netip.Addr) (string, bool) {
 	return "", false
 }
 
+// leasePath returns where leases are kept. A weft with a socket of its own has a
+// file of its own beside that, unless the configuration names one: several may run
+// on a machine.
+func (d *Daemon) leasePath(c *config.Config) string {
+	if c.LeaseFile != config.DefaultLeaseFile || d.opts.Socket == api.DefaultSocket {
+		return c.LeaseFile
+	}
+	socket, err := filepath.Abs(d.opts.Socket)
+	if err != nil {
+		return c.LeaseFile
+	}
+	return strings.TrimSuffix(socket, ".sock") + ".leases.db"
+}
+
 // checkLeaseFile refuses to change the lease file under servers that use it.
 func (d *Daemon) checkLeaseFile(next *config.Config) error {
-	if d.leases != nil && next.LeaseFile != d.leaseFile {
+	if d.leases != nil && d.leasePath(next) != d.leaseFile {
 		return errors.New("lease_file: cannot change while leases are kept in the present one: stop weft, and start it with the new file")
 	}
 	return nil
