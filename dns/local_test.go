@@ -49,7 +49,7 @@ func labConfig() Config {
 func labLeases() leases {
 	return leases{
 		"web":     netip.MustParseAddr("192.168.122.50"),
-		"my_vm":   netip.MustParseAddr("192.168.122.99"),
+		"my_vm":   netip.MustParseAddr("192.168.122.61"),
 		"printer": netip.MustParseAddr("192.168.122.99"), // a thief: the name is taken
 		"gateway": netip.MustParseAddr("192.168.122.98"),
 		"info":    netip.MustParseAddr("192.168.122.51"),
@@ -101,7 +101,7 @@ func TestLocal(t *testing.T) {
 		{"51.122.168.192.in-addr.arpa", wire.TypePTR, "NOERROR aa | 51.122.168.192.in-addr.arpa. 10 IN PTR info.lab."},
 
 		{"web", wire.TypeA, "NOERROR aa | web. 10 IN A 192.168.122.50"},
-		{"my_vm", wire.TypeA, "NOERROR aa | my_vm. 10 IN A 192.168.122.99"},
+		{"my_vm", wire.TypeA, "NOERROR aa | my_vm. 10 IN A 192.168.122.61"},
 		{"WEB.lab", wire.TypeA, "NOERROR aa | WEB.lab. 10 IN A 192.168.122.50"},
 		{"web.lab", wire.TypeAAAA, noData + "lab." + soaData},
 		{"web.lab", wire.TypeANY, "NOERROR aa | web.lab. 10 IN A 192.168.122.50"},
