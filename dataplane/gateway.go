@@ -51,7 +51,7 @@ const (
 type Gateway struct {
 	inboxes [numServices]*Inbox
 
-	mu     sync.Mutex // guards worker and one
+	mu     sync.Mutex // guards worker
 	worker *worker
 }
 
@@ -224,7 +224,7 @@ func (g *gateway) owner(f *frame.Frame) (hosts, Service, Verdict) {
 	}
 	service, own := g.service(f, &p)
 	switch {
-	case g.isForService(&p) && (p.IsFragment() || f.Offload.IsSuper() && p.Protocol == frame.ProtoUDP):
+	case own && p.Protocol != frame.ProtoICMP && (p.IsFragment() || f.Offload.IsSuper() && p.Protocol == frame.ProtoUDP):
 		return 0, Station, BadPacket // no client needs that much, and nobody else shall get it
 	case machine == 0:
 		return ownHost, service, Forwarded
@@ -254,8 +254,9 @@ func notOwn(p *frame.Parsed) Verdict {
 
 // service says which service an IPv4 packet to the gateway belongs to, and
 // whether that is the network's own even where this machine has the address too.
+// Of a fragmented packet the first fragment tells.
 func (g *gateway) service(f *frame.Frame, p *frame.Parsed) (s Service, own bool) {
-	if p.Layer < frame.LayerTransport || p.IsFragment() && p.Protocol != frame.ProtoICMP {
+	if p.Layer < frame.LayerTransport {
 		return Station, false
 	}
 	switch {
@@ -269,21 +270,6 @@ func (g *gateway) service(f *frame.Frame, p *frame.Parsed) (s Service, own bool)
 		return DNS, true
 	}
 	return Station, false
-}
-
-// isForService reports whether a packet goes to the port of a service that is on, as
-// far as it has ports: of a fragmented one the first fragment has.
-func (g *gateway) isForService(p *frame.Parsed) bool {
-	if p.Layer < frame.LayerTransport {
-		return false
-	}
-	switch p.Protocol {
-	case frame.ProtoTCP:
-		return g.dns && p.DstPort == dnsPort
-	case frame.ProtoUDP:
-		return g.dns && p.DstPort == dnsPort || g.dhcp && p.DstPort == dhcpPort
-	}
-	return false
 }
 
 // icmpEcho is the type of an echo request (RFC 792).
@@ -330,7 +316,7 @@ func (g *gateway) letsIn(f *frame.Frame, vid uint16) bool {
 	b := p.Dst()
 	dst := binary.BigEndian.Uint32(b[12:])
 	_, own := g.service(f, &p)
-	return (dst >= firstGroup && dst < endGroups || dst == allHosts || dst == g.last) && !own && !g.isForService(&p)
+	return (dst >= firstGroup && dst < endGroups || dst == allHosts || dst == g.last) && !own
 }
 
 // IPv4 addresses that are not of one host (RFC 5771, RFC 919).
@@ -351,7 +337,7 @@ func (w *worker) overhear(g *gateway, f *frame.Frame) {
 	case frame.TypeIPv4:
 		var p frame.Parsed
 		p.Parse(f)
-		if s, own := g.service(f, &p); own && s == DHCP && !f.Offload.IsSuper() {
+		if s, own := g.service(f, &p); own && s == DHCP && !p.IsFragment() && !f.Offload.IsSuper() {
 			w.tell(g.inboxes[DHCP], f, g.vlan)
 		}
 	}

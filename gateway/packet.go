@@ -60,26 +60,20 @@ func intact(f *frame.Frame, p *frame.Parsed) bool {
 		return true
 	}
 	data := b[p.L4:p.End]
-	switch p.Protocol {
-	case frame.ProtoUDP, frame.ProtoTCP, frame.ProtoICMP:
-		if p.Layer < frame.LayerTransport {
-			return false // not even a header
-		}
-	}
-	switch p.Protocol {
-	case frame.ProtoUDP:
+	switch {
+	case p.Layer < frame.LayerTransport: // without a header of its protocol, or of another one
+		return p.Protocol != frame.ProtoUDP && p.Protocol != frame.ProtoTCP && p.Protocol != frame.ProtoICMP
+	case p.Protocol == frame.ProtoUDP:
 		length := int(binary.BigEndian.Uint16(data[4:]))
 		if length < udpLen || length > len(data) {
 			return false
 		}
 		none := data[6] == 0 && data[7] == 0 // RFC 768
 		return none || frame.Checksum(data[:length], pseudo(b[p.L3:], frame.ProtoUDP, length)) == 0
-	case frame.ProtoTCP:
+	case p.Protocol == frame.ProtoTCP:
 		return frame.Checksum(data, pseudo(b[p.L3:], frame.ProtoTCP, len(data))) == 0
-	case frame.ProtoICMP:
-		return frame.Checksum(data, 0) == 0
 	}
-	return true
+	return frame.Checksum(data, 0) == 0 // ICMP
 }
 
 func headerIntact(b []byte, p *frame.Parsed) bool { return frame.Checksum(b[p.L3:p.L4], 0) == 0 }

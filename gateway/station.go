@@ -55,15 +55,7 @@ func newStation(g *Gateway) (*station, error) {
 }
 
 func (s *station) configure(cfg Config) tcpip.Error {
-	if err := s.impatient(); err != nil {
-		return err
-	}
-	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: tcpBuffers, Max: tcpBuffers}
-	if err := s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &receive); err != nil {
-		return err
-	}
-	send := tcpip.TCPSendBufferSizeRangeOption{Min: 4 << 10, Default: tcpBuffers, Max: tcpBuffers}
-	if err := s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &send); err != nil {
+	if err := s.configureTCP(); err != nil {
 		return err
 	}
 	if err := s.stack.CreateNIC(nic, s.link); err != nil {
@@ -82,12 +74,14 @@ func (s *station) configure(cfg Config) tcpip.Error {
 	return nil
 }
 
-// impatient makes the stack give up soon on clients that do not answer: all are on
-// one link.
-func (s *station) impatient() tcpip.Error {
+// configureTCP bounds what a connection holds, and makes the stack give up soon on
+// clients that do not answer: all are on one link.
+func (s *station) configureTCP() tcpip.Error {
+	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: tcpBuffers, Max: tcpBuffers}
+	send := tcpip.TCPSendBufferSizeRangeOption(receive)
 	linger, wait := tcpip.TCPLingerTimeoutOption(3*time.Second), tcpip.TCPTimeWaitTimeoutOption(time.Second)
 	retries, syn := tcpip.TCPMaxRetriesOption(4), tcpip.TCPSynRetriesOption(2)
-	for _, o := range []tcpip.SettableTransportProtocolOption{&linger, &wait, &retries, &syn} {
+	for _, o := range []tcpip.SettableTransportProtocolOption{&receive, &send, &linger, &wait, &retries, &syn} {
 		if err := s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
 			return err
 		}

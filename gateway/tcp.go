@@ -112,9 +112,9 @@ type listener struct {
 	closed chan struct{}
 }
 
-// accept returns the next connection, an error once the listener is closed. It is
+// accept returns the next connection and its client, an error once the listener is closed. It is
 // what gonet does, but keeps the endpoint, which can be aborted.
-func (l *listener) accept() (*conversation, error) {
+func (l *listener) accept() (*conversation, netip.Addr, error) {
 	entry, ready := waiter.NewChannelEntry(waiter.ReadableEvents)
 	l.queue.EventRegister(&entry)
 	defer l.queue.EventUnregister(&entry)
@@ -123,15 +123,14 @@ func (l *listener) accept() (*conversation, error) {
 		end, queue, err := l.end.Accept(&client)
 		switch err.(type) {
 		case nil:
-			c := &conversation{Conn: gonet.NewTCPConn(queue, end), end: end}
-			return c, nil
+			return &conversation{Conn: gonet.NewTCPConn(queue, end), end: end}, netip.AddrFrom4(client.Addr.As4()), nil
 		case *tcpip.ErrWouldBlock:
 		default:
-			return nil, errors.New(err.String())
+			return nil, netip.Addr{}, errors.New(err.String())
 		}
 		select {
 		case <-l.closed:
-			return nil, net.ErrClosed
+			return nil, netip.Addr{}, net.ErrClosed
 		case <-ready:
 		}
 	}
@@ -165,13 +164,9 @@ func (g *Gateway) listenTCP(open bool) error {
 func (g *Gateway) acceptDNS(l *listener) {
 	defer g.loops.Done()
 	for {
-		c, err := l.accept()
+		c, client, err := l.accept()
 		if err != nil {
 			return
-		}
-		var client netip.Addr
-		if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-			client = a.AddrPort().Addr()
 		}
 		c.port = g.stack.origins.of(client)
 		g.stack.conversations.admit(c)
