@@ -167,15 +167,20 @@ func (p weftPeer) Setup(ctx context.Context, lab *Lab) (*Bed, error) {
 		}
 		fmt.Fprintf(&ports, "      %s: {type: raw, interface: %s}\n", port, end)
 	}
-	config := lab.path("weft.yaml")
-	if err := os.WriteFile(config, []byte(weftConfig(ports.String())), 0o600); err != nil {
+	return weftBed(ctx, lab, hosts, sw, p.binary, weftConfig(ports.String()))
+}
+
+// weftBed starts weft with a configuration in the namespace beside the hosts.
+func weftBed(ctx context.Context, lab *Lab, hosts []*Host, sw *Namespace, binary, config string) (*Bed, error) {
+	file := lab.path("weft.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("write configuration: %w", err)
 	}
-	sw1, err := lab.start(ctx, sw, "weft: ready", p.binary, "run", "-c", config, "--socket", lab.path("weft.sock"))
+	process, err := lab.start(ctx, sw, "weft: ready", binary, "run", "-c", file, "--socket", lab.path("weft.sock"))
 	if err != nil {
 		return nil, err
 	}
-	return &Bed{Hosts: hosts, Switch: sw1}, nil
+	return &Bed{Hosts: hosts, Switch: process}, nil
 }
 
 // weftConfig returns a configuration with one plain network that has the given

@@ -59,15 +59,7 @@ func (p servicesPeer) Setup(ctx context.Context, lab *Lab) (*Bed, error) {
 		"    address: " + servicesSubnet + "\n    fdb: {limit: 200000}\n" +
 		"    dhcp: {range: " + servicesFirst + "-" + servicesLast + "}\n" +
 		"    dns: {upstream: \"" + upstreamAddr + "\"}\n    ports:\n" + ports.String()
-	file := lab.path("weft.yaml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return nil, fmt.Errorf("write configuration: %w", err)
-	}
-	process, err := lab.start(ctx, sw, "weft: ready", p.binary, "run", "-c", file, "--socket", lab.path("weft.sock"))
-	if err != nil {
-		return nil, err
-	}
-	return &Bed{Hosts: hosts, Switch: process}, nil
+	return weftBed(ctx, lab, hosts, sw, p.binary, config)
 }
 
 // dnsmasq serves hosts behind a kernel bridge, as libvirt has it, but without the

@@ -75,6 +75,16 @@ func findNetwork(cfg *config.Config, name string) (*config.Network, error) {
 	return nil, api.Mark(api.ErrNotFound, fmt.Errorf("network %q does not exist: see \"weft network list\"", name))
 }
 
+// checkNetwork refuses a name that is no network's; none at all stands for all of
+// them.
+func checkNetwork(cfg *config.Config, name string) error {
+	if name == "" {
+		return nil
+	}
+	_, err := findNetwork(cfg, name)
+	return err
+}
+
 func findPort(cfg *config.Config, network, name string) (*config.Port, error) {
 	n, err := findNetwork(cfg, network)
 	if err != nil {
@@ -89,10 +99,8 @@ func findPort(cfg *config.Config, network, name string) (*config.Port, error) {
 // Ports implements api.Backend.
 func (d *Daemon) Ports(network string) ([]api.Port, error) {
 	cfg := d.config()
-	if network != "" {
-		if _, err := findNetwork(cfg, network); err != nil {
-			return nil, err
-		}
+	if err := checkNetwork(cfg, network); err != nil {
+		return nil, err
 	}
 	list := []api.Port{}
 	for i := range cfg.Networks {
@@ -238,10 +246,8 @@ func (d *Daemon) RemovePort(network, name string) error {
 // FDB implements api.Backend.
 func (d *Daemon) FDB(network string) ([]api.FDBEntry, error) {
 	cfg := d.config()
-	if network != "" {
-		if _, err := findNetwork(cfg, network); err != nil {
-			return nil, err
-		}
+	if err := checkNetwork(cfg, network); err != nil {
+		return nil, err
 	}
 	list := []api.FDBEntry{}
 	for _, n := range cfg.Networks {

@@ -155,10 +155,8 @@ func capNames(c frame.Caps) []string {
 // Groups implements api.Backend.
 func (d *Daemon) Groups(network string) ([]api.Group, error) {
 	cfg := d.config()
-	if network != "" {
-		if _, err := findNetwork(cfg, network); err != nil {
-			return nil, err
-		}
+	if err := checkNetwork(cfg, network); err != nil {
+		return nil, err
 	}
 	list := []api.Group{}
 	for _, n := range cfg.Networks {

@@ -19,10 +19,8 @@ import (
 // Leases implements api.Backend.
 func (d *Daemon) Leases(network string) ([]api.Lease, error) {
 	cfg := d.config()
-	if network != "" {
-		if _, err := findNetwork(cfg, network); err != nil {
-			return nil, err
-		}
+	if err := checkNetwork(cfg, network); err != nil {
+		return nil, err
 	}
 	list := []api.Lease{}
 	for _, n := range cfg.Networks {
