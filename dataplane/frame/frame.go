@@ -138,6 +138,13 @@ func (f *Frame) Dst() MAC { return MAC(f.buf[f.off : f.off+6]) }
 // Src returns the source address. The frame must not be a runt.
 func (f *Frame) Src() MAC { return MAC(f.buf[f.off+6 : f.off+12]) }
 
+// SetAddresses changes the destination and the source address. The frame must not be
+// a runt.
+func (f *Frame) SetAddresses(dst, src MAC) {
+	copy(f.buf[f.off:], dst[:])
+	copy(f.buf[f.off+6:], src[:])
+}
+
 // EtherType returns the type after the outermost tag. The frame must not be a
 // runt. A value below 0x600 is an 802.3 length.
 func (f *Frame) EtherType() uint16 {
