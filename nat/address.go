@@ -1,0 +1,155 @@
+package nat
+
+import (
+	"net/netip"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// address is one outside address.
+type address struct {
+	addr [16]byte
+	// pools by Class; made when the first port is needed. Protocols without
+	// ports have none.
+	pools [ClassOther]*portPool
+}
+
+// classOf returns the class of a protocol.
+func classOf(protocol uint8) Class {
+	switch protocol {
+	case frame.ProtoTCP:
+		return ClassTCP
+	case frame.ProtoUDP:
+		return ClassUDP
+	case frame.ProtoICMP:
+		return ClassICMP
+	}
+	return ClassOther
+}
+
+var protocolOf = [ClassOther]uint8{ClassTCP: frame.ProtoTCP, ClassUDP: frame.ProtoUDP, ClassICMP: frame.ProtoICMP}
+
+// pool returns the ports of a class.
+func (a *address) pool(c Class) *portPool {
+	if a.pools[c] == nil {
+		a.pools[c] = newPortPool(c)
+	}
+	return a.pools[c]
+}
+
+// SetAddresses changes the outside addresses. The flows of those that are gone
+// end before it returns.
+func (t *Table) SetAddresses(addrs []netip.Addr) {
+	t.config.Lock()
+	defer t.config.Unlock()
+	t.mu.Lock()
+	t.setAddresses(addrs)
+	t.mu.Unlock()
+	t.sweep(func(f *flow) bool { return !t.Owns(f.outside.Addr) })
+}
+
+// setAddresses keeps the state of an address that stays. The caller holds both
+// locks.
+func (t *Table) setAddresses(addrs []netip.Addr) {
+	old := t.owned.Load()
+	t.addresses = nil
+	o := &owned{all: make(map[[16]byte]*address, len(addrs))}
+	for _, a := range addrs {
+		key := a.As16()
+		if o.all[key] != nil {
+			continue
+		}
+		one := &address{addr: key}
+		if old != nil && old.all[key] != nil {
+			one = old.all[key]
+		}
+		o.all[key] = one
+		t.addresses = append(t.addresses, one)
+	}
+	if len(t.addresses) == 1 {
+		o.single, o.one = true, t.addresses[0].addr
+	}
+	t.owned.Store(o)
+	t.resolve()
+}
+
+// owned is the outside addresses. It never changes.
+type owned struct {
+	single bool
+	one    [16]byte // the address, where there is one only
+	all    map[[16]byte]*address
+}
+
+// Owns reports whether addr is an outside address of the table. A packet from
+// inside to one is for Outbound, and then, with its new source, for Inbound
+// (RFC 4787 REQ-9).
+func (t *Table) Owns(addr [16]byte) bool {
+	o := t.owned.Load()
+	if o.single {
+		return addr == o.one
+	}
+	return o.all[addr] != nil
+}
+
+// addressAt returns the outside address addr that a zone uses, or nil.
+func (t *Table) addressAt(z *zone, addr [16]byte) *address {
+	if a := t.owned.Load().all[addr]; z.uses[a] {
+		return a
+	}
+	return nil
+}
+
+// SetTaken says which ports of TCP or UDP are somebody else's, over all
+// addresses: nil is none. They are never chosen. A mapping that has one keeps
+// its flows and gets no new ones. The table keeps the set: it must not change
+// any more.
+func (t *Table) SetTaken(protocol uint8, taken *PortSet) {
+	c := classOf(protocol)
+	if c >= ClassICMP {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.taken[c].Store(taken)
+	for _, a := range t.addresses {
+		if p := a.pools[c]; p != nil {
+			p.epoch++
+		}
+	}
+}
+
+// isTaken reports whether an outside port is somebody else's.
+func (t *Table) isTaken(c Class, port uint16) bool {
+	taken := t.takenOf(c)
+	return taken != nil && taken.Has(port)
+}
+
+func (t *Table) takenOf(c Class) *PortSet {
+	if c >= ClassICMP {
+		return nil
+	}
+	return t.taken[c].Load()
+}
+
+// usePort and leavePort keep count of the mappings and publishes of a port over
+// all addresses, and tell who wanted to know of the first and the last one.
+func (t *Table) usePort(c Class, port uint16) {
+	if t.changed == nil {
+		return
+	}
+	if t.users[c] == nil {
+		t.users[c] = new([65536]uint32)
+	}
+	if t.users[c][port]++; t.users[c][port] == 1 {
+		t.changed(protocolOf[c], port, true)
+	}
+}
+
+func (t *Table) leavePort(c Class, port uint16) {
+	if t.changed == nil {
+		return
+	}
+	if t.users[c][port]--; t.users[c][port] == 0 {
+		t.changed(protocolOf[c], port, false)
+	}
+}

@@ -1,0 +1,214 @@
+package nat
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// template is one frame that is made into packet after packet, without making
+// memory.
+type template struct {
+	bytes []byte
+	f     frame.Frame
+	p     frame.Parsed
+}
+
+func newTemplate(protocol uint8) *template {
+	w := wire{protocol: protocol, head: []byte{tcpACK}, payload: make([]byte, 18)}
+	f, _ := w.frame()
+	t := &template{bytes: slices.Clone(f.Bytes())}
+	t.f.Set(append(make([]byte, frame.Headroom), t.bytes...), frame.Headroom)
+	t.bytes = t.f.Bytes()
+	return t
+}
+
+// set makes the frame a packet between two IPv4 endpoints.
+func (t *template) set(src, dst uint32, sport, dport uint16) {
+	binary.BigEndian.PutUint32(t.bytes[26:], src)
+	binary.BigEndian.PutUint32(t.bytes[30:], dst)
+	binary.BigEndian.PutUint16(t.bytes[34:], sport)
+	binary.BigEndian.PutUint16(t.bytes[36:], dport)
+	t.p.Parse(&t.f)
+}
+
+const (
+	benchInside  = 10<<24 | 1<<8
+	benchOutside = 192<<24 | 2<<8 | 1
+	benchRemote  = 198<<24 | 51<<16 | 100<<8
+)
+
+// benchTable returns a table with so many idle UDP flows: 20 from each inside
+// endpoint, 100 endpoints to each inside host.
+func benchTable(tb testing.TB, flows int) *Table {
+	t := New(Config{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	if err := t.SetZone(0, ZoneConfig{MaxFlows: 4 << 20, MaxPerHost: 4 << 20}); err != nil {
+		tb.Fatal(err)
+	}
+	m := newTemplate(frame.ProtoUDP)
+	for i := range flows {
+		m.idle(i)
+		if r := t.Outbound(0, &m.f, &m.p, 1); r.Verdict != Translated {
+			tb.Fatalf("flow %d: %v", i, r.Verdict)
+		}
+	}
+	return t
+}
+
+// idle makes the frame the packet of one of benchTable's flows.
+func (t *template) idle(i int) {
+	e, remote := i/20, uint32(i%20)
+	t.set(benchInside+uint32(e/100), benchRemote+remote, uint16(2000+e), 53)
+}
+
+func BenchmarkOutbound(b *testing.B) {
+	for _, size := range []struct {
+		name  string
+		flows int
+	}{{"empty", 0}, {"1M", 1000000}} {
+		t := benchTable(b, size.flows)
+		for _, one := range []struct {
+			name     string
+			protocol uint8
+			hot      int
+		}{{"udp", frame.ProtoUDP, 64}, {"tcp", frame.ProtoTCP, 64}} {
+			b.Run(size.name+"/"+one.name, func(b *testing.B) { benchHot(b, t, one.protocol, one.hot) })
+		}
+		if size.flows > 0 {
+			b.Run(size.name+"/random", func(b *testing.B) { benchRandom(b, t, size.flows) })
+		}
+		runtime.KeepAlive(t)
+	}
+}
+
+// benchHot sends packets of a few flows out.
+func benchHot(b *testing.B, t *Table, protocol uint8, flows int) {
+	m := newTemplate(protocol)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		m.set(benchInside+0x10000+uint32(i%flows), benchRemote, 4000, 80)
+		if r := t.Outbound(0, &m.f, &m.p, 1); r.Verdict != Translated {
+			b.Fatal(r.Verdict)
+		}
+	}
+}
+
+// benchRandom sends packets of any of the idle flows out: each finds its flow in
+// no cache.
+func benchRandom(b *testing.B, t *Table, flows int) {
+	m := newTemplate(frame.ProtoUDP)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		m.idle(int(rnd.Uint32N(uint32(flows))))
+		if r := t.Outbound(0, &m.f, &m.p, 1); r.Verdict != Translated {
+			b.Fatal(r.Verdict)
+		}
+	}
+}
+
+// BenchmarkParse is what the benchmarks above do beside the table's work.
+func BenchmarkTemplate(b *testing.B) {
+	m := newTemplate(frame.ProtoUDP)
+	for i := range b.N {
+		m.set(benchInside+uint32(i&63), benchRemote, 4000, 80)
+	}
+}
+
+func BenchmarkInbound(b *testing.B) {
+	for _, size := range []int{0, 1000000} {
+		t := benchTable(b, size)
+		var outside [64]uint16
+		m := newTemplate(frame.ProtoUDP)
+		for i := range outside {
+			m.set(benchInside+0x20000+uint32(i), benchRemote, 4000, 80)
+			t.Outbound(0, &m.f, &m.p, 1)
+			outside[i] = m.p.SrcPort
+		}
+		name := "empty"
+		if size > 0 {
+			name = "1M"
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				m.set(benchRemote, benchOutside, 80, outside[i%len(outside)])
+				if r := t.Inbound(&m.f, &m.p, 1); r.Verdict != Translated {
+					b.Fatal(r.Verdict)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkCreate makes flows, each with a mapping of its own, and expires them.
+func BenchmarkCreate(b *testing.B) {
+	for _, protocol := range []uint8{frame.ProtoUDP, frame.ProtoTCP} {
+		b.Run(classOf(protocol).String(), func(b *testing.B) {
+			t := benchTable(b, 0)
+			m := newTemplate(protocol)
+			now := uint32(1)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				m.set(benchInside+uint32(i/30000%16), benchRemote, uint16(2000+i%30000), 80)
+				if r := t.Outbound(0, &m.f, &m.p, now); r.Verdict != Translated {
+					b.Fatal(i, r.Verdict)
+				}
+				if i%30000 == 29999 {
+					now += 400
+					for range sweepCalls {
+						t.Expire(now)
+					}
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkExpire reports the longest time that a call took of those that expire
+// a million flows, with 20 to each mapping.
+func BenchmarkExpire(b *testing.B) {
+	for range b.N {
+		b.StopTimer()
+		t := benchTable(b, 1000000)
+		runtime.GC()
+		b.StartTimer()
+		var all []time.Duration
+		for range sweepCalls {
+			start := time.Now()
+			t.Expire(1000)
+			all = append(all, time.Since(start))
+		}
+		slices.Sort(all)
+		b.ReportMetric(float64(all[len(all)-1].Microseconds()), "us-longest-call")
+		for range t.Flows {
+			b.Fatal("a flow has outlived its time")
+		}
+	}
+}
+
+// BenchmarkPause reports the longest time that the lock was held while a million
+// flows came and went.
+func BenchmarkMemory(b *testing.B) {
+	for range b.N {
+		var before, after runtime.MemStats
+		debug.FreeOSMemory()
+		runtime.ReadMemStats(&before)
+		t := benchTable(b, 1000000)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "B/flow")
+		b.ReportMetric(float64(after.Sys-before.Sys)/(1<<20), "MiB-from-OS")
+		runtime.KeepAlive(t)
+	}
+}

@@ -1,0 +1,89 @@
+package nat
+
+import "net/netip"
+
+// Zone is one inside network. A table keeps the flows of its zones apart, so
+// that two of them may use the same inside addresses.
+type Zone uint16
+
+// Config is what a table is made with.
+type Config struct {
+	// Addresses are the outside addresses. The first one is the uplink's own.
+	// Without any, nothing can be translated.
+	Addresses []netip.Addr
+
+	// Changed may be nil. It is called when the first mapping or publish of an
+	// outside port (or ICMP identifier) comes, over all addresses, and when the
+	// last one goes. It runs under the table's lock: it must be quick and must
+	// not call the table. Protocol is that of TCP, UDP or ICMP.
+	Changed func(protocol uint8, port uint16, used bool)
+}
+
+// Filtering says who may send to a mapping from outside (RFC 4787 clause 5).
+type Filtering uint8
+
+const (
+	// ByAddress: whoever has an address that the inside endpoint talks to.
+	ByAddress Filtering = iota
+	// ByEndpoint: only the address and port that it talks to.
+	ByEndpoint
+	// None: anybody.
+	None
+)
+
+// Timeouts are how long a flow outlives its last packet, in seconds. A zero is
+// the default.
+type Timeouts struct {
+	UDP            uint32 // 300
+	TCPEstablished uint32 // 7440
+	TCPTransitory  uint32 // 240: opening, or both sides have closed
+	ICMP           uint32 // 60: queries
+	Other          uint32 // 600: protocols without ports
+}
+
+// DefaultTimeouts meet RFC 4787 REQ-5, RFC 5382 REQ-5 and RFC 5508 REQ-2.
+var DefaultTimeouts = Timeouts{UDP: 300, TCPEstablished: 7440, TCPTransitory: 240, ICMP: 60, Other: 600}
+
+// Limits of ZoneConfig where it names none.
+const (
+	DefaultFirst      = 1024
+	DefaultLast       = 65535
+	DefaultMaxFlows   = 65536
+	DefaultMaxPerHost = 8192
+)
+
+// Publish opens outside ports to an inside endpoint.
+type Publish struct {
+	Protocol    uint8    // TCP or UDP
+	First, Last uint16   // outside ports
+	To          Endpoint // where First leads; the ports after it follow in order
+}
+
+// ZoneConfig is how one inside network is translated.
+type ZoneConfig struct {
+	// Subnets are the sources that are translated. The caller has checked them;
+	// the table keeps them for information.
+	Subnets []netip.Prefix
+
+	// First and Last are the range of outside ports, and of outside ICMP
+	// identifiers. Zero means DefaultFirst and DefaultLast.
+	First, Last uint16
+
+	// Addresses are those of the table's that this zone uses, none being the
+	// first of the table. An inside host keeps to one of them (RFC 4787 REQ-2).
+	Addresses []netip.Addr
+
+	// Symmetric gives each destination a mapping of its own, instead of one to
+	// each inside endpoint, and implies ByEndpoint. Flows to different
+	// destinations may share an outside port.
+	Symmetric bool
+
+	Filtering Filtering
+
+	// MaxFlows and MaxPerHost bound the flows of the zone and of one inside
+	// host. Zero means DefaultMaxFlows and DefaultMaxPerHost.
+	MaxFlows, MaxPerHost int
+
+	Timeouts Timeouts
+	Publish  []Publish
+}

@@ -1,0 +1,151 @@
+package nat
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// published is one publish at one outside address.
+type published struct {
+	zone        Zone
+	protocol    uint8
+	addr        [16]byte // outside
+	first, last uint16   // outside ports
+	to          Endpoint // of first
+	reach       uint16   // in byInside: the highest last inside port up to here
+}
+
+// target returns where an outside port leads.
+func (p *published) target(port uint16) Endpoint {
+	return Endpoint{Addr: p.to.Addr, Port: p.to.Port + (port - p.first)}
+}
+
+// catalog is all publishes of a table. It never changes; a change of the
+// configuration makes a new one.
+type catalog struct {
+	byOutside []published // by protocol, address and port; they do not overlap
+	byInside  []published // by zone, protocol, inside address and port
+}
+
+func newCatalog(all []published) *catalog {
+	c := &catalog{byOutside: slices.Clone(all), byInside: slices.Clone(all)}
+	slices.SortStableFunc(c.byOutside, func(a, b published) int {
+		return cmp.Or(compareOutside(&a, b.protocol, b.addr), cmp.Compare(a.first, b.first))
+	})
+	slices.SortStableFunc(c.byInside, func(a, b published) int {
+		return cmp.Or(compareInside(&a, b.zone, b.protocol, b.to.Addr), cmp.Compare(a.to.Port, b.to.Port))
+	})
+	for i := range c.byInside {
+		p := &c.byInside[i]
+		p.reach = p.to.Port + (p.last - p.first)
+		if i > 0 && compareInside(&c.byInside[i-1], p.zone, p.protocol, p.to.Addr) == 0 {
+			p.reach = max(p.reach, c.byInside[i-1].reach)
+		}
+	}
+	return c
+}
+
+func compareOutside(p *published, protocol uint8, addr [16]byte) int {
+	return cmp.Or(cmp.Compare(p.protocol, protocol), slices.Compare(p.addr[:], addr[:]))
+}
+
+func compareInside(p *published, z Zone, protocol uint8, addr [16]byte) int {
+	return cmp.Or(cmp.Compare(p.zone, z), cmp.Compare(p.protocol, protocol), slices.Compare(p.to.Addr[:], addr[:]))
+}
+
+// outside returns the publish of an outside endpoint, or nil.
+func (c *catalog) outside(protocol uint8, e *Endpoint) *published {
+	if len(c.byOutside) == 0 {
+		return nil
+	}
+	// after is the first one that starts behind the port.
+	after, _ := slices.BinarySearchFunc(c.byOutside, e, func(p published, e *Endpoint) int {
+		if r := cmp.Or(compareOutside(&p, protocol, e.Addr), cmp.Compare(p.first, e.Port)); r != 0 {
+			return r
+		}
+		return -1
+	})
+	if after == 0 {
+		return nil
+	}
+	p := &c.byOutside[after-1]
+	if compareOutside(p, protocol, e.Addr) != 0 || p.last < e.Port {
+		return nil
+	}
+	return p
+}
+
+// inside returns the outside port that an inside endpoint is published at, at
+// one outside address.
+func (c *catalog) inside(z Zone, protocol uint8, e *Endpoint, addr [16]byte) (port uint16, ok bool) {
+	if len(c.byInside) == 0 {
+		return 0, false
+	}
+	after, _ := slices.BinarySearchFunc(c.byInside, e, func(p published, e *Endpoint) int {
+		if r := cmp.Or(compareInside(&p, z, protocol, e.Addr), cmp.Compare(p.to.Port, e.Port)); r != 0 {
+			return r
+		}
+		return -1
+	})
+	for i := after - 1; i >= 0; i-- {
+		p := &c.byInside[i]
+		if compareInside(p, z, protocol, e.Addr) != 0 || p.reach < e.Port {
+			break
+		}
+		if n := e.Port - p.to.Port; n <= p.last-p.first && p.addr == addr {
+			port, ok = p.first+n, true // the one that was configured first is the last one met
+		}
+	}
+	return port, ok
+}
+
+// validate refuses publishes that cannot be.
+func (p *Publish) validate() error {
+	switch {
+	case p.Protocol != frame.ProtoTCP && p.Protocol != frame.ProtoUDP:
+		return fmt.Errorf("publish of IP protocol %d: only TCP and UDP have ports to publish", p.Protocol)
+	case p.First == 0 || p.To.Port == 0:
+		return fmt.Errorf("publish %s to %s: port 0 is none; name another", p.name(), p.To.AddrPort())
+	case p.First > p.Last:
+		return fmt.Errorf("publish %s: the range ends before it starts", p.name())
+	case p.Last-p.First > 65535-p.To.Port:
+		return fmt.Errorf("publish %s to %s: the inside ports would go beyond 65535; use a shorter range", p.name(), p.To.AddrPort())
+	}
+	return nil
+}
+
+func (p *Publish) name() string {
+	protocol := classOf(p.Protocol)
+	if p.First == p.Last {
+		return fmt.Sprintf("%s %d", protocol, p.First)
+	}
+	return fmt.Sprintf("%s %d-%d", protocol, p.First, p.Last)
+}
+
+// clash returns what is wrong with one of the publishes, or nil: it overlaps
+// another one of the same zone, or one that another zone has at an address that
+// both use.
+func (t *Table) clash(z Zone, publishes []Publish, uses map[*address]bool) error {
+	others := t.catalog.Load().byOutside
+	for i := range publishes {
+		p := &publishes[i]
+		if err := p.validate(); err != nil {
+			return err
+		}
+		for j := range publishes[:i] {
+			if q := &publishes[j]; q.Protocol == p.Protocol && q.First <= p.Last && p.First <= q.Last {
+				return fmt.Errorf("publish %s overlaps publish %s: a port leads to one place; take one of them out", p.name(), q.name())
+			}
+		}
+		for j := range others {
+			q := &others[j]
+			if q.zone != z && q.protocol == p.Protocol && q.first <= p.Last && p.First <= q.last && uses[t.owned.Load().all[q.addr]] {
+				return fmt.Errorf("publish %s: another network of the same uplink has published port %d; choose another", p.name(), max(q.first, p.First))
+			}
+		}
+	}
+	return nil
+}

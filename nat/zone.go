@@ -1,0 +1,234 @@
+package nat
+
+import (
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+)
+
+// zone is one inside network at work.
+type zone struct {
+	id    Zone
+	rules atomic.Pointer[rules]
+
+	// The table's lock guards the rest.
+	addrs []*address // that its flows use
+	uses  map[*address]bool
+	hosts map[[16]byte]*host
+	flows int
+	over  hostList // hosts that have flows which are over
+	stats [NumClasses]Counters
+}
+
+// rules are the configuration of a zone with its defaults filled in. They never
+// change.
+type rules struct {
+	ZoneConfig
+	timeouts [numTimers]uint32
+}
+
+// host is one inside address that has flows.
+type host struct {
+	addr  [16]byte
+	zone  *zone
+	out   *address // the outside address that it keeps
+	flows int
+
+	// over are its flows that are over, in the order in which they ended; see
+	// reclaim. Flows in it may have gone or come back to life since.
+	over       flowList
+	prev, next *host // in zone.over
+}
+
+// timer names a timeout.
+type timer uint8
+
+const (
+	timerUDP timer = iota
+	timerEstablished
+	timerTransitory
+	timerICMP
+	timerOther
+	numTimers
+)
+
+func newRules(cfg ZoneConfig) (*rules, error) {
+	defaultTo(&cfg.First, DefaultFirst)
+	defaultTo(&cfg.Last, DefaultLast)
+	if cfg.First > cfg.Last {
+		return nil, fmt.Errorf("outside ports %d-%d: the range ends before it starts", cfg.First, cfg.Last)
+	}
+	defaultTo(&cfg.MaxFlows, DefaultMaxFlows)
+	defaultTo(&cfg.MaxPerHost, DefaultMaxPerHost)
+	w, d := &cfg.Timeouts, DefaultTimeouts
+	defaultTo(&w.UDP, d.UDP)
+	defaultTo(&w.TCPEstablished, d.TCPEstablished)
+	defaultTo(&w.TCPTransitory, d.TCPTransitory)
+	defaultTo(&w.ICMP, d.ICMP)
+	defaultTo(&w.Other, d.Other)
+	r := &rules{ZoneConfig: cfg}
+	r.timeouts = [numTimers]uint32{
+		timerUDP: w.UDP, timerEstablished: w.TCPEstablished, timerTransitory: w.TCPTransitory,
+		timerICMP: w.ICMP, timerOther: w.Other,
+	}
+	return r, nil
+}
+
+func defaultTo[T comparable](v *T, absent T) {
+	var zero T
+	if *v == zero {
+		*v = absent
+	}
+}
+
+// zone returns a zone, or nil.
+func (t *Table) zone(z Zone) *zone {
+	all := *t.zones.Load()
+	if int(z) >= len(all) {
+		return nil
+	}
+	return all[z]
+}
+
+// SetZone adds a zone or changes one. What is there goes on: flows and mappings
+// that the new configuration would not make keep until they end, and new
+// timeouts hold from the next packet. An error says what is wrong with the
+// configuration, and leaves all as it was.
+func (t *Table) SetZone(id Zone, cfg ZoneConfig) error {
+	t.config.Lock()
+	defer t.config.Unlock()
+	r, err := newRules(cfg)
+	if err != nil {
+		return err
+	}
+	_, uses := t.addressesOf(r)
+	if err := t.clash(id, r.Publish, uses); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if z := t.zone(id); z != nil {
+		z.rules.Store(r)
+	} else {
+		z := &zone{id: id, hosts: map[[16]byte]*host{}}
+		z.rules.Store(r)
+		t.putZone(id, z)
+	}
+	t.resolve()
+	return nil
+}
+
+// RemoveZone takes a zone out. Its flows end before it returns.
+func (t *Table) RemoveZone(id Zone) {
+	t.config.Lock()
+	defer t.config.Unlock()
+	t.mu.Lock()
+	z := t.zone(id)
+	if z == nil {
+		t.mu.Unlock()
+		return
+	}
+	t.putZone(id, nil)
+	z.addrs, z.uses = nil, nil
+	t.resolve()
+	t.mu.Unlock()
+	t.sweep(func(f *flow) bool { return f.host.zone == z })
+}
+
+// putZone publishes a copy of the zones with one changed.
+func (t *Table) putZone(id Zone, z *zone) {
+	old := *t.zones.Load()
+	all := make([]*zone, max(len(old), int(id)+1))
+	copy(all, old)
+	all[id] = z
+	t.zones.Store(&all)
+}
+
+// addressesOf returns the outside addresses that a zone uses, of those that the
+// table has.
+func (t *Table) addressesOf(r *rules) (addrs []*address, uses map[*address]bool) {
+	uses = map[*address]bool{}
+	if len(r.Addresses) == 0 {
+		addrs = t.addresses[:min(1, len(t.addresses))]
+	}
+	for _, a := range r.Addresses {
+		if one := t.owned.Load().all[a.As16()]; one != nil && !uses[one] {
+			addrs = append(addrs, one)
+			uses[one] = true
+		}
+	}
+	for _, a := range addrs {
+		uses[a] = true
+	}
+	return addrs, uses
+}
+
+// resolve works out which addresses each zone has, and what is published where.
+// Where a change of addresses makes publishes of two zones meet, that of the
+// lower one holds. The caller holds both locks.
+func (t *Table) resolve() {
+	var all []published
+	reserved := map[*portPool]*PortSet{}
+	for _, z := range *t.zones.Load() {
+		if z == nil {
+			continue
+		}
+		r := z.rules.Load()
+		z.addrs, z.uses = t.addressesOf(r)
+		for _, a := range z.addrs {
+			for i := range r.Publish {
+				p := &r.Publish[i]
+				if reserve(reserved, a.pool(classOf(p.Protocol)), p) {
+					all = append(all, published{zone: z.id, protocol: p.Protocol, addr: a.addr, first: p.First, last: p.Last, to: p.To})
+				}
+			}
+		}
+	}
+	t.catalog.Store(newCatalog(all))
+	t.setReserved(reserved)
+}
+
+// reserve notes the ports of a publish, unless one of them is another's.
+func reserve(all map[*portPool]*PortSet, pool *portPool, p *Publish) bool {
+	set := all[pool]
+	if set == nil {
+		set = new(PortSet)
+		all[pool] = set
+	}
+	for port := int(p.First); port <= int(p.Last); port++ {
+		if set.Has(uint16(port)) {
+			return false
+		}
+	}
+	set.AddRange(p.First, p.Last)
+	return true
+}
+
+// setReserved replaces the published ports of all pools. What is published
+// before and after is so at every moment: the new ones come before the old ones
+// go.
+func (t *Table) setReserved(reserved map[*portPool]*PortSet) {
+	for pool := range t.reserved {
+		if reserved[pool] == nil {
+			reserved[pool] = new(PortSet)
+		}
+	}
+	for pool, after := range reserved {
+		eachNew(&pool.reserved, after, func(port uint16) { t.usePort(pool.class, port) })
+	}
+	for pool, after := range reserved {
+		eachNew(after, &pool.reserved, func(port uint16) { t.leavePort(pool.class, port) })
+		pool.reserved = *after
+		pool.epoch++
+	}
+	t.reserved = reserved
+}
+
+// eachNew calls f with every port that is in after and not in before.
+func eachNew(before, after *PortSet, f func(uint16)) {
+	for w := range after {
+		for m := after[w] &^ before[w]; m != 0; m &= m - 1 {
+			f(uint16(w<<6 + bits.TrailingZeros64(m)))
+		}
+	}
+}
