@@ -51,6 +51,14 @@ func Open(name string) (*Port, error) {
 	return p, nil
 }
 
+// Transient has the tap go with its descriptor: nothing of it outlives the process.
+func (p *Port) Transient() error {
+	if err := unix.IoctlSetInt(p.fd, unix.TUNSETPERSIST, 0); err != nil {
+		return fmt.Errorf("TUNSETPERSIST: %w", err)
+	}
+	return nil
+}
+
 // openTap returns a descriptor of the tap name, made if need be.
 func openTap(name string) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
