@@ -22,6 +22,7 @@ func (n *Network) control() {
 			return
 		case <-ticker.C:
 			n.tick()
+			n.seekNeighbors()
 		case m := <-n.bpdus.queue:
 			n.receiveBPDU(m)
 			n.bpdus.Done(m)
@@ -39,6 +40,24 @@ func (n *Network) tick() {
 	n.tickTree()
 	n.tickGroups()
 }
+
+// seekNeighbors asks where stations are that packets wait for, or go to.
+func (n *Network) seekNeighbors() {
+	s := n.snapshot.Load()
+	if s.gateway == nil {
+		return
+	}
+	var frames []*frame.Frame
+	for _, q := range n.neighbors.tick(n.now.Load()) {
+		frames = append(frames, s.gateway.arpRequest(q))
+	}
+	if len(frames) > 0 {
+		s.gateway.Send(frames)
+	}
+}
+
+// Neighbors returns the stations that the network's gateway knows, in no order.
+func (n *Network) Neighbors() []Neighbor { return n.neighbors.all() }
 
 // originate sends a frame of the switch's own by one port, if that is in VLAN
 // vid. n.mu is held, so the port's I/O stays open.

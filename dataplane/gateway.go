@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/fdb"
+	"github.com/weft/weft/nat"
 )
 
 // GatewayConfig says what of a network's traffic is for the network itself, a
@@ -35,14 +36,20 @@ const (
 	DHCP
 	// DNS gets UDP to the port of a name server (RFC 1035 clause 4.2.1).
 	DNS
+	// Outside gets what is to leave by sockets of this machine, and what answers
+	// those: see RoutingConfig.
+	Outside
+	// Client gets UDP to the port of a DHCP client, at an uplink.
+	Client
 
 	numServices
 )
 
 // Ports of the services.
 const (
-	dhcpPort = 67
-	dnsPort  = 53
+	dhcpPort   = 67
+	clientPort = 68
+	dnsPort    = 53
 )
 
 // Gateway is the network's own host. What guests send to it waits in an inbox a
@@ -59,13 +66,23 @@ type Gateway struct {
 type gateway struct {
 	*Gateway
 	mac    frame.MAC
-	addr   uint32
+	own    netip.Addr
+	addr   uint32 // the same
 	last   uint32 // address of the subnet, its broadcast address
 	vlan   uint16
 	dhcp   bool
 	dns    bool
+	relay  bool
 	host   fdb.Port // where the host has the same addresses, else noPort
-	routes ingress  // what its own frames may do
+	links  []netip.Prefix
+	routes ingress // what its own frames may do
+
+	// Of an uplink.
+	uplink *Uplink // nil for other networks
+	table  *nat.Table
+	proxy  []netip.Prefix
+	shared bool
+	client bool
 }
 
 // gatewayName stands for the port in captures of what the gateway sends.
@@ -82,7 +99,7 @@ func (n *Network) Gateway() *Gateway {
 // configureGateway makes the gateway where the configuration has one for the
 // first time. n.mu is held.
 func (n *Network) configureGateway() {
-	if n.gateway != nil || !n.cfg.Gateway.Address.IsValid() {
+	if n.gateway != nil || !n.cfg.Gateway.Address.IsValid() && n.uplink == nil {
 		return
 	}
 	g := &Gateway{}
@@ -90,6 +107,8 @@ func (n *Network) configureGateway() {
 		Station: {inboxStation, 128, 32},
 		DHCP:    {inboxDHCP, 4096, 1024},
 		DNS:     {inboxDNS, 1024, 256},
+		Outside: {inboxOutside, 1024, 512},
+		Client:  {inboxClient, 16, 16},
 	} {
 		g.inboxes[s] = newInbox(size)
 	}
@@ -102,12 +121,20 @@ func (n *Network) configureGateway() {
 // is none. n.mu is held.
 func (n *Network) gatewayView() *gateway {
 	c := n.cfg.Gateway
-	if !c.Address.Addr().Is4() {
+	if !c.Address.Addr().Is4() && n.uplink == nil {
 		return nil
 	}
-	b := c.Address.Addr().As4()
-	a := binary.BigEndian.Uint32(b[:])
-	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, addr: a, last: a | (1<<(32-c.Address.Bits()) - 1), vlan: c.VLAN, dhcp: c.DHCP, dns: c.DNS, host: noPort}
+	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, vlan: c.VLAN, dhcp: c.DHCP, dns: c.DNS, relay: n.routing.Relay, host: noPort}
+	if c.Address.Addr().Is4() {
+		b := c.Address.Addr().As4()
+		v.own, v.addr = c.Address.Addr(), binary.BigEndian.Uint32(b[:])
+		v.last = v.addr | (1<<(32-c.Address.Bits()) - 1)
+		v.links = []netip.Prefix{c.Address.Masked()}
+	}
+	if u := n.uplink; u != nil {
+		v.uplink, v.table, v.links = u, u.table, u.cfg.links()
+		v.proxy, v.shared, v.client = u.cfg.ProxyARP, u.cfg.Shared, u.cfg.Client
+	}
 	v.routes = ingress{self: noPort, direct: noPort, routes: n.routes(new(Policy).class())}
 	if p := n.port(c.HostPort); p != nil {
 		v.host = p.index
@@ -127,6 +154,55 @@ func (g *Gateway) Send(frames []*frame.Frame) {
 		n := min(len(frames), cap(g.worker.in))
 		g.worker.originate(frames[:n])
 		frames = frames[n:]
+	}
+}
+
+// Resolve sends untagged frames of IPv4 packets to stations of the network, whose MAC
+// address it finds out and fills in with the gateway's own. A packet to a station that
+// is not known yet waits in a copy.
+func (g *Gateway) Resolve(frames []*frame.Frame) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w := g.worker
+	w.passes.Add(1)
+	defer w.passes.Add(1)
+	s := w.network.snapshot.Load()
+	if s.gateway == nil {
+		return
+	}
+	for len(frames) > 0 {
+		n := min(len(frames), cap(w.in))
+		w.prepare(s)
+		for _, f := range frames[:n] {
+			w.address(s, f)
+		}
+		w.transmit(s)
+		frames = frames[n:]
+	}
+}
+
+// address queues a packet of the gateway's own for a station.
+func (w *worker) address(s *snapshot, f *frame.Frame) {
+	p := &w.parsed
+	if p.Parse(f); p.IPVersion != 4 || p.Layer < frame.LayerNetwork {
+		return
+	}
+	dst := destination(p)
+	y, _ := s.router.ways.Lookup(dst)
+	if y.kind != here && y.kind != behind {
+		return
+	}
+	mac, known := w.network.neighbors.lookup(y.next(dst), w.now)
+	if !known {
+		if _, ask := w.network.neighbors.await(y.next(dst), f, w.now); ask {
+			w.route(s, &s.gateway.routes, s.gateway.arpRequest(question{addr: y.next(dst)}), s.gateway.vlan)
+		}
+		return
+	}
+	f.SetAddresses(mac, s.gateway.mac)
+	v := w.route(s, &s.gateway.routes, f, s.gateway.vlan)
+	if len(s.captures) != 0 {
+		offer(s.captures, w.port, Received, f, v)
 	}
 }
 
@@ -181,16 +257,27 @@ func hasInnerPriorityTag(f *frame.Frame) bool {
 // toGateway delivers a frame that is addressed to the gateway's MAC.
 func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
 	g := s.gateway
-	if in == &g.routes {
+	switch {
+	case in == &g.routes:
 		return SamePort
+	case f.Tag.TPID == frame.TypeQinQ:
+		return NoService
+	case f.EtherType() == frame.TypeARP:
+		return w.takeARP(s, in, f)
+	case f.EtherType() != frame.TypeIPv4:
+		return NoService
 	}
-	to, service, v := g.owner(f)
-	if v != Forwarded {
-		if v == NoRoute {
-			w.punt(g.inboxes[Station], w.port.unroutable, f, g.vlan) // for an ICMP error
-		}
-		return v
+	p := &w.parsed
+	p.Parse(f)
+	switch {
+	case p.Layer < frame.LayerNetwork:
+		return BadPacket
+	case g.uplink != nil:
+		return w.comeIn(s, f, p)
+	case !g.isOwn(p):
+		return w.passOn(s, in, f, p)
 	}
+	to, service, v := g.owner(f, p)
 	if to&machineHost != 0 {
 		v = w.policy(s, in, f, g.vlan, g.host)
 	}
@@ -200,33 +287,27 @@ func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
 	return v
 }
 
-// owner tells who takes a unicast frame to the gateway's MAC.
-func (g *gateway) owner(f *frame.Frame) (hosts, Service, Verdict) {
-	machine := machineHost
-	if g.host == noPort {
-		machine = 0
+// takeARP delivers an ARP packet to the gateway's MAC.
+func (w *worker) takeARP(s *snapshot, in *ingress, f *frame.Frame) Verdict {
+	g := s.gateway
+	w.listenARP(s, f)
+	if g.uplink != nil {
+		return w.answerARP(s, f)
 	}
+	v := w.punt(g.inboxes[Station], nil, f, g.vlan)
+	if g.host != noPort && isReply(f) { // to a question of this machine's, perhaps
+		w.policy(s, in, f, g.vlan, g.host)
+	}
+	return v
+}
+
+// owner tells who takes an IPv4 packet to the gateway's address.
+func (g *gateway) owner(f *frame.Frame, p *frame.Parsed) (hosts, Service, Verdict) {
+	service, own := g.service(f, p)
 	switch {
-	case f.Tag.TPID == frame.TypeQinQ:
-		return 0, Station, NoService
-	case f.EtherType() == frame.TypeARP:
-		return ownHost | machine&arpReply(f), Station, Forwarded
-	case f.EtherType() != frame.TypeIPv4:
-		return 0, Station, NoService
-	}
-	var p frame.Parsed
-	p.Parse(f)
-	if p.Layer < frame.LayerNetwork {
-		return 0, Station, BadPacket
-	}
-	if !g.isOwn(&p) {
-		return 0, Station, notOwn(&p)
-	}
-	service, own := g.service(f, &p)
-	switch {
-	case own && p.Protocol != frame.ProtoICMP && (p.IsFragment() || f.Offload.IsSuper() && p.Protocol == frame.ProtoUDP):
+	case own && service != Outside && p.Protocol != frame.ProtoICMP && (p.IsFragment() || f.Offload.IsSuper() && p.Protocol == frame.ProtoUDP):
 		return 0, Station, BadPacket // no client needs that much, and nobody else shall get it
-	case machine == 0:
+	case g.host == noPort:
 		return ownHost, service, Forwarded
 	case p.Protocol == frame.ProtoICMP && p.FragOffset != 0:
 		return ownHost | machineHost, Station, Forwarded // of which packet, none can tell
@@ -242,16 +323,6 @@ func (g *gateway) isOwn(p *frame.Parsed) bool {
 	return binary.BigEndian.Uint32(dst[12:]) == g.addr
 }
 
-// notOwn says what becomes of an IPv4 packet that goes on elsewhere: never to the
-// host port, as this machine may forward it. A group is no place to go on to.
-func notOwn(p *frame.Parsed) Verdict {
-	dst := p.Dst()
-	if v4 := dst[12:]; v4[0] >= 224 || v4[0] == 0 || v4[0] == 127 {
-		return BadPacket
-	}
-	return NoRoute
-}
-
 // service says which service an IPv4 packet to the gateway belongs to, and
 // whether that is the network's own even where this machine has the address too.
 // Of a fragmented packet the first fragment tells.
@@ -262,6 +333,8 @@ func (g *gateway) service(f *frame.Frame, p *frame.Parsed) (s Service, own bool)
 	switch {
 	case p.Protocol == frame.ProtoICMP:
 		return Station, f.Bytes()[p.L4] == icmpEcho
+	case g.relay && p.DstPort >= RelayFirst && (p.Protocol == frame.ProtoTCP || p.Protocol == frame.ProtoUDP):
+		return Outside, true
 	case p.Protocol == frame.ProtoTCP:
 		return Station, g.dns && p.DstPort == dnsPort
 	case p.DstPort == dhcpPort && g.dhcp:
@@ -272,27 +345,15 @@ func (g *gateway) service(f *frame.Frame, p *frame.Parsed) (s Service, own bool)
 	return Station, false
 }
 
-// icmpEcho is the type of an echo request (RFC 792).
-const icmpEcho = 8
+// isForClient reports whether a packet is for a DHCP client.
+func isForClient(p *frame.Parsed) bool {
+	return p.Protocol == frame.ProtoUDP && p.Layer == frame.LayerTransport && p.DstPort == clientPort && !p.IsFragment()
+}
 
-// An ARP packet for IPv4 over Ethernet (RFC 826): offsets in the frame.
-const (
-	arpOperation = frame.HeaderLen + 6
-	arpSender    = frame.HeaderLen + 14
-	arpTarget    = frame.HeaderLen + 24
-	arpEnd       = frame.HeaderLen + 28
-
-	arpRequest = 1
-)
-
-// arpReply returns machineHost for an ARP packet that may answer a question of
-// this machine's.
-func arpReply(f *frame.Frame) hosts {
+// isReply reports whether an ARP packet is none that asks.
+func isReply(f *frame.Frame) bool {
 	b := f.Bytes()
-	if len(b) < arpEnd || binary.BigEndian.Uint16(b[arpOperation:]) == arpRequest {
-		return 0
-	}
-	return machineHost
+	return len(b) >= arpEnd && binary.BigEndian.Uint16(b[arpOperation:]) != arpRequest
 }
 
 // letsIn reports whether a frame may leave by the host port. This machine takes
@@ -327,17 +388,23 @@ const (
 )
 
 // overhear gives the gateway what is for it of a broadcast.
-func (w *worker) overhear(g *gateway, f *frame.Frame) {
-	b := f.Bytes()
+func (w *worker) overhear(s *snapshot, f *frame.Frame) {
+	g, b := s.gateway, f.Bytes()
 	switch f.EtherType() {
 	case frame.TypeARP:
-		if len(b) >= arpEnd && binary.BigEndian.Uint32(b[arpTarget:]) == g.addr {
+		w.listenARP(s, f)
+		if g.uplink != nil {
+			w.answerARP(s, f)
+		} else if len(b) >= arpEnd && binary.BigEndian.Uint32(b[arpTarget:]) == g.addr {
 			w.tell(g.inboxes[Station], f, g.vlan)
 		}
 	case frame.TypeIPv4:
-		var p frame.Parsed
+		p := &w.parsed
 		p.Parse(f)
-		if s, own := g.service(f, &p); own && s == DHCP && !p.IsFragment() && !f.Offload.IsSuper() {
+		if g.client && isForClient(p) {
+			w.tell(g.inboxes[Client], f, g.vlan)
+		}
+		if service, own := g.service(f, p); own && service == DHCP && !p.IsFragment() && !f.Offload.IsSuper() {
 			w.tell(g.inboxes[DHCP], f, g.vlan)
 		}
 	}

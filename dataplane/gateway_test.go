@@ -41,6 +41,7 @@ func ip(dst, src frame.MAC, to string, protocol uint8, fragment uint16, l4 ...by
 	b = append(b, l4...)
 	b = append(b, make([]byte, 40-len(l4))...)
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	binary.BigEndian.PutUint16(b[10:], frame.Checksum(b[:20], 0))
 	return append(append(append(append([]byte(nil), dst[:]...), src[:]...), 8, 0), b...)
 }
 
@@ -117,8 +118,8 @@ func TestGatewayOwners(t *testing.T) {
 		{"IPv4 below an S-tag", sTagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 0), "", "", false, NoService, NoService},
 		{"IPv4 below a tag and an S-tag", tagged(sTagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 0), 0), "", "", false, VLANDenied, VLANDenied},
 		{"IPv4 below an inner VLAN", tagged(tagged(udpTo(gatewayMAC, a, "192.0.2.1", 22), 5), 0), "", "", false, NoService, NoService},
-		{"for another network", udpTo(gatewayMAC, a, "192.0.2.1", 53), "station", "station", false, NoRoute, NoRoute},
-		{"for another guest", udpTo(gatewayMAC, a, "10.0.0.7", 22), "station", "station", false, NoRoute, NoRoute},
+		{"for another network", udpTo(gatewayMAC, a, "192.0.2.1", 53), "", "", false, NoRoute, NoRoute},
+		{"for another guest", udpTo(gatewayMAC, a, "10.0.0.7", 22), "", "", false, NoRoute, NoRoute},
 		{"to a group", udpTo(gatewayMAC, a, "224.0.0.1", 53), "", "", false, BadPacket, BadPacket},
 		{"to everybody", udpTo(gatewayMAC, a, "255.255.255.255", 67), "", "", false, BadPacket, BadPacket},
 		{"to loopback", udpTo(gatewayMAC, a, "127.0.0.1", 22), "", "", false, BadPacket, BadPacket},

@@ -13,8 +13,13 @@ func (w *worker) group(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Ver
 			return v
 		}
 	}
-	if s.gateway != nil && vid == s.gateway.vlan && f.Dst() == broadcast {
-		w.overhear(s.gateway, f)
+	if g := s.gateway; g != nil && in != &g.routes {
+		if vid == g.vlan && f.Dst() == broadcast {
+			w.overhear(s, f)
+		}
+		if g.uplink != nil {
+			return Consumed // nobody else is here
+		}
 	}
 	if !s.snoop {
 		return w.flood(s, in, f, vid)

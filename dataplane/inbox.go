@@ -33,6 +33,8 @@ const (
 	inboxStation
 	inboxDHCP
 	inboxDNS
+	inboxOutside
+	inboxClient
 
 	numInboxes
 )
@@ -104,6 +106,7 @@ const (
 	bpduRate       = 50
 	reportRate     = 200
 	unroutableRate = 10
+	answerRate     = 200 // of echo and ARP, where no service does it
 )
 
 // punt copies a frame to a service, as far as the port's share goes. This is the

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/fdb"
+	"github.com/weft/weft/nat"
 	"github.com/weft/weft/snooping"
 	"github.com/weft/weft/stp"
 )
@@ -44,6 +45,11 @@ type Network struct {
 	snapshot atomic.Pointer[snapshot]
 	groups   atomic.Pointer[snooping.Table] // who listens; nil until snooped
 
+	neighbors *neighbors
+
+	doorsMu sync.Mutex // guards doors; nothing else is locked while it is held
+	doors   []*door    // of other networks' ports, which lead here
+
 	bpdus   *Inbox
 	reports *Inbox
 	removed chan struct{} // ends control
@@ -56,25 +62,46 @@ type Network struct {
 	bridge   *stp.Bridge       // nil without a spanning tree
 	snooper  *snooping.Snooper // nil where IGMP and MLD are not snooped
 	gateway  *Gateway          // nil until there has been one
-	forms    forms             // of the frames that the network sends itself
+	routing  RoutingConfig
+	zone     nat.Zone // of this network behind an uplink
+	uplink   *Uplink  // that this network is the inside of; else nil
+	forms    forms    // of the frames that the network sends itself
 	clock    func() time.Duration
 }
 
-func newNetwork(sw *Switch, name string, cfg NetworkConfig) *Network {
-	n := &Network{
-		name: name, sw: sw, cfg: cfg, fdb: fdb.New(cfg.FDB),
+// makeNetwork returns a network that is not started yet.
+func makeNetwork(sw *Switch, name string, cfg NetworkConfig) *Network {
+	return &Network{
+		name: name, sw: sw, cfg: cfg, fdb: fdb.New(cfg.FDB), neighbors: newNeighbors(),
 		bpdus:   newInbox(inboxSize{inboxBPDU, 128, 16}),
 		reports: newInbox(inboxSize{inboxReport, 128, 16}),
 		removed: make(chan struct{}), served: make(chan struct{}),
 		clock: sw.uptime,
 	}
-	n.now.Store(clockStart)
+}
+
+func (n *Network) start() {
+	n.now.Store(n.sw.now.Load())
 	n.configureTree()
 	n.configureSnooping()
 	n.configureGateway()
 	n.swap()
 	go n.control()
-	return n
+}
+
+// remove takes the ports away, and ends what the network does by itself.
+func (n *Network) remove() {
+	for _, p := range n.Ports() {
+		n.RemovePort(p.name)
+	}
+	close(n.removed)
+	<-n.served
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.captures {
+		close(c.ended)
+	}
+	n.captures = nil
 }
 
 // Config returns the network's present settings.
@@ -136,6 +163,12 @@ func (n *Network) grace() {
 	if n.gateway != nil {
 		n.gateway.worker.grace()
 	}
+	n.doorsMu.Lock()
+	doors := slices.Clone(n.doors)
+	n.doorsMu.Unlock()
+	for _, d := range doors {
+		d.grace()
+	}
 }
 
 func (w *worker) grace() {
@@ -168,7 +201,7 @@ func (n *Network) AddPort(name string, policy Policy) (*Port, error) {
 	p := &Port{
 		network: n, name: name, index: fdb.Port(index), mtu: n.cfg.MTU,
 		bpdus: newBucket(bpduRate, bpduRate), reports: newBucket(reportRate, reportRate),
-		unroutable: newBucket(unroutableRate, unroutableRate),
+		unroutable: newBucket(unroutableRate, unroutableRate), answers: newBucket(answerRate, answerRate),
 	}
 	n.ports[index] = p
 	p.setPolicy(policy)
@@ -190,6 +223,7 @@ func (n *Network) RemovePort(name string) {
 		return
 	}
 	p.detach()
+	defer p.wallUp(nil)
 	n.leaveTree(p)
 	n.forgetListeners(p)
 	n.ports[p.index] = nil
@@ -291,3 +325,6 @@ func (n *Network) FDB() []FDBEntry {
 
 // FDBStats returns the FDB's counters.
 func (n *Network) FDBStats() fdb.Stats { return n.fdb.Stats() }
+
+// Name returns the name of the network.
+func (n *Network) Name() string { return n.name }

@@ -21,14 +21,15 @@ import (
 //	  guard     limits, locks and the spanning tree, where the port has any
 //	  learn     its source address is at this port
 //	  group     to a group: who listens? (group.go)
-//	  gateway   to the network itself: which service is it for? (gateway.go)
+//	  gateway   to the network itself: which service is it for? (gateway.go), or
+//	            to be passed on to another network (router.go)
 //	  lookup    to a station: which port is that at?
 //	  policy    may it go there from here? (policy.go, snapshot.go)
 //	  egress    queued for that port, or for all that may be reached
 //	transmit  sends each egress port its share of the burst
 //
 // A frame is never copied on this way, and nothing is allocated, formatted or
-// locked; the time is read once a burst, and only where a rate is limited.
+// locked, but for a new flow; the time is read once a burst, and only where a rate is limited.
 // transmit hands super-frames and partial checksums on as they are, except to
 // a port that cannot finish them (finish.go).
 
@@ -44,6 +45,9 @@ type worker struct {
 	touched []fdb.Port       // the egress ports whose share is not empty
 	forms   *forms           // made once some port needs them
 	finish  finisher
+	opened  []*door      // to other networks, in this burst
+	parsed  frame.Parsed // of the packet in hand, if it is the router's
+	quoted  []byte       // its start as its sender knows it, if it may be refused
 
 	// Of the burst in hand.
 	now  uint32 // the network's coarse clock
@@ -79,17 +83,23 @@ func (w *worker) burst(frames []*frame.Frame) {
 	size := 0
 	for _, f := range frames {
 		size += f.Len()
+		seen := f
+		if len(s.captures) != 0 {
+			seen = new(frame.Frame)
+			seen.Copy(f, nil) // the router may rewrite f
+		}
 		v := w.forward(s, f)
 		if v.IsDrop() {
 			w.port.counters.drops[v].Add(1)
 		}
 		if len(s.captures) != 0 {
-			offer(s.captures, w.port, Received, f, v)
+			offer(s.captures, w.port, Received, seen, v)
 		}
 	}
 	w.port.counters.rxFrames.Add(uint64(len(frames)))
 	w.port.counters.rxBytes.Add(uint64(size))
 	w.transmit(s)
+	w.shutDoors()
 	w.passes.Add(1)
 }
 

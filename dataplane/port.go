@@ -31,7 +31,9 @@ type Port struct {
 
 	waiting [numInboxes]atomic.Int32 // messages of the port in each inbox
 
-	bpdus, reports, unroutable *bucket // how many more it may send to them
+	doors []*door // to other networks; guarded by network.mu
+
+	bpdus, reports, unroutable, answers *bucket // how many more it may send to them
 }
 
 // Policy returns what the port's frames may do.

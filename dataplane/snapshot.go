@@ -18,6 +18,7 @@ type snapshot struct {
 	captures []*Capture
 
 	gateway *gateway // nil where there is none
+	router  *router  // there where gateway is
 
 	uplink fdb.Port // of the network; noPort where it has none
 	vlans  bool     // some port is not transparent
@@ -41,6 +42,7 @@ type ingress struct {
 	hairpin bool     // unless this is set
 
 	routes          // shared with other ports
+	doors  []*door  // to other networks
 	direct fdb.Port // passthrough: where all frames go; else noPort
 
 	// barred is why a frame may not leave by a port that reach lacks; Forwarded
@@ -135,6 +137,10 @@ func (n *Network) build() *snapshot {
 	reflective = reflective && s.uplink != noPort
 	s.gateway = n.gatewayView()
 	s.vlans = s.vlans || s.gateway != nil && s.gateway.vlan != 0
+	targets := n.targets()
+	if s.gateway != nil {
+		s.router = n.routerView(targets)
+	}
 	routesOf := perClass(n.routes)
 	for i, p := range n.ports {
 		if p == nil {
@@ -142,6 +148,9 @@ func (n *Network) build() *snapshot {
 		}
 		s.in[i] = p.ingress(routesOf(p))
 		s.in[i].direct = n.direct(p)
+		if s.gateway != nil {
+			s.in[i].doors = p.doorsTo(targets)
+		}
 		if reflective && !p.policy.Uplink {
 			s.in[i].shares, s.in[i].guarded = true, true
 		}

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/weft/weft/nat"
 )
 
 var (
@@ -33,7 +35,9 @@ var (
 type Switch struct {
 	mu       sync.Mutex
 	networks map[string]*Network
+	uplinks  map[string]*Uplink
 	workers  atomic.Int32
+	now      atomic.Uint32 // the coarse clock, in seconds
 
 	start time.Time
 	stop  chan struct{}
@@ -50,10 +54,12 @@ func (sw *Switch) ticks() int64 { return int64(sw.uptime()) * (ticks / int64(tim
 func New() *Switch {
 	sw := &Switch{
 		networks: map[string]*Network{},
+		uplinks:  map[string]*Uplink{},
 		start:    time.Now(),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
 	}
+	sw.now.Store(clockStart)
 	go sw.housekeep()
 	return sw
 }
@@ -65,9 +71,24 @@ func (sw *Switch) AddNetwork(name string, cfg NetworkConfig) (*Network, error) {
 	if sw.networks[name] != nil {
 		return nil, fmt.Errorf("network %q: %w", name, ErrExists)
 	}
-	n := newNetwork(sw, name, cfg)
+	n := makeNetwork(sw, name, cfg)
+	n.zone = sw.freeZone()
+	n.start()
 	sw.networks[name] = n
 	return n, nil
+}
+
+// freeZone returns a number that no network has behind an uplink. sw.mu is held.
+func (sw *Switch) freeZone() nat.Zone {
+	used := map[nat.Zone]bool{0: true} // that of uplinks
+	for _, n := range sw.networks {
+		used[n.zone] = true
+	}
+	z := nat.Zone(1)
+	for used[z] {
+		z++
+	}
+	return z
 }
 
 // RemoveNetwork removes a network with all its ports. It does nothing where
@@ -80,17 +101,8 @@ func (sw *Switch) RemoveNetwork(name string) {
 	if n == nil {
 		return
 	}
-	for _, p := range n.Ports() {
-		n.RemovePort(p.name)
-	}
-	close(n.removed)
-	<-n.served
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, c := range n.captures {
-		close(c.ended)
-	}
-	n.captures = nil
+	_ = n.SetRouting(RoutingConfig{}) // to lead nowhere is always possible
+	n.remove()
 }
 
 // Network returns the network of that name, or nil.
@@ -112,10 +124,22 @@ func (sw *Switch) Networks() []*Network {
 	return list
 }
 
+// all returns the networks, with those that uplinks are.
+func (sw *Switch) all() []*Network {
+	list := sw.Networks()
+	for _, u := range sw.Uplinks() {
+		list = append(list, u.network)
+	}
+	return list
+}
+
 // Close removes all networks and ends the switch's own goroutine.
 func (sw *Switch) Close() {
 	for _, n := range sw.Networks() {
 		sw.RemoveNetwork(n.name)
+	}
+	for _, u := range sw.Uplinks() {
+		sw.RemoveUplink(u.Name())
 	}
 	close(sw.stop)
 	<-sw.done
@@ -133,7 +157,8 @@ func (sw *Switch) housekeep() {
 			return
 		case t := <-tick.C:
 			now := clockStart + uint32(t.Sub(sw.start)/time.Second)
-			for _, n := range sw.Networks() {
+			sw.now.Store(now)
+			for _, n := range sw.all() {
 				n.now.Store(now)
 				n.fdb.Age(now)
 			}

@@ -64,6 +64,37 @@ const (
 	NoRoute
 	// NoService: to the gateway, which does not speak that protocol.
 	NoService
+	// SourceAddress: a packet to pass on whose source is not of the network it
+	// comes from (RFC 2827).
+	SourceAddress
+	// TTLExceeded: a packet to pass on that has passed too many routers.
+	TTLExceeded
+	// TooBig: longer than the next network takes, and not to be fragmented. Its
+	// sender is told.
+	TooBig
+	// Prohibited: to this machine, or to another network, where that is not
+	// allowed.
+	Prohibited
+	// NoNeighbor: the station that a packet is for, or the next router, does not
+	// answer ARP, or too many packets wait for it to.
+	NoNeighbor
+	// NATFiltered: to an outside address and port that are in use, from somebody
+	// who has not been talked to from there.
+	NATFiltered
+	// NATInvalid: contradicts what is known of its flow, as a forged RST does.
+	NATInvalid
+	// NATTableFull: of a new flow, when the network has as many as it may.
+	NATTableFull
+	// NATHostFull: of a new flow, when its station has as many as it may.
+	NATHostFull
+	// NATPortsFull: of a new flow, when no outside port is free for it.
+	NATPortsFull
+	// NATUnsupported: of a protocol without ports that another station talks to
+	// the same host by.
+	NATUnsupported
+	// NATFragment: a fragment that overlaps others, lacks its first one, or is one
+	// too many.
+	NATFragment
 	// SamePort: the destination is on the port the frame came from.
 	SamePort
 	// PortIsolated: source and destination are on isolated ports.
@@ -120,6 +151,18 @@ var verdictNames = [numVerdicts]string{
 	BadPacket:         "bad-packet",
 	NoRoute:           "no-route",
 	NoService:         "no-service",
+	SourceAddress:     "source-address",
+	TTLExceeded:       "ttl-exceeded",
+	TooBig:            "too-big",
+	Prohibited:        "prohibited",
+	NoNeighbor:        "no-neighbor",
+	NATFiltered:       "nat-filtered",
+	NATInvalid:        "nat-invalid",
+	NATTableFull:      "nat-table-full",
+	NATHostFull:       "nat-host-full",
+	NATPortsFull:      "nat-ports-full",
+	NATUnsupported:    "nat-unsupported",
+	NATFragment:       "nat-fragment",
 	SamePort:          "same-port",
 	PortIsolated:      "isolated",
 	Reflected:         "reflected",

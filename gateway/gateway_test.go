@@ -130,6 +130,17 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// ICMP errors (RFC 792); the dataplane sends most of them.
+const (
+	unreachable  = 3
+	timeExceeded = 11
+
+	noNetwork = 0 // codes of unreachable
+	noHost    = 1
+
+	errorLen = 576 // with the IP header, at most (RFC 1812 clause 4.3.2.3)
+)
+
 // errorOf checks an ICMP error and that it quotes the packet it is about.
 func (l *lab) errorOf(kind, code byte, about []byte) {
 	l.t.Helper()

@@ -10,9 +10,8 @@ import (
 // Lengths of the headers that the gateway writes, in bytes: IPv4 without options
 // (RFC 791), UDP (RFC 768), ICMP (RFC 792).
 const (
-	ipLen   = 20
-	udpLen  = 8
-	icmpLen = 8
+	ipLen  = 20
+	udpLen = 8
 
 	ttl = 64 // of what the gateway sends
 )

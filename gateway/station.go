@@ -153,15 +153,10 @@ func (g *Gateway) receive(f *frame.Frame, port string) {
 		return
 	}
 	b := f.Bytes()
-	switch own := addr4(b[p.L3+16:]) == g.cfg.Address.Addr(); {
-	case own && intact(f, &p):
-		src := addr4(b[p.L3+12:])
-		if g.cfg.Address.Contains(src) && src != g.cfg.Address.Addr() {
-			g.stack.know(src, f.Src(), port)
-			g.stack.link.deliver(f)
-		}
-	case !own && headerIntact(b, &p):
-		g.refuse(f, &p)
+	src := addr4(b[p.L3+12:])
+	if addr4(b[p.L3+16:]) == g.cfg.Address.Addr() && intact(f, &p) && g.cfg.Address.Contains(src) && src != g.cfg.Address.Addr() {
+		g.stack.know(src, f.Src(), port)
+		g.stack.link.deliver(f)
 	}
 }
 

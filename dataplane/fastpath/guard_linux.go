@@ -1,8 +1,9 @@
 // Package fastpath loads weft's eBPF programs and keeps them attached.
 //
-// For now it holds one, the guard, which keeps the host's stack from seeing
-// what a port receives. Programs live in bpf/; "make generate" compiles them,
-// and the objects are committed, so that a build needs no clang.
+// The guard keeps the host's stack from seeing what a port receives. The share
+// lets weft and the host have one address of one interface. Programs live in
+// bpf/; "make generate" compiles them, and the objects are committed, so that a
+// build needs no clang.
 package fastpath
 
 import (
@@ -60,21 +61,36 @@ func (g *Guard) Attach(index int) (detach func() error, err error) {
 const filterPriority = 0xc000
 
 func (g *Guard) attachClsact(index int) (func() error, error) {
+	detach, err := attachFilter(index, g.objs.WeftGuard, netlink.HANDLE_MIN_INGRESS, "weft_guard")
+	if err != nil {
+		return nil, fmt.Errorf("attach guard: %w", err)
+	}
+	return detach, nil
+}
+
+// attachFilter puts a program on the side of an interface that parent names,
+// where there is no tcx, in place of what weft has left there.
+func attachFilter(index int, p *ebpf.Program, parent uint32, name string) (func() error, error) {
 	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 		LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
 	}}
 	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, fmt.Errorf("attach guard: add clsact: %w", err)
+		return nil, fmt.Errorf("add clsact: %w", err)
 	}
 	filter := &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
-			LinkIndex: index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1,
+			LinkIndex: index, Parent: parent, Handle: 1,
 			Protocol: unix.ETH_P_ALL, Priority: filterPriority,
 		},
-		Fd: g.objs.WeftGuard.FD(), Name: "weft_guard", DirectAction: true,
+		Fd: p.FD(), Name: name, DirectAction: true,
 	}
 	if err := netlink.FilterReplace(filter); err != nil {
-		return nil, fmt.Errorf("attach guard: add filter: %w", err)
+		return nil, fmt.Errorf("add filter: %w", err)
 	}
-	return func() error { return netlink.FilterDel(filter) }, nil
+	return func() error {
+		if err := netlink.FilterDel(filter); !errors.Is(err, unix.ENODEV) {
+			return err
+		}
+		return nil // gone with its interface
+	}, nil
 }
