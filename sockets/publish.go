@@ -1,0 +1,121 @@
+package sockets
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// Publish makes a guest's ports ports of this machine.
+type Publish struct {
+	Protocol uint8          // frame.ProtoTCP or frame.ProtoUDP
+	Listen   netip.AddrPort // the first one; with an unspecified address: at all of this machine
+	Count    int            // of ports; 0: one
+	To       netip.AddrPort // the first one
+
+	// KeepSource shows the guest where clients are, unless they are on this machine.
+	// Otherwise each is a port of the gateway, from 61000 on.
+	KeepSource bool
+}
+
+// listenKey names a listening socket.
+type listenKey struct {
+	protocol uint8
+	at       netip.AddrPort
+}
+
+// String returns what a user calls it.
+func (k listenKey) String() string {
+	name := "tcp"
+	if k.protocol == frame.ProtoUDP {
+		name = "udp"
+	}
+	return name + " " + k.at.String()
+}
+
+// target is where a listening socket leads to.
+type target struct {
+	to   netip.AddrPort
+	keep bool
+}
+
+// listeners returns the listening sockets that the configuration wants.
+func (c *Config) listeners() (map[listenKey]target, error) {
+	wanted := map[listenKey]target{}
+	for _, p := range c.Publish {
+		count := orElse(p.Count, 1)
+		key := listenKey{p.Protocol, p.Listen}
+		switch {
+		case p.Protocol != frame.ProtoTCP && p.Protocol != frame.ProtoUDP:
+			return nil, fmt.Errorf("publish %s: protocol %d has no ports: use tcp or udp", p.Listen, p.Protocol)
+		case !p.Listen.Addr().Is4() || !p.To.Addr().Is4():
+			return nil, fmt.Errorf("publish %s to %s: use IPv4 addresses", key, p.To)
+		case p.Listen.Port() == 0 || p.To.Port() == 0 || count < 1 ||
+			int(p.Listen.Port())+count > 1<<16 || int(p.To.Port())+count > 1<<16:
+			return nil, fmt.Errorf("publish %s to %s: %d ports: all must be within 1-65535", key, p.To, count)
+		}
+		for i := range uint16(count) {
+			k := listenKey{p.Protocol, netip.AddrPortFrom(p.Listen.Addr(), p.Listen.Port()+i)}
+			if _, twice := wanted[k]; twice {
+				return nil, fmt.Errorf("publish %s: the port is published twice: remove one of them", k)
+			}
+			wanted[k] = target{netip.AddrPortFrom(p.To.Addr(), p.To.Port()+i), p.KeepSource}
+		}
+	}
+	return wanted, nil
+}
+
+// relisten opens what is wanted and closes what is not. After an error everything is as
+// before. s.reconfigure is held.
+func (s *Sockets) relisten(wanted map[listenKey]target) error {
+	opened := map[listenKey]*listener{}
+	var closed []listenKey // to make room for others at the same port
+	undo := func() {
+		for _, l := range opened {
+			l.close()
+		}
+		for _, key := range closed {
+			old := s.listeners[key]
+			if l, err := s.listen(key, old.target()); err == nil {
+				s.listeners[key] = l
+				l.begin()
+			}
+		}
+	}
+	for key, to := range wanted {
+		if s.listeners[key] != nil {
+			continue
+		}
+		for old, l := range s.listeners {
+			if _, stays := wanted[old]; !stays && old.overlaps(key) && !l.isClosed() {
+				l.close()
+				closed = append(closed, old)
+			}
+		}
+		l, err := s.listen(key, to)
+		if err != nil {
+			undo()
+			return err
+		}
+		opened[key] = l
+	}
+	for key, l := range s.listeners {
+		if to, stays := wanted[key]; stays {
+			l.retarget(to)
+		} else {
+			l.close()
+			delete(s.listeners, key)
+		}
+	}
+	for key, l := range opened {
+		s.listeners[key] = l
+		l.begin()
+	}
+	return nil
+}
+
+// overlaps reports whether two sockets cannot be open at once.
+func (k listenKey) overlaps(o listenKey) bool {
+	return k.protocol == o.protocol && k.at.Port() == o.at.Port() && (k.at.Addr().IsUnspecified() || o.at.Addr().IsUnspecified())
+}

@@ -1,0 +1,554 @@
+package sockets
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weft/weft/dataplane/frame"
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip"
+)
+
+// content returns bytes that only their seed foretells.
+func content(seed byte, n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+// expect reads to the end and compares.
+func expect(r io.Reader, want []byte) error {
+	h, n := sha256.New(), int64(0)
+	n, err := io.Copy(h, r)
+	if err != nil {
+		return err
+	}
+	if sum := sha256.Sum256(want); n != int64(len(want)) || !bytes.Equal(h.Sum(nil), sum[:]) {
+		return errors.New("other bytes have arrived")
+	}
+	return nil
+}
+
+// Data cross both ways at once, whole, and each side may end before the other.
+func TestTransfer(t *testing.T) {
+	l := newLab(t)
+	c, _, far := l.pair()
+	there, back := content(1, 16<<20), content(2, 16<<20)
+	var all sync.WaitGroup
+	fails := make(chan error, 4)
+	all.Go(func() { fails <- expect(far, there) })
+	all.Go(func() { fails <- expect(c, back) })
+	all.Go(func() {
+		_, err := far.Write(back)
+		fails <- errors.Join(err, far.CloseWrite())
+	})
+	all.Go(func() {
+		_, err := c.Write(there)
+		fails <- errors.Join(err, c.CloseWrite())
+	})
+	all.Wait()
+	close(fails)
+	for err := range fails {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if l.guest.supers.Load() == 0 {
+		t.Error("no super-frame has come")
+	}
+	l.eventually("the flow is over", func() bool { return len(l.s.Flows()) == 0 })
+}
+
+// After one side has ended, the other goes on: both ways round.
+func TestHalfClose(t *testing.T) {
+	l := newLab(t)
+	for _, guestEnds := range []bool{true, false} {
+		c, _, far := l.pair()
+		var ends, other interface {
+			net.Conn
+			CloseWrite() error
+		} = c, far
+		if !guestEnds {
+			ends, other = far, c
+		}
+		if err := ends.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := other.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatalf("read %d, %v at the other end, want EOF", n, err)
+		}
+		for range 3 { // and not all at once
+			if _, err := other.Write([]byte("more")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(ends, make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if v := l.s.Flows(); len(v) != 1 || v[0].State != "established" || v[0].Bytes != 12 || v[0].Packets < 6 {
+			t.Errorf("flows %+v", v)
+		}
+		if err := other.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := ends.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatalf("read %d, %v at the end, want EOF", n, err)
+		}
+		l.eventually("the flow is over", func() bool { return len(l.s.Flows()) == 0 })
+	}
+}
+
+// A flow tells who talks to whom.
+func TestFlows(t *testing.T) {
+	l := newLab(t)
+	c, _, far := l.pair()
+	v := l.s.Flows()
+	if len(v) != 1 {
+		t.Fatalf("flows %+v", v)
+	}
+	want := Flow{
+		Protocol: frame.ProtoTCP, State: "established", Guest: addrOf(c.LocalAddr()), Remote: addrOf(far.LocalAddr()),
+		Seen: addrOf(far.LocalAddr()), Local: addrOf(far.RemoteAddr()), Packets: v[0].Packets,
+	}
+	if v[0] != want || v[0].Packets == 0 {
+		t.Errorf("flow %+v, want %+v", v[0], want)
+	}
+	if n := l.s.Flush(func(f *Flow) bool { return f.Protocol == frame.ProtoUDP }); n != 0 {
+		t.Errorf("%d flows of UDP flushed", n)
+	}
+	if n := l.s.Flush(func(f *Flow) bool { return f.Remote == want.Remote }); n != 1 {
+		t.Errorf("%d flows flushed, want 1", n)
+	}
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the world reads %v, want a reset", err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		t.Errorf("the guest reads %v, want a reset", err)
+	}
+	if st := l.s.Stats(); st.TCP.Made != 1 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// Where nobody listens the guest is refused.
+func TestRefused(t *testing.T) {
+	l := newLab(t)
+	_, _, err := l.guest.dial(netip.AddrPortFrom(worldIP, 9))
+	if _, ok := err.(*tcpip.ErrConnectionRefused); !ok {
+		t.Errorf("connect: %v, want it refused", err)
+	}
+	l.eventually("no flow is left", func() bool { return len(l.s.Flows()) == 0 })
+}
+
+// What the network would say the guest hears, and about which packet.
+func TestUnreachable(t *testing.T) {
+	l := newLab(t, func(c *Config) {
+		c.Allowed = func(a netip.Addr) bool { return a != worldIP2 }
+	})
+	l.host.Run(t, "ip", "route", "add", "unreachable", "192.0.2.0/25")
+	l.host.Run(t, "ip", "route", "add", "prohibit", "192.0.2.128/25")
+	for _, test := range []struct {
+		to   string
+		code byte
+	}{
+		{"203.0.113.1", 0}, {"192.0.2.1", 1}, {"192.0.2.129", 13}, {"198.51.100.3", 13},
+		{"10.0.0.77", 13}, {"198.51.100.77", 1}, // the last one: nobody answers ARP
+	} {
+		to := netip.AddrPortFrom(netip.MustParseAddr(test.to), 80)
+		go func() { _, _, _ = l.guest.dial(to) }() // its stack gives up, or not: ICMP is not delivered to it
+		b := l.nextICMP()
+		if b[20] != icmpUnreachable || b[21] != test.code || addr4(b[12:]) != gatewayIP || addr4(b[16:]) != guestAddr {
+			t.Errorf("%s: % x, want unreachable code %d", test.to, b, test.code)
+		}
+		if quoted := b[28:]; quoted[9] != frame.ProtoTCP || addr4(quoted[12:]) != guestAddr || addr4(quoted[16:]) != to.Addr() || quoted[23] != 80 {
+			t.Errorf("%s: it quotes % x", test.to, quoted)
+		}
+		l.guest.mute.Store(true) // of the attempts that its stack still makes
+		l.s.Flush(nil)
+		l.eventually("no flow is left", func() bool { return len(l.s.Flows()) == 0 })
+		time.Sleep(10 * time.Millisecond)
+		l.guest.mu.Lock()
+		l.guest.icmp = nil
+		l.guest.mu.Unlock()
+		for _, e := range l.guest.stack.RegisteredEndpoints() {
+			e.Abort()
+		}
+		l.guest.mute.Store(false)
+	}
+}
+
+// Where nobody may go, nobody goes, whatever is allowed.
+func TestNever(t *testing.T) {
+	l := newLab(t)
+	for _, to := range []string{"127.0.0.1", "0.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1"} {
+		for _, protocol := range []uint8{frame.ProtoTCP, frame.ProtoUDP, frame.ProtoICMP} {
+			if l.s.mayReach(protocol, netip.AddrPortFrom(netip.MustParseAddr(to), 80)) {
+				t.Errorf("a guest may reach %s", to)
+			}
+		}
+	}
+	before := l.s.Stats().Bad
+	l.guest.send(udpPacket(guestAddr, netip.MustParseAddrPort("127.0.0.1:53"), 4000, []byte("x")), frame.Offload{})
+	l.guest.send(udpPacket(gatewayIP, netip.AddrPortFrom(worldIP, 53), 4000, []byte("x")), frame.Offload{})
+	l.eventually("they are dropped", func() bool { return l.s.Stats().Bad == before+2 })
+}
+
+// The guest hears nothing before the host has connected.
+func TestAnswersAfterConnect(t *testing.T) {
+	var held atomic.Int32
+	held.Store(-1)
+	l := newLab(t, func(c *Config) {
+		c.Env.Connect = func(fd int, to netip.AddrPort) error {
+			held.Store(int32(fd))
+			return unix.EINPROGRESS
+		}
+	})
+	var answers atomic.Int32
+	l.guest.mu.Lock()
+	l.guest.all = func(*frame.Frame) { answers.Add(1) }
+	l.guest.mu.Unlock()
+	ln := listen(t, l.world, "198.51.100.2:0")
+	done := make(chan tcpip.Error, 1)
+	go func() {
+		c, _, err := l.guest.dial(addrOf(ln.Addr()))
+		if err == nil {
+			c.Close()
+		}
+		done <- err
+	}()
+	l.eventually("the host connects", func() bool { return held.Load() >= 0 })
+	if v := l.s.Flows(); len(v) != 1 || v[0].State != "syn-sent" {
+		t.Errorf("flows %+v", v)
+	}
+	time.Sleep(1200 * time.Millisecond) // the guest asks again, once
+	if n := answers.Load(); n != 0 {
+		t.Errorf("the guest has had %d frames", n)
+	}
+	if err := unix.Connect(int(held.Load()), toSockaddr(addrOf(ln.Addr()))); err != nil && err != unix.EINPROGRESS {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("connect: %v", err)
+	}
+}
+
+// A reset goes through, in the midst of a transfer, also while nobody reads.
+func TestReset(t *testing.T) {
+	for _, test := range []struct {
+		name            string
+		guest, blocked1 bool // who resets; whether the other one does not read
+		blocked2        bool // whether the one that resets has not read
+	}{
+		{"by the guest", true, false, false},
+		{"by the world", false, false, false},
+		{"by the guest, while the world does not read", true, true, false},
+		{"by the world, while the guest does not read", false, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLab(t)
+			c, ep, far := l.pair()
+			var from, to net.Conn = c, far
+			if !test.guest {
+				from, to = far, c
+			}
+			stopped := make(chan struct{})
+			var sent atomic.Int64
+			go func() {
+				defer close(stopped)
+				b := make([]byte, 64<<10)
+				for {
+					n, err := from.Write(b)
+					sent.Add(int64(n))
+					if err != nil {
+						return
+					}
+				}
+			}()
+			if test.blocked1 {
+				l.stalls(&sent)
+			} else if _, err := io.ReadFull(to, make([]byte, 1<<20)); err != nil {
+				t.Fatal(err)
+			}
+			if test.guest {
+				ep.Abort()
+			} else {
+				_ = far.SetLinger(0)
+				far.Close()
+			}
+			<-stopped
+			l.eventually("the flow is over", func() bool { return len(l.s.Flows()) == 0 })
+			if _, err := io.Copy(io.Discard, to); err == nil {
+				t.Error("the other side sees an orderly end")
+			}
+		})
+	}
+}
+
+// stalls waits until nothing is sent any more.
+func (l *lab) stalls(sent *atomic.Int64) {
+	l.t.Helper()
+	was, since := int64(-1), time.Now()
+	l.eventually("the sender has to wait", func() bool {
+		if n := sent.Load(); n != was || n == 0 {
+			was, since = n, time.Now()
+		}
+		return time.Since(since) > 500*time.Millisecond
+	})
+}
+
+// Whoever does not read stops the sender, after no more than the buffers hold, and
+// gets all in the end.
+func TestSlowReaders(t *testing.T) {
+	l := newLab(t)
+	for _, guestReads := range []bool{true, false} {
+		c, _, far := l.pair()
+		var from, to net.Conn = far, c
+		if !guestReads {
+			from, to = c, far
+			_ = far.SetReadBuffer(64 << 10)
+		}
+		data := content(3, 64<<20)
+		var sent atomic.Int64
+		go func() {
+			for rest := data; len(rest) > 0; {
+				n, err := from.Write(rest[:min(len(rest), 64<<10)])
+				sent.Add(int64(n))
+				if err != nil {
+					return
+				}
+				rest = rest[n:]
+			}
+			_ = from.(interface{ CloseWrite() error }).CloseWrite()
+		}()
+		l.stalls(&sent)
+		if n := sent.Load(); n > 32<<20 {
+			t.Errorf("%d MiB have been taken", n>>20)
+		}
+		if err := expect(to, data); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Single bytes for a guest that does not read do not pile up by number.
+func TestSmallWrites(t *testing.T) {
+	l := newLab(t)
+	c, ep, far := l.pair()
+	l.guest.deaf.Store(true)
+	_ = far.SetNoDelay(true)
+	const n = 20000
+	go func() {
+		for i := range n {
+			if _, err := far.Write([]byte{byte(i)}); err != nil {
+				return
+			}
+			if i%64 == 0 {
+				time.Sleep(time.Millisecond) // so that each goes alone, more or less
+			}
+		}
+	}()
+	conn := l.connection()
+	l.eventually("it is held", func() bool {
+		queued, _ := conn.ep.GetSockOptInt(tcpip.SendQueueSizeOption)
+		return queued >= smallWrites
+	})
+	time.Sleep(100 * time.Millisecond)
+	if queued, _ := conn.ep.GetSockOptInt(tcpip.SendQueueSizeOption); queued > n/2 {
+		t.Errorf("%d bytes are queued", queued)
+	}
+	l.guest.deaf.Store(false)
+	b := make([]byte, n)
+	if _, err := io.ReadFull(c, b); err != nil {
+		t.Fatal(err)
+	}
+	for i := range b {
+		if b[i] != byte(i) {
+			t.Fatalf("byte %d is %d", i, b[i])
+		}
+	}
+	_ = ep
+}
+
+// connection returns the only one there is.
+func (l *lab) connection() *connection {
+	l.t.Helper()
+	l.s.table.mu.Lock()
+	defer l.s.table.mu.Unlock()
+	for _, f := range l.s.table.flows {
+		if c, ok := f.owner.(*connection); ok {
+			return c
+		}
+	}
+	l.t.Fatal("no connection")
+	return nil
+}
+
+// Many connections at once, each with its own data.
+func TestManyConnections(t *testing.T) {
+	l := newLab(t)
+	ln := listen(t, l.world, "198.51.100.2:0")
+	go func() {
+		for {
+			far, err := ln.AcceptTCP()
+			if err != nil {
+				return
+			}
+			go func() { // echo
+				defer far.Close()
+				_, _ = io.Copy(far, far)
+			}()
+		}
+	}()
+	const n = 500
+	var all sync.WaitGroup
+	fails := make(chan error, n)
+	start := make(chan struct{})
+	for i := range n {
+		all.Go(func() {
+			<-start
+			c, _, err := l.guest.dial(addrOf(ln.Addr()))
+			if err != nil {
+				fails <- errors.New(err.String())
+				return
+			}
+			defer c.Close()
+			data := content(byte(i), 20000+i)
+			go func() {
+				_, _ = c.Write(data)
+				_ = c.CloseWrite()
+			}()
+			fails <- expect(c, data)
+		})
+	}
+	close(start)
+	all.Wait()
+	close(fails)
+	for err := range fails {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.eventually("no flow is left", func() bool { return len(l.s.Flows()) == 0 })
+	l.s.table.mu.Lock()
+	defer l.s.table.mu.Unlock()
+	if tb := &l.s.table; tb.connecting != 0 || len(tb.hosts) != 0 || len(tb.list) != 0 {
+		t.Errorf("the table is left with %d connecting, %d hosts", tb.connecting, len(tb.hosts))
+	}
+}
+
+// One guest may have so many flows, all of them so many; others are not hurt.
+func TestLimits(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.MaxFlows, c.MaxPerHost = 5, 3 })
+	ln := listen(t, l.world, "198.51.100.2:0")
+	to := addrOf(ln.Addr())
+	dial := func(from netip.Addr) bool {
+		done := make(chan bool, 1)
+		before := l.s.Stats()
+		go func() {
+			c, _, err := l.guest.dialFrom(netip.AddrPortFrom(from, 0), to)
+			if err == nil {
+				l.t.Cleanup(func() { c.Close() })
+			}
+			done <- err == nil
+		}()
+		ok := false
+		l.eventually("it is let in or not", func() bool {
+			select {
+			case ok = <-done:
+				return true
+			default:
+				return l.s.Stats().Refused != before.Refused
+			}
+		})
+		return ok
+	}
+	got := []bool{dial(guestAddr), dial(guestAddr), dial(guestAddr), dial(guestAddr), dial(otherGuest), dial(otherGuest), dial(otherGuest)}
+	for i, want := range []bool{true, true, true, false, true, true, false} {
+		if got[i] != want {
+			t.Errorf("connection %d is let in: %v", i, got[i])
+		}
+	}
+	st := l.s.Stats()
+	if st.Refused[HostFull] == 0 || st.Refused[TableFull] == 0 {
+		t.Errorf("refused %v", st.Refused)
+	}
+	for _, e := range l.guest.stack.RegisteredEndpoints() {
+		e.Abort() // those that still try
+	}
+	l.eventually("all are gone", func() bool { return l.s.Stats().TCP.Flows == 0 })
+}
+
+// A flood of SYNs holds no more than it may, and nothing for ever.
+func TestSYNFlood(t *testing.T) {
+	l := newLab(t, func(c *Config) {
+		c.Env.Connect = func(int, netip.AddrPort) error { return unix.EINPROGRESS }
+	})
+	for i := range 3 * maxHostConnecting {
+		l.guest.send(synPacket(guestAddr, netip.AddrPortFrom(worldIP, 80), uint16(1+i)), frame.Offload{})
+		if i%256 == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	l.eventually("it is refused", func() bool { return l.s.Stats().Refused[Connecting] > 0 })
+	if n := l.s.Stats().TCP.Flows; n > maxHostConnecting {
+		t.Errorf("%d flows", n)
+	}
+	if e, ok := l.s.table.admit(frame.ProtoTCP, otherGuest); !ok {
+		t.Errorf("another guest is refused: %s", e)
+	}
+	l.eventually("all are flushed in time", func() bool {
+		l.s.sweep(l.s.now.Add(dialTime + 1))
+		return l.s.Stats().TCP.Flows == 0
+	})
+}
+
+// A guest that does not acknowledge, and one that does not end, are given up.
+func TestTimeouts(t *testing.T) {
+	l := newLab(t)
+	c, _, far := l.pair()
+	l.guest.deaf.Store(true)
+	l.guest.mute.Store(true)
+	_ = far.CloseWrite()
+	conn := l.connection()
+	conn.s.table.mu.Lock()
+	conn.s.table.mu.Unlock()
+	_ = c
+	l.eventually("the guest's end is taken", func() bool {
+		return conn.ep.Stats() != nil
+	})
+	if l.s.sweep(l.s.now.Add(300)); l.s.Stats().TCP.Flows != 1 {
+		t.Error("a connection of which one side is open has been ended")
+	}
+}
+
+// Flows to where guests may not go any more end, others do not.
+func TestForbiddenLater(t *testing.T) {
+	l := newLab(t)
+	c, _, far := l.pair()
+	ln := listen(t, l.world, "198.51.100.3:0")
+	c2, _ := l.dial(addrOf(ln.Addr()))
+	cfg := l.cfg
+	cfg.Allowed = func(a netip.Addr) bool { return a != worldIP2 }
+	if err := l.s.Reconfigure(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c2.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection goes on")
+	}
+	if _, err := far.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+}
