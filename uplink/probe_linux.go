@@ -1,0 +1,50 @@
+package uplink
+
+import (
+	"fmt"
+
+	"github.com/weft/weft/dataplane/fastpath"
+)
+
+// What Probe chooses between.
+const (
+	ByHost    = "host"    // weft shares the host's address
+	BySockets = "sockets" // weft opens ordinary sockets of the host
+)
+
+// Probe says which way an uplink with "address: auto" goes by the interface that
+// has the state s, and why.
+func Probe(s State) (how, why string) {
+	_, err := fastpath.LoadShare()
+	return choose(s, err)
+}
+
+func choose(s State, load error) (how, why string) {
+	if err := s.Shareable(); err != nil {
+		return BySockets, err.Error()
+	}
+	if load != nil {
+		return BySockets, load.Error()
+	}
+	return ByHost, fmt.Sprintf("interface %q has the address %s and takes eBPF programs", s.Name, s.Addresses[0].Addr())
+}
+
+// Shareable says in one line why weft cannot share an address of the interface at
+// this moment, or returns nil.
+func (s *State) Shareable() error {
+	switch {
+	case s.Name == "":
+		return ErrNoDefault
+	case s.Index == 0:
+		return fmt.Errorf("interface %q does not exist", s.Name)
+	case !s.Ethernet:
+		return fmt.Errorf("interface %q carries no Ethernet (%s)", s.Name, s.Link)
+	case s.Master != "":
+		return fmt.Errorf("interface %q belongs to %s: name that, or release it with \"ip link set %s nomaster\"", s.Name, s.Master, s.Name)
+	case !s.Up:
+		return fmt.Errorf("interface %q is down: bring it up with \"ip link set %s up\"", s.Name, s.Name)
+	case len(s.Addresses) == 0:
+		return fmt.Errorf("interface %q has no IPv4 address", s.Name)
+	}
+	return nil
+}
