@@ -30,6 +30,8 @@ const (
 // Values of Network.Forward.
 const (
 	ForwardIsolated = "isolated" // nowhere beyond the network's own ports
+	ForwardNAT      = "nat"      // by the uplink, translated to an address of its own
+	ForwardRoute    = "route"    // by the uplink, as it is
 	ForwardBridge   = "bridge"   // by the uplink, to the L2 network outside
 )
 
@@ -69,15 +71,19 @@ type Metrics struct {
 // Network is one L2 domain.
 type Network struct {
 	Name    string // 1-15 characters of A-Z a-z 0-9 . _ -
-	Forward string // ForwardIsolated or ForwardBridge
+	Forward string // ForwardIsolated, ForwardNAT, ForwardRoute or ForwardBridge
 
 	// MAC is the network's own unicast address: in the bridge identifier of
 	// its spanning tree, the source of what it sends itself, and that of its
 	// gateway.
 	MAC frame.MAC
 
-	Uplink Uplink // only with ForwardBridge
+	Uplink Uplink // not with ForwardIsolated
 	MTU    int    // bytes after the Ethernet header, 68-65517
+
+	Routes []Route  // sorted; only where the network Forwards
+	Reach  []string // names of networks that have this one too, and ReachHost; sorted, as Routes
+	NAT    NAT      // only with ForwardNAT
 
 	// ReservedGroups says what becomes of frames to 01:80:c2:00:00:00-0f:
 	// ReservedSwitch or ReservedWire.
@@ -105,10 +111,19 @@ type Network struct {
 	Ports []Port // sorted by name
 }
 
-// Uplink is a network's way to the L2 network outside.
+// Uplink is a network's way outside: of L2 with ForwardBridge, of IP where the
+// network Forwards.
 type Uplink struct {
-	Interface  string // an existing interface, 1-15 bytes; see Network.UplinkPort
-	Reflective bool   // the relay out there sends back what is for other ports here
+	Interface string // an existing interface, 1-15 bytes; see UplinkPort and L3Uplink of Network
+
+	// Reflective, only with ForwardBridge: the relay out there sends back what is
+	// for other ports here.
+	Reflective bool
+
+	// The others are only for networks that forward.
+	Address  string     // AddressAuto, AddressHost, AddressSockets, AddressDHCP, or an address with its prefix length
+	Gateway  netip.Addr // only beside such an address, in its subnet; zero where that subnet is all that is reached
+	ProxyARP bool       // answer for the network's subnet out there; only with ForwardRoute and an address of its own
 }
 
 // STP is the spanning tree of a network (IEEE 802.1D-2004 clause 17). All
@@ -167,7 +182,8 @@ type Port struct {
 }
 
 // Default returns the configuration that weft runs without a file: one
-// isolated network with a gateway, a port of the host, DHCP and DNS.
+// network with a gateway, NAT to the address of the host, a port of the host,
+// DHCP and DNS.
 func Default() *Config {
 	return DefaultOn(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, 122, 0}), 24))
 }
@@ -180,6 +196,7 @@ func DefaultOn(subnet netip.Prefix) *Config {
 	gateway := subnet.Addr().Next()
 	n.Addresses = []netip.Prefix{netip.PrefixFrom(gateway, subnet.Bits())}
 	n.HostPort = DefaultHostPort
+	n.Forward = ForwardNAT
 	n.DHCP.Ranges = []Range{{First: gateway.Next(), Last: broadcast(subnet).Prev()}}
 	c := empty()
 	c.Networks = []Network{n}
@@ -204,6 +221,7 @@ func NewNetwork(name string) Network {
 		FDB:            FDB{Ageing: DefaultAgeing, Limit: DefaultLimit},
 		DHCP:           DHCP{Lease: DefaultLease, Authoritative: true, Probe: true, Router: RouterAuto},
 		DNS:            DNS{Enabled: true, Name: DefaultGatewayName, Cache: DefaultCache},
+		NAT:            defaultNAT(),
 	}
 }
 
@@ -233,6 +251,7 @@ func (c *Config) fill() {
 			n.MAC = DeriveMAC(n.Name, "")
 		}
 		n.DHCP.fill()
+		n.fillUplink()
 		n.seatHost()
 		for j := range n.Ports {
 			n.Ports[j].fill(n.Name)
@@ -259,6 +278,9 @@ func (c *Config) sort() {
 		slices.SortStableFunc(n.FDB.Static, compareStatic)
 		n.DHCP.sort()
 		n.DNS.sort()
+		n.NAT.sort()
+		slices.SortStableFunc(n.Routes, compareRoute)
+		slices.Sort(n.Reach)
 		for j := range n.Ports {
 			n.Ports[j].Policy.sort()
 		}
@@ -284,6 +306,8 @@ func (c *Config) Clone() *Config {
 		n.Addresses = slices.Clone(n.Addresses)
 		n.DHCP = n.DHCP.clone()
 		n.DNS = n.DNS.clone()
+		n.NAT = n.NAT.clone()
+		n.Routes, n.Reach = slices.Clone(n.Routes), slices.Clone(n.Reach)
 		n.Ports = slices.Clone(n.Ports)
 		for j := range n.Ports {
 			p := &n.Ports[j]

@@ -144,6 +144,34 @@ func addresses() form[netip.Addr] {
 	return form[netip.Addr]{parse: parseAddr, write: write}
 }
 
+// subnets has the zero Prefix for none.
+func subnets() form[netip.Prefix] {
+	write := func(p netip.Prefix) string {
+		if !p.IsValid() {
+			return ""
+		}
+		return p.String()
+	}
+	return form[netip.Prefix]{parse: parsePrefix, write: write}
+}
+
+func portRanges() form[PortRange] {
+	return form[PortRange]{parse: parsePorts, write: formatPorts, bare: true}
+}
+
+func listens() form[Listen] { return form[Listen]{parse: ParseListen, write: Listen.String} }
+
+// targets has the zero AddrPort for none.
+func targets() form[netip.AddrPort] {
+	write := func(p netip.AddrPort) string {
+		if p == (netip.AddrPort{}) {
+			return ""
+		}
+		return p.String()
+	}
+	return form[netip.AddrPort]{parse: parseTarget, write: write}
+}
+
 func ranges() form[Range] { return form[Range]{parse: parseRange, write: Range.String} }
 
 // leases has 0 for none.

@@ -39,19 +39,22 @@ func metricsKeys() []key[Metrics] {
 
 func networkKeys() []key[Network] {
 	return []key[Network]{
-		fixed(value("forward", words(), func(n *Network) *string { return &n.Forward })),
+		value("forward", words(), func(n *Network) *string { return &n.Forward }),
 		value("mac", macs(), func(n *Network) *frame.MAC { return &n.MAC }),
 		filled(list("address", prefixes(), func(n *Network) *[]netip.Prefix { return &n.Addresses })),
 		value("vlan", vlanIDs(), func(n *Network) *uint16 { return &n.VLAN }),
 		value("host_port", orFalse(labels()), func(n *Network) *string { return &n.HostPort }),
-		fixed(mapping("uplink", uplinkKeys(), func(n *Network) *Uplink { return &n.Uplink })),
+		asMeant(mapping("uplink", uplinkKeys(), func(n *Network) *Uplink { return &n.Uplink })),
+		table("routes", routeKeys(), func(n *Network) *[]Route { return &n.Routes }),
+		list("reach", words(), func(n *Network) *[]string { return &n.Reach }),
+		useful(translates, mapping("nat", natKeys(), func(n *Network) *NAT { return &n.NAT })),
 		value("mtu", integers(), func(n *Network) *int { return &n.MTU }),
 		value("reserved_groups", words(), func(n *Network) *string { return &n.ReservedGroups }),
 		mapping("stp", stpKeys(), func(n *Network) *STP { return &n.STP }),
 		mapping("snooping", snoopingKeys(), func(n *Network) *Snooping { return &n.Snooping }),
 		mapping("fdb", fdbKeys(), func(n *Network) *FDB { return &n.FDB }),
-		brief(mapping("dhcp", dhcpKeys(), func(n *Network) *DHCP { return &n.DHCP })),
-		brief(mapping("dns", dnsKeys(), func(n *Network) *DNS { return &n.DNS })),
+		useful(hasServices, mapping("dhcp", dhcpKeys(), func(n *Network) *DHCP { return &n.DHCP })),
+		useful(hasServices, mapping("dns", dnsKeys(), func(n *Network) *DNS { return &n.DNS })),
 		{name: "ports", decode: decodePorts, write: writePorts, fixed: true},
 	}
 }
@@ -60,6 +63,9 @@ func uplinkKeys() []key[Uplink] {
 	return []key[Uplink]{
 		value("interface", labels(), func(u *Uplink) *string { return &u.Interface }),
 		value("reflective", truths(), func(u *Uplink) *bool { return &u.Reflective }),
+		value("address", words(), func(u *Uplink) *string { return &u.Address }),
+		value("gateway", addresses(), func(u *Uplink) *netip.Addr { return &u.Gateway }),
+		value("proxy_arp", truths(), func(u *Uplink) *bool { return &u.ProxyARP }),
 	}
 }
 

@@ -107,6 +107,41 @@ func TestManyComments(t *testing.T) {
 	}
 }
 
+// As many published ports, and names of networks to reach, as a file holds are
+// checked against each other; what is asserted is that the test ends.
+func TestManyOfNAT(t *testing.T) {
+	var publish, reach strings.Builder
+	publish.WriteString("networks:\n")
+	for i := range 6 {
+		fmt.Fprintf(&publish, "  n%d: {forward: nat, address: 10.0.0.1/24, nat: {publish: [", i)
+		for j := range 1024 {
+			// Half of them on an address of their own, half on all at a port of their own.
+			listen := fmt.Sprintf("127.%d.%d.%d:1", i, j/256, j%256)
+			if j%2 == 0 {
+				listen = fmt.Sprintf("0.0.0.0:%d", 2+i*1024+j)
+			}
+			fmt.Fprintf(&publish, "{protocol: tcp, listen: '%s', to: '10.0.0.9:1'},", listen)
+		}
+		publish.WriteString("]}}\n")
+	}
+	if publish.Len() > MaxSize {
+		t.Fatal("the file is too large to be read")
+	}
+	mustParse(t, publish.String())
+
+	reach.WriteString("networks:\n")
+	for i := range 2500 {
+		fmt.Fprintf(&reach, "  %d: {forward: nat, address: 10.0.0.1/24, reach: [", i)
+		for j := range 64 {
+			fmt.Fprintf(&reach, "x%d,", j)
+		}
+		reach.WriteString("]}\n")
+	}
+	if got := refusal(t, reach.String()); len(got) != maxErrors+1 || !strings.Contains(got[0], "there is no network") {
+		t.Errorf("%d lines, the first %s", len(got), got[0])
+	}
+}
+
 func TestPanicOfTheLibrary(t *testing.T) {
 	if _, err := parseTokens(token.Tokens{nil}); err == nil || !strings.Contains(err.Error(), "the parser gave up") {
 		t.Errorf("a nil token: %v", err)
@@ -124,7 +159,8 @@ func FuzzParse(f *testing.F) {
 		"networks: {lan: {fdb: {ageing: 0.1h, static: [{mac: 02:00:00:00:00:01, vlan: 7, port: p}]}, ports: {p: {type: internal, address: [1.2.3.4/5]}}}}",
 		bridged("stp: {enabled: true}", "a: {type: tap, mode: vepa, vlan: {trunk: [1, 2-3], native: 1}, rate: {ingress: {average: 1.5Mbit}}}"),
 		inPort("type: tap, security: {max_macs: 2, sources: [02:00:00:00:00:01, a:b]}, vlan: {access: 5}, storm: {unknown: 7}"),
-		"networks: {lan: {" + everyService + "}}",
+		"networks: {lan: {" + everyService + "}}", everyNAT,
+		inNAT("publish: [{protocol: tcp, listen: 0.0.0.0:80-90, to: 10.0.0.9:80}]"), inUplink(own + ", gateway: 192.0.2.1, proxy_arp: true"),
 		"networks: {lan: {address: 10.0.0.1/24, dns: {hosts: {'a[b].c': 1.2.3.4, \"x\\n\": 1.2.3.4}, txt: {_a: 'b, c'}}}}",
 		"networks:\n  lan:\n    ports:\n      h1: {type: internal, netns: 'ä b', interface: \"x\\u2028\"}\n",
 	} {
@@ -164,6 +200,7 @@ func FuzzPatch(f *testing.F) {
 		`{"fdb":null,"stp":{"enabled":"true"},"mac":""}`, `{"security":{"sources":"02:00:00:00:00:01,02:00:00:00:00:02"}}`,
 		`{"rate":{"ingress":{"average":"1Mbit"},"egress":""}}`, `{"type":"raw"}`,
 		`{"address":"10.0.0.1/24","host_port":"w","dhcp":{"range":"10.0.0.2-10.0.0.9","hosts":[{"mac":"02:00:00:00:00:01","name":"a"}]}}`,
+		`{"address":"10.0.0.1/24","uplink":"","nat":{"publish":[{"protocol":"tcp","listen":80,"to":"10.0.0.9:80"}],"ports":null},"reach":"host"}`,
 		`{"address":"10.0.0.1/24","dhcp":{"options":{"42":"10.0.0.1","43":null}},"dns":{"hosts":{"web":"10.0.0.2"},"txt":{"a":["b, c"]}}}`,
 	} {
 		f.Add([]byte(s))

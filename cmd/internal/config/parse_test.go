@@ -18,7 +18,7 @@ import (
 
 // sameConfig is cmp.Diff for configurations.
 func sameConfig(want, got *Config) string {
-	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}))
+	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}, netip.AddrPort{}))
 }
 
 // mustParse parses text that has to be right.
@@ -40,6 +40,10 @@ func plainPolicy() Policy {
 var (
 	plainDHCP = DHCP{Lease: time.Hour, Authoritative: true, Probe: true, Router: "auto"}
 	plainDNS  = DNS{Enabled: true, Name: "gateway", Cache: 10000}
+	plainNAT  = NAT{
+		PortRange: PortRange{1024, 65535}, Mapping: "endpoint-independent", Filtering: "address", MaxFlows: 65536, MaxFlowsPerHost: 8192,
+		Timeouts: Timeouts{5 * time.Minute, 124 * time.Minute, 4 * time.Minute, time.Minute, 10 * time.Minute},
+	}
 )
 
 func TestParseEveryKey(t *testing.T) {
@@ -114,7 +118,7 @@ networks:
 				STP:            STP{Priority: 32768, Hello: 2 * time.Second, MaxAge: 20 * time.Second, ForwardDelay: 15 * time.Second},
 				Snooping:       Snooping{Querier: true, Interval: 125 * time.Second},
 				FDB:            FDB{Ageing: 300 * time.Second, Limit: 8192},
-				DHCP:           plainDHCP, DNS: plainDNS,
+				DHCP:           plainDHCP, DNS: plainDNS, NAT: plainNAT,
 				Ports: []Port{{
 					Name: "h1", Type: TypeInternal, Interface: "h1", Policy: plainPolicy(),
 					MAC:       DeriveMAC("dmz", "h1"),
@@ -134,7 +138,7 @@ networks:
 						{MAC: frame.MAC{2, 0, 0, 0, 0, 3}, VLAN: 10, Port: "veth"},
 					},
 				},
-				DHCP: plainDHCP, DNS: plainDNS,
+				DHCP: plainDHCP, DNS: plainDNS, NAT: plainNAT,
 				Ports: []Port{
 					{
 						Name: "h1", Type: TypeInternal, Interface: "h1", Netns: "10", Policy: plainPolicy(),
@@ -284,7 +288,7 @@ func TestDefault(t *testing.T) {
 		if err := Validate(c); err != nil {
 			t.Fatal(err)
 		}
-		if d := sameConfig(mustParse(t, "networks: {default: {"+want+"}}"), c); d != "" {
+		if d := sameConfig(mustParse(t, "networks: {default: {forward: nat, "+want+"}}"), c); d != "" {
 			t.Error(d)
 		}
 	}

@@ -21,17 +21,28 @@ func (c *Config) PatchPort(network, port string, body []byte) error {
 	next := *p
 	next.Rate.Ingress.unfill()
 	next.Rate.Egress.unfill()
-	return patch(body, place{port: port}, portKeys(), p, next, Port{Policy: defaultPolicy()})
+	return patch(body, place{port: port}, portKeys(), p, next, Port{Policy: defaultPolicy()}, nil)
 }
 
 // PatchNetwork does for the keys of a network what PatchPort does for those of
-// a port.
+// a port. Those of a bridge decide what its ports are, so that neither forward nor
+// uplink can make a network one, or anything else of it.
 func (c *Config) PatchNetwork(network string, body []byte) error {
 	n := c.Network(network)
 	if n == nil {
 		return missing(place{network: network})
 	}
-	return patch(body, place{network: network}, networkKeys(), n, *n, NewNetwork(network))
+	keys, at := networkKeys(), place{network: network}
+	for i := range keys {
+		if name := keys[i].name; n.Forward == ForwardBridge && (name == "forward" || name == "uplink") {
+			keys[i].fixed = true
+		}
+	}
+	return patch(body, at, keys, n, *n, NewNetwork(network), func(r *report, next *Network) {
+		if in := at.sub("forward"); next.Forward == ForwardBridge && n.Forward != ForwardBridge {
+			r.refuse(in, "%s %s", ForwardBridge, whyFixed(at))
+		}
+	})
 }
 
 func missing(at place) error {
@@ -39,8 +50,8 @@ func missing(at place) error {
 }
 
 // patch decodes body onto next, and puts that into the place of the value it is
-// a copy of when nothing is wrong.
-func patch[T any](body []byte, at place, keys []key[T], into *T, next, def T) error {
+// a copy of when nothing is wrong; check, which may be nil, has a look at it first.
+func patch[T any](body []byte, at place, keys []key[T], into *T, next, def T, check func(*report, *T)) error {
 	r := newReport("")
 	root := parseTree(r, body)
 	for i := range r.errs {
@@ -48,6 +59,9 @@ func patch[T any](body []byte, at place, keys []key[T], into *T, next, def T) er
 	}
 	if root != nil {
 		decodeMap(r, root, at, keys, &next, &def)
+	}
+	if check != nil {
+		check(r, &next)
 	}
 	if err := r.err(); err != nil {
 		return err

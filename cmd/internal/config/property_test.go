@@ -48,6 +48,7 @@ func anyConfig(t *rapid.T) *Config {
 		}
 		c.Networks = append(c.Networks, n)
 	}
+	anyReach(t, c)
 	c.Normalize()
 	if err := Validate(c); err != nil {
 		t.Fatalf("the generator is wrong: %v", err)
@@ -83,6 +84,7 @@ func anyNetwork(t *rapid.T, name string, number int) Network {
 	n.FDB = anyFDB(t)
 	if n.Forward == ForwardIsolated && rapid.Bool().Draw(t, "gateway") {
 		anyServices(t, &n, number)
+		anyForward(t, &n, number)
 	}
 	return n
 }

@@ -40,7 +40,8 @@ func TestReferenceParses(t *testing.T) {
 		t.Error(d)
 	}
 	all := mustParse(t, activated(Reference()))
-	if len(all.Networks) != 2 || all.Networks[1].UplinkPort() == nil {
+	if len(all.Networks) != 4 || all.Network("outside").UplinkPort() == nil || len(all.Networks[0].NAT.Publish) != 3 ||
+		len(all.Network("routed").Routes) != 2 || len(all.Network("office").NAT.Addresses) != 1 {
 		t.Errorf("%+v", all.Networks)
 	}
 	var types []string
@@ -82,7 +83,7 @@ func TestReferenceIsComplete(t *testing.T) {
 	show("metrics", root["metrics"])
 	for _, n := range root["networks"].(map[string]any) {
 		show("network", n)
-		for _, level := range []string{"uplink", "stp", "snooping", "fdb", "dhcp", "dns"} {
+		for _, level := range []string{"uplink", "stp", "snooping", "fdb", "dhcp", "dns", "nat"} {
 			show(level, child(n, level))
 		}
 		for level, in := range map[string][2]string{"dhcp.hosts": {"dhcp", "hosts"}, "srv": {"dns", "srv"}} {
@@ -92,12 +93,24 @@ func TestReferenceIsComplete(t *testing.T) {
 				}
 			}
 		}
+		show("timeouts", child(child(n, "nat"), "timeouts"))
+		if list, ok := child(child(n, "nat"), "publish").([]any); ok {
+			for _, p := range list {
+				show("publish", p)
+			}
+		}
+		if list, ok := child(n, "routes").([]any); ok {
+			for _, s := range list {
+				show("routes", s)
+			}
+		}
 		if list, ok := child(child(n, "fdb"), "static").([]any); ok {
 			for _, s := range list {
 				show("static", s)
 			}
 		}
-		for _, p := range child(n, "ports").(map[string]any) {
+		ports, _ := child(n, "ports").(map[string]any)
+		for _, p := range ports {
 			show("port", p)
 			for _, level := range []string{"vlan", "stp", "security", "storm", "rate"} {
 				show("port."+level, child(p, level))
@@ -110,6 +123,7 @@ func TestReferenceIsComplete(t *testing.T) {
 		"uplink": names(uplinkKeys()), "stp": names(stpKeys()), "snooping": names(snoopingKeys()),
 		"dhcp": names(dhcpKeys()), "dhcp.hosts": names(dhcpHostKeys()), "dns": names(dnsKeys()), "srv": names(srvKeys()),
 		"fdb": names(fdbKeys()), "static": names(staticKeys()), "port": names(portKeys()),
+		"routes": names(routeKeys()), "nat": names(natKeys()), "timeouts": names(timeoutKeys()), "publish": names(publishKeys()),
 		"port.stp": names(portSTPKeys()), "port.security": names(securityKeys()),
 		"port.storm": names(stormKeys()), "port.rate": names(ratesKeys()), "rate": names(rateKeys()),
 	} {
@@ -143,6 +157,10 @@ func TestReferenceRanges(t *testing.T) {
 		"Range: 2m-365d. Default: 1h", "Range: 0-1048576, 0 for as many as the ranges hold. Default: 0", "IPv4 addresses, at most 63.",
 		"of up to 63 bytes, and the file, of up to 127 bytes.", "(option 61), 2-255 bytes", "Range: 0-1000000, 0 for none. Default: 10000",
 		"at most 64 each.", "at most 64, of up to 4096 bytes each", "and 16384 in all.", "a name has at most 64.", "of up to 189 characters.",
+		"with its prefix length, 8-31", "elsewhere, at most 256.", "at most 64 names", "Range: 1-65535. Default: 1024-65535",
+		"Range: 1-4194304. Default: 65536", "Default: 8192, or max_flows where that is less",
+		"Range: 1s-604800s each. Default: 300s, 7440s, 240s, 60s and 600s.", "known outside, at most 1024.",
+		"at most 256 ranges, and 1024", "8000-8010, 1-65535: at the uplink",
 	} {
 		if !strings.Contains(Reference(), s) {
 			t.Errorf("%q is not in the reference", s)

@@ -19,13 +19,12 @@ func refusedAlone(t *testing.T, table [][2]string) {
 func TestRefusedNetwork(t *testing.T) {
 	const lan = `f:1: network "lan": `
 	refusedAlone(t, [][2]string{
-		{inNetwork("uplink: {interface: eth1}"), lan + "uplink: is for networks with forward: bridge only: write that, or remove the uplink"},
+		{inNetwork("uplink: {interface: eth1}"), lan + "uplink: is for networks with forward: nat, route or bridge only: write one of them, or remove the uplink (by command: uplink=)"},
 		{inNetwork("forward: bridge"), lan + "uplink.interface: is missing: write the interface by which the network goes on, such as eth1, or forward: isolated"},
 		{inNetwork("forward: bridge, uplink: eth1"), lan + "uplink: a single value, where keys with values belong: " + strings.Join(names(uplinkKeys()), ", ")},
 		{inNetwork("forward: bridge, uplink: [eth1]"), lan + "uplink: a list, where keys with values belong: " + strings.Join(names(uplinkKeys()), ", ")},
 		{inNetwork("forward: bridge, uplink: {interface: ''}"), lan + "uplink.interface: has no value: write one or remove the key"},
 		{inNetwork("forward: bridge, uplink: {interface: a/b}"), lan + `uplink.interface: "a/b" must not hold "/", ":", "%", a blank or what does not print: choose another name`},
-		{inNetwork("forward: nat, uplink: {interface: eth1}"), lan + `forward: "nat" is not available in this version; use isolated or bridge`},
 		{bridged("", "vm1: {type: tap, interface: eth1}"), lan + `uplink.interface: "eth1" is the interface of port "vm1", of type tap: an uplink needs one that is there already, as ports of type raw do`},
 		{bridged("", "h1: {type: internal, interface: eth1}"), lan + `uplink.interface: "eth1" is the interface of port "h1", of type internal: an uplink needs one that is there already, as ports of type raw do`},
 		{bridged("", "uplink: {type: raw, interface: eth2}"), lan + `uplink.interface: the port on it would be named "uplink", as one on another interface is: rename that, or add a port of type raw on "eth1"`},

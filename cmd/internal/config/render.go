@@ -9,8 +9,8 @@ import (
 )
 
 // YAML returns the text that Parse makes c of again, with every default written
-// out but those of the policies of ports, and of the services of a network that
-// can have none. C must be valid.
+// out but those of the policies of ports, and those of a network that are of no
+// use to it, as of its services without an address. C must be valid.
 func (c *Config) YAML() []byte {
 	var b bytes.Buffer
 	writeBlock(&b, outputs(configKeys(), c, nil), 0)
@@ -86,12 +86,7 @@ func writeNetworks(c *Config) output {
 	o := output{kind: aMap, apart: true}
 	for i := range c.Networks {
 		n := &c.Networks[i]
-		var def *Network
-		if len(n.Addresses) == 0 { // nor services, whose settings are of no use to the reader
-			plain := NewNetwork(n.Name)
-			def = &plain
-		}
-		o.sub = append(o.sub, output{name: n.Name, kind: aMap, sub: outputs(keys, n, def)})
+		o.sub = append(o.sub, output{name: n.Name, kind: aMap, sub: outputs(keys, n, nil)})
 	}
 	return o
 }

@@ -252,7 +252,7 @@ func (d *DHCP) fill() {
 }
 
 func (d *DHCP) sort() {
-	slices.SortStableFunc(d.Ranges, func(a, b Range) int { return cmp.Or(a.First.Compare(b.First), a.Last.Compare(b.Last)) })
+	slices.SortStableFunc(d.Ranges, compareRange)
 	slices.SortStableFunc(d.Hosts, func(a, b DHCPHost) int {
 		return cmp.Or(a.Address.Compare(b.Address), compareMAC(a.MAC, b.MAC), slices.Compare(a.ClientID, b.ClientID), strings.Compare(a.Name, b.Name))
 	})

@@ -105,7 +105,7 @@ func TestServicesWrittenOut(t *testing.T) {
 	if _, got, _ := strings.Cut(text, "port_limit: 0\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if !strings.Contains(text, "    mac: \"02:00:00:00:00:01\"\n    address: [\"192.168.122.1/24\"]\n    host_port: weft0\n    uplink") {
+	if !strings.Contains(text, "    mac: \"02:00:00:00:00:01\"\n    address: [\"192.168.122.1/24\"]\n    host_port: weft0\n    mtu") {
 		t.Error(text)
 	}
 	if d := sameConfig(c, mustParse(t, text)); d != "" {

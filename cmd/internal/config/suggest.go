@@ -16,7 +16,14 @@ func hint(word string, known []string) string {
 // elsewhere is hint for what other servers have as a key of its own and this one
 // says by another; empty for all other words.
 func elsewhere(at place, word string) string {
-	switch at.key + "." + word {
+	list, _, _ := strings.Cut(at.key, "[")
+	key := list + "." + word
+	if at.network != "" && at.port == "" {
+		if why := elsewhereInNetwork(key); why != "" {
+			return why
+		}
+	}
+	switch key {
 	case "dns.cname":
 		return ": a second name of a host is one more line of hosts, with the same address"
 	case "dns.address":
@@ -25,6 +32,35 @@ func elsewhere(at place, word string) string {
 		return ": write upstream for all names, or domains for those of one domain"
 	case "dhcp.option":
 		return ": write options, a map of numbers or names with their values"
+	}
+	return ""
+}
+
+// elsewhereInNetwork is elsewhere for what goes out of a network.
+func elsewhereInNetwork(key string) string {
+	switch key {
+	case ".hostfwd", ".portfwd", ".port_forward", ".port_forwards", ".forwards", ".dnat", ".redirect", ".publish":
+		return `: write nat: {publish: [{protocol: tcp, listen: 19888, to: "192.168.122.10:22"}]}`
+	case "nat.hostfwd", "nat.portfwd", "nat.port_forward", "nat.forward", "nat.forwards", "nat.dnat", "nat.redirect":
+		return `: write publish: [{protocol: tcp, listen: 19888, to: "192.168.122.10:22"}]`
+	case ".masquerade", ".snat", "nat.masquerade", "nat.snat", "nat.enabled":
+		return ": forward: nat is all that it takes"
+	case ".gateway", ".gw":
+		return ": the gateway that weft is has address, and one outside is the gateway of uplink"
+	case ".static_routes", ".static-routes":
+		return ": write routes"
+	case "uplink.dev", "uplink.device", "uplink.nic", "uplink.ifname":
+		return ": write interface"
+	case "routes.dst", "routes.destination", "routes.prefix", "routes.subnet":
+		return ": write to"
+	case "routes.gateway", "routes.gw", "routes.nexthop", "routes.next_hop":
+		return ": write via"
+	case "nat.publish.proto":
+		return ": write protocol"
+	case "nat.publish.port", "nat.publish.host_port", "nat.publish.from":
+		return ": write listen for the outside port, and to for that of the guest"
+	case "nat.publish.target", "nat.publish.guest", "nat.publish.guest_port":
+		return `: write to, such as "192.168.122.10:22"`
 	}
 	return ""
 }

@@ -61,6 +61,14 @@ const (
 	maxClientID = 255
 	maxSname    = 63 // RFC 2131 section 2: 64 and 128 with a zero at the end
 	maxBootfile = 127
+
+	maxLink    = 31 // bits of an uplink's subnet (RFC 3021)
+	maxFlows   = 1 << 22
+	maxTimeout = 7 * 24 * 3600 // seconds
+	maxOutside = 1024          // addresses
+	maxRoutes  = 256
+	maxReach   = 64
+	maxPublish = 1024
 )
 
 var errZeroMAC = errors.New("is the zero address: write another one")
@@ -113,7 +121,10 @@ func (r *report) config(c *Config) {
 		r.network(at, n)
 	}
 	r.interfaces(c)
+	r.uplinks(c)
 	r.subnets(c)
+	r.reach(c)
+	r.publishes(c)
 	r.loops(c)
 }
 
@@ -181,39 +192,6 @@ func (r *report) seconds(at place, v time.Duration, least, most int, orElse stri
 	if v < time.Duration(least)*time.Second || v > time.Duration(most)*time.Second || v%time.Second != 0 {
 		r.refuse(at, "%v is out of range: give %ds-%ds in whole seconds%s", v, least, most, orElse)
 	}
-}
-
-// interfaces refuses an interface that two ports of any networks would open.
-func (r *report) interfaces(c *Config) {
-	type device struct{ netns, name string }
-	seen := map[device]string{}
-	for _, n := range r.byAge(c) {
-		for _, p := range n.Ports {
-			d := device{p.Netns, p.Interface}
-			if p.Type != TypeInternal {
-				d.netns = ""
-			}
-			if other, twice := seen[d]; twice {
-				at := r.blameInterface(n, &p)
-				r.refuse(at, "%s is the interface of port %s already: give each port its own", quoted(p.Interface), other)
-				continue
-			}
-			seen[d] = n.Name + "/" + p.Name
-		}
-	}
-}
-
-// blameInterface returns the place where the interface of a port stands: that
-// of an uplink or of a host_port, where the port was made for it.
-func (r *report) blameInterface(n *Network, p *Port) place {
-	at := place{network: n.Name, port: p.Name}
-	if p.Seat {
-		return place{network: n.Name, key: "host_port"}
-	}
-	if p.Name == uplinkPort && p.Interface == n.Uplink.Interface && n.Forward == ForwardBridge && r.lines[at] == 0 {
-		return place{network: n.Name, key: "uplink.interface"}
-	}
-	return at.sub("interface")
 }
 
 // badInterface says why the kernel would not take the name of an interface

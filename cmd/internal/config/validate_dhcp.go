@@ -55,7 +55,7 @@ func (r *report) ranges(at place, list []Range, gateway netip.Prefix) {
 		}
 		total += v.size()
 		for _, o := range list[:i] {
-			if v.First.Compare(o.Last) <= 0 && o.First.Compare(v.Last) <= 0 && badAddresses(o, gateway) == "" {
+			if v.overlaps(o) && badAddresses(o, gateway) == "" {
 				r.refuse(r.item(at, i, len(list)), "%v overlaps %v: join the two, or shorten one", v, o)
 				break
 			}

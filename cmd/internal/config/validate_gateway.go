@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -102,17 +103,28 @@ func (r *report) seat(at place, n *Network, p *Port) {
 	r.refuse(at.sub(key), "%s is not that of host_port, whose port has this name: remove it here, or rename this port", is[key])
 }
 
-// subnets refuses two networks that this host could not tell apart.
+// subnets refuses two networks that somebody could not tell apart: this host,
+// those behind an uplink that routes both, or each other.
 func (r *report) subnets(c *Config) {
 	list := r.byAge(c)
 	for i, n := range list {
+		at := r.item(place{network: n.Name, key: "address"}, 0, len(n.Addresses))
 		for _, o := range list[:i] {
 			a, b := n.Gateway(), o.Gateway()
-			if n.HostPort != "" && o.HostPort != "" && a.IsValid() && b.IsValid() && a.Overlaps(b) {
-				r.refuse(r.item(place{network: n.Name, key: "address"}, 0, len(n.Addresses)),
-					"%v overlaps %v of network %s, and this host is in both: choose another subnet, or remove one host_port", a, b, quoted(o.Name))
-				break
+			if !a.IsValid() || !b.IsValid() || !a.Overlaps(b) {
+				continue
 			}
+			switch {
+			case n.HostPort != "" && o.HostPort != "":
+				r.refuse(at, "%v overlaps %v of network %s, and this host is in both: choose another subnet, or remove one host_port", a, b, quoted(o.Name))
+			case n.Forward == ForwardRoute && o.Forward == ForwardRoute && n.Uplink.Interface == o.Uplink.Interface:
+				r.refuse(at, "%v overlaps %v of network %s, and one uplink routes to both: choose another subnet", a, b, quoted(o.Name))
+			case slices.Contains(n.Reach, o.Name):
+				r.refuse(at, "%v overlaps %v of network %s, which is in reach: choose another subnet, or remove that", a, b, quoted(o.Name))
+			default:
+				continue
+			}
+			break
 		}
 	}
 }

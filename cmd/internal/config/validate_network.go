@@ -21,6 +21,7 @@ func (r *report) network(at place, n *Network) {
 	r.seconds(at.sub("snooping").sub("interval"), n.Snooping.Interval, 10, 3600, "")
 	r.fdb(at.sub("fdb"), n)
 	r.gateway(at, n)
+	r.forwarding(at, n)
 	r.dhcp(at.sub("dhcp"), n)
 	r.dns(at.sub("dns"), n)
 	r.ports(n)
@@ -53,8 +54,14 @@ func (r *report) ports(n *Network) {
 
 func (r *report) forward(at place, s string) {
 	switch s {
-	case "nat", "route":
-		r.refuse(at, "%q is not available in this version; use %s or %s", s, ForwardIsolated, ForwardBridge)
+	case "masquerade", "snat":
+		r.refuse(at, "%s is %s here: write that", quoted(s), ForwardNAT)
+		return
+	case "open":
+		r.refuse(at, "%s is %s here: write that", quoted(s), ForwardRoute)
+		return
+	case "none":
+		r.refuse(at, "%s is %s here: write that", quoted(s), ForwardIsolated)
 		return
 	}
 	// Elsewhere, such as in libvirt, these are values of one key.
@@ -62,7 +69,7 @@ func (r *report) forward(at place, s string) {
 		r.refuse(at, "%s belongs to a port: write forward: %s here, and mode: %s for the port", quoted(s), ForwardBridge, mode)
 		return
 	}
-	r.word(at, s, ForwardIsolated, ForwardBridge)
+	r.word(at, s, ForwardIsolated, ForwardNAT, ForwardRoute, ForwardBridge)
 }
 
 func (r *report) networkMAC(at place, m frame.MAC) {
@@ -71,21 +78,6 @@ func (r *report) networkMAC(at place, m frame.MAC) {
 		r.refuse(at, "%v", errZeroMAC)
 	case m.IsGroup():
 		r.refuse(at, "%v is a group address: a network needs a unicast one, such as 02:00:00:00:00:01", m)
-	}
-}
-
-func (r *report) uplink(at place, n *Network) {
-	name, in := n.Uplink.Interface, at.sub("interface")
-	switch {
-	case n.Forward == ForwardIsolated && n.Uplink != Uplink{}:
-		r.refuse(at, "is for networks with forward: bridge only: write that, or remove the uplink")
-	case n.Forward != ForwardBridge:
-	case name == "":
-		r.refuse(in, "is missing: write the interface by which the network goes on, such as eth1, or forward: isolated")
-	case badInterface(name) != "":
-		r.refuse(in, "%s %s: choose another name", quoted(name), badInterface(name))
-	default:
-		r.uplinkPort(in, n)
 	}
 }
 

@@ -23,7 +23,7 @@ func TestValidateValue(t *testing.T) {
 		{func(c *Config, n *Network) {
 			n.Ports = append(n.Ports, Port{Name: "h1", Type: TypeRaw, Interface: "x", Policy: plainPolicy()})
 		}, `network "lan": port "h1": is there already: give one of the two another name`},
-		{func(c *Config, n *Network) { n.Forward = "" }, `network "lan": forward: "" is unknown; known here: isolated, bridge`},
+		{func(c *Config, n *Network) { n.Forward = "" }, `network "lan": forward: "" is unknown; known here: isolated, nat, route, bridge`},
 		{func(c *Config, n *Network) { n.Ports[0].Mode = "" }, `network "lan": port "h1": mode: "" is unknown; known here: bridge, vepa, private, passthrough`},
 		{func(c *Config, n *Network) { n.Ports[0].Type = "" }, `network "lan": port "h1": type: is missing: write one of tap, raw, internal`},
 		{func(c *Config, n *Network) { n.Ports[0].Interface = "" }, `network "lan": port "h1": interface: "" is empty: choose another name`},
@@ -52,6 +52,15 @@ func TestValidateValue(t *testing.T) {
 			o.addUplink()
 			c.Networks = append(c.Networks, o)
 		}, `network "z": uplink.interface: "eth1" is the interface of port lan/uplink already: give each port its own`},
+		{func(c *Config, n *Network) { n.Routes = make([]Route, 1) }, `network "lan": routes: is for networks with forward: nat or route only, this one is isolated: remove it (by command: routes=)`},
+		{func(c *Config, n *Network) { n.NAT = NAT{} }, `network "lan": nat: is for networks with forward: nat only, this one is isolated: write that, or remove it (by command: nat=)`},
+		{func(c *Config, n *Network) {
+			n.Forward, n.Addresses, n.NAT.PortRange = ForwardNAT, []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, PortRange{9, 8}
+			c.Normalize()
+		}, `network "lan": nat.ports: 9-8 runs backwards: write it as 8-9`},
+		{func(c *Config, n *Network) {
+			n.Forward, n.Addresses, n.Uplink.Address = ForwardNAT, []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, ""
+		}, `network "lan": uplink.address: "" is neither an address such as 192.0.2.2/24 nor auto, host, sockets or dhcp: write one of them`},
 		{func(c *Config, n *Network) { n.MTU, n.FDB.Limit = 1, 0 }, "network \"lan\": mtu: 1 is out of range: give 68-65517 bytes\nnetwork \"lan\": fdb.limit: 0 is out of range: give 1-1048576 entries"},
 	} {
 		c := mustParse(t, "networks: {lan: {ports: {h1: {type: internal}}}}")
