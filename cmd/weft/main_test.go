@@ -71,6 +71,8 @@ func TestClient(t *testing.T) {
 			"frames":   frames,
 			"gateway":  gateway,
 			"reserved": reserved,
+			"uplink":   uplink,
+			"flows":    flows,
 		},
 	})
 }
@@ -109,6 +111,19 @@ func captures(ts *testscript.TestScript, _ bool, args []string) {
 // gateway gives a network an address, DHCP and DNS: gateway NETWORK.
 func gateway(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value("backend").(*apitest.Backend).OpenGateway(args[0])
+}
+
+// uplink has a network leave the switch, with a few flows: uplink NETWORK.
+func uplink(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value("backend").(*apitest.Backend).OpenUplink(args[0])
+}
+
+// flows gives a network n more of them: flows NETWORK N.
+func flows(ts *testscript.TestScript, _ bool, args []string) {
+	var n int
+	_, err := fmt.Sscan(args[1], &n)
+	ts.Check(err)
+	ts.Value("backend").(*apitest.Backend).OpenFlows(args[0], n)
 }
 
 // reserved compares a reservation with the last that was asked for, as JSON:

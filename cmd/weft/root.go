@@ -40,6 +40,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newRunCommand(a), newCheckCommand(), newInitCommand(), newApplyCommand(a), newConfigCommand(a),
 		newStatusCommand(a), newNetworkCommand(a), newPortCommand(a), newFDBCommand(a), newGroupCommand(a), newLeaseCommand(a),
+		newFlowCommand(a), newPublishCommand(a), newUplinkCommand(a),
 		newCaptureCommand(a), newBenchCommand(), newVersionCommand(),
 	)
 	root.InitDefaultCompletionCmd()
@@ -172,9 +173,9 @@ func report(w io.Writer, err error) int {
 	return 1
 }
 
-// completeNames completes the arguments NETWORK, PORT and WHO of a command from
-// the running daemon; where none answers there is nothing to offer. Of KEY=VALUE it
-// knows the keys itself.
+// completeNames completes the arguments NETWORK, PORT, WHO, LISTEN and INTERFACE of
+// a command from the running daemon; where none answers there is nothing to offer.
+// Of KEY=VALUE it knows the keys itself.
 func (a *app) completeNames(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
 	defer cancel()
@@ -193,6 +194,14 @@ func (a *app) completeNames(cmd *cobra.Command, args []string, typed string) ([]
 	case leaseWord:
 		leases, _ := a.client().Leases(ctx, args[0])
 		found = leaseNames(cmd, leases)
+	case listenWord:
+		list, _ := a.client().Publishes(ctx, args[0])
+		found = publishedPorts(cmd, list)
+	case uplinkWord:
+		uplinks, _ := a.client().Uplinks(ctx)
+		for _, u := range uplinks {
+			found = append(found, uplinkName(u))
+		}
 	case settingWord:
 		return completeSetting(settingsOf(cmd), typed)
 	}

@@ -72,6 +72,27 @@ type Backend interface {
 	// reservation stays.
 	ReleaseLease(network, who string) error
 
+	// Flows returns the first limit flows that f chooses, those of a network
+	// together and the networks sorted by name, and the number of all that it
+	// chooses. A network whose flows are not tracked has none.
+	Flows(f FlowFilter, limit int) (flows []Flow, total int, err error)
+
+	// FlushFlows forgets the flows that f chooses and returns their number.
+	FlushFlows(f FlowFilter) (int, error)
+
+	// Publishes returns what is published of a network, or of all where network
+	// is "", sorted by network, protocol and port.
+	Publishes(network string) ([]Publish, error)
+
+	// AddPublish adds to the running configuration, and RemovePublish takes away
+	// from it; listen is in the form of Publish.Listen.
+	AddPublish(network string, p PublishSpec) error
+	RemovePublish(network, protocol, listen string) error
+
+	// Uplinks returns all uplinks of networks that are translated or routed,
+	// sorted by interface.
+	Uplinks() []Uplink
+
 	// Apply makes the configuration in yaml the running one, all of it or
 	// nothing, and returns what changes, one line each. With dryRun it
 	// changes nothing. name stands for the file in error messages.

@@ -51,7 +51,7 @@ func TestOperations(t *testing.T) {
 		`"stp":{"enabled":false,"priority":32768,"hello_seconds":2,"max_age_seconds":20,"forward_delay_seconds":15,` +
 		`"bridge_id":"","root_id":"","root_port":"","root_cost":0,"topology_changes":0},` +
 		`"snooping":{"enabled":false,"querier":true,"interval_seconds":125,"state":"","groups":1},` +
-		`"addresses":[],"vlan":0,"host_port":"","dhcp":null,"dns":null}`
+		`"addresses":[],"vlan":0,"host_port":"","dhcp":null,"dns":null,"nat":null}`
 	const entry = `{"network":"lab","mac":"52:54:00:00:00:01","vlan":0,"port":"vm1","kind":"dynamic","age_seconds":12}`
 	const static = `{"network":"lab","mac":"02:00:00:00:00:09","vlan":7,"port":"lan","kind":"static","age_seconds":0}`
 	const group = `{"network":"lab","vlan":10,"group":"239.1.1.1","port":"vm1","expires_seconds":260}`
@@ -201,7 +201,15 @@ func state(t *testing.T, b api.Backend) []any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []any{b.Networks(), ports, fdb, leases}
+	flows, _, err := b.Flows(api.FlowFilter{}, api.MaxFlowLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publishes, err := b.Publishes("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []any{b.Networks(), ports, fdb, leases, flows, publishes}
 }
 
 // A patch changes what is in it, answers with all of the result, and null

@@ -67,7 +67,7 @@ func TestNetworkWithServices(t *testing.T) {
 		`"dns":{"name":"gateway","domain":"lab.example","upstreams":[{"address":"192.0.2.53:53","domain":"","state":"ok"},` +
 		`{"address":"198.51.100.1:53","domain":"corp.example","state":"failing"}],"cache_entries":12,` +
 		`"queries":{"cached":5,"forwarded":2,"local":3,"refused":0},` +
-		`"latency":{"bounds":[0.001,0.1],"counts":[8,1],"sum_seconds":2.5,"count":10}}}`
+		`"latency":{"bounds":[0.001,0.1],"counts":[8,1],"sum_seconds":2.5,"count":10}},"nat":null}`
 	b := apitest.New()
 	b.OpenGateway("lab")
 	h := api.Handler(b)
@@ -95,7 +95,7 @@ func (elsewhere) Lease(string, string) (api.Lease, error) {
 func TestServicesWithoutListsHaveEmptyOnes(t *testing.T) {
 	const want = `"dhcp":{"ranges":[],"lease_seconds":0,"max_leases":0,"size":0,"free":0,"leases":{},"messages":[]},` +
 		`"dns":{"name":"","domain":"","upstreams":[],"cache_entries":0,"queries":{},` +
-		`"latency":{"bounds":[],"counts":[],"sum_seconds":0,"count":0}}}`
+		`"latency":{"bounds":[],"counts":[],"sum_seconds":0,"count":0}},"nat":null}`
 	h := api.Handler(elsewhere{apitest.New()})
 	for _, target := range []string{"/v1/networks/lab", "/v1/networks"} {
 		if _, got := ask(t, h, "GET", target, ""); !strings.Contains(got, `"addresses":[],`) || !strings.Contains(got, want) {

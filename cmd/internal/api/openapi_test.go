@@ -161,6 +161,8 @@ func jsonTypes() []reflect.Type {
 		reflect.TypeFor[NetworkDHCP](), reflect.TypeFor[DHCPMessages](),
 		reflect.TypeFor[NetworkDNS](), reflect.TypeFor[DNSUpstream](), reflect.TypeFor[DNSLatency](),
 		reflect.TypeFor[Lease](), reflect.TypeFor[LeaseSpec](),
+		reflect.TypeFor[Flow](), reflect.TypeFor[FlowEnds](), reflect.TypeFor[NetworkNAT](), reflect.TypeFor[NATProtocol](),
+		reflect.TypeFor[Publish](), reflect.TypeFor[PublishSpec](), reflect.TypeFor[Uplink](),
 		reflect.TypeFor[Applied](), reflect.TypeFor[Problem](),
 	}
 }
@@ -273,4 +275,21 @@ func goShape(t *testing.T, typ reflect.Type) string {
 	}
 	t.Fatalf("no shape for %s", typ)
 	return ""
+}
+
+// Where the document lists the states of a flow, it lists all of them.
+func TestDocumentHoldsEveryFlowState(t *testing.T) {
+	doc := readDocument(t)
+	for _, path := range [][]string{
+		{"components", "parameters", "flowState", "schema"},
+		{"components", "schemas", "Flow", "properties", "state"},
+	} {
+		var listed []string
+		for _, state := range at(t, doc, path...)["enum"].([]any) {
+			listed = append(listed, state.(string))
+		}
+		if diff := cmp.Diff(FlowStates(), listed); diff != "" {
+			t.Errorf("%s (-Go +documented):\n%s", strings.Join(path, " / "), diff)
+		}
+	}
 }

@@ -283,6 +283,11 @@ func (n Network) complete() Network {
 		d.Latency.Bounds, d.Latency.Counts = orEmpty(d.Latency.Bounds), orEmpty(d.Latency.Counts)
 		n.DNS = &d
 	}
+	if n.NAT != nil {
+		t := *n.NAT
+		t.Protocols, t.Refused = orEmpty(t.Protocols), orEmptyMap(t.Refused)
+		n.NAT = &t
+	}
 	return n
 }
 

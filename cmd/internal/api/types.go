@@ -39,6 +39,7 @@ type Network struct {
 	HostPort       string          `json:"host_port"` // the host's interface in the network; empty: none
 	DHCP           *NetworkDHCP    `json:"dhcp"`      // nil: off
 	DNS            *NetworkDNS     `json:"dns"`       // nil: off
+	NAT            *NetworkNAT     `json:"nat"`       // nil: no flows are tracked
 }
 
 // NetworkFDB sums up the MAC table of a network.
@@ -134,7 +135,7 @@ type FDBSpec struct {
 
 // Flushed is the answer to a flush.
 type Flushed struct {
-	Flushed int `json:"flushed"` // dynamic entries forgotten
+	Flushed int `json:"flushed"` // dynamic entries or flows forgotten
 }
 
 // Applied is the answer to an apply.

@@ -31,9 +31,6 @@ func (d *Daemon) attachment(k portKey) *attachment {
 // Status implements api.Backend.
 func (d *Daemon) Status() api.Status {
 	cfg := d.config()
-	d.mu.Lock()
-	builtin := d.builtin
-	d.mu.Unlock()
 	s := api.Status{
 		Version:       d.opts.Version,
 		PID:           os.Getpid(),
@@ -45,11 +42,9 @@ func (d *Daemon) Status() api.Status {
 		Notes:         slices.Clone(d.notes),
 	}
 	s.Notes = append(s.Notes, clashNotes(nil, cfg)...)
+	s.Notes = append(s.Notes, d.uplinkNotes()...)
 	for _, n := range cfg.Networks {
 		s.Ports += len(n.Ports)
-		if builtin && n.Name == config.DefaultNetwork {
-			s.Notes = append(s.Notes, fmt.Sprintf("network %q runs isolated: this version has no NAT yet; its guests reach each other and this host, and nothing else", n.Name))
-		}
 		s.Notes = append(s.Notes, d.guardNotes(n.Name)...)
 		for _, p := range n.Ports {
 			if note := hostAddressNote(n.Name, p); note != "" {

@@ -27,6 +27,7 @@ import (
 	"github.com/weft/weft/dataplane/fastpath"
 	"github.com/weft/weft/dhcp"
 	"github.com/weft/weft/ports/netdev"
+	"github.com/weft/weft/sockets"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
@@ -56,6 +57,12 @@ type Daemon struct {
 	leaseFile string     // where leases is, or will be; guarded by changing
 	captures  atomic.Int32
 
+	machine  *machine
+	seats    map[string]seat   // of relays; guarded by changing
+	routings map[string]routed // what was set last, by network; guarded by changing
+	nudges   chan struct{}     // what the machine is like has changed
+	stop     chan struct{}
+
 	// What follows is written with changing and mu both held, so that either
 	// is enough to read it. mu is never held while something blocks.
 	mu          sync.Mutex
@@ -63,6 +70,8 @@ type Daemon struct {
 	running     *config.Config
 	attachments map[portKey]*attachment
 	services    map[string]*services // by network; those with a gateway
+	outlets     map[config.Uplink]*outlet
+	relays      map[string]*sockets.Sockets // by network
 }
 
 var _ api.Backend = (*Daemon)(nil)
@@ -97,9 +106,14 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer unwatch()
+	if d.machine, err = followMachine(d.nudge); err != nil {
+		return err
+	}
+	defer d.machine.close()
 	if err := d.reconfigure(cfg); err != nil {
 		return err
 	}
+	go d.follow()
 	d.noteOrphans()
 	for _, note := range d.Status().Notes {
 		fmt.Fprintf(opts.Stderr, "weft: %s\n", note)
@@ -142,6 +156,12 @@ func newDaemon(opts Options) *Daemon {
 		running:     &config.Config{Metrics: config.Metrics{Listen: config.MetricsOff}},
 		attachments: map[portKey]*attachment{},
 		services:    map[string]*services{},
+		outlets:     map[config.Uplink]*outlet{},
+		relays:      map[string]*sockets.Sockets{},
+		routings:    map[string]routed{},
+		seats:       map[string]seat{},
+		nudges:      make(chan struct{}, 1),
+		stop:        make(chan struct{}),
 	}
 	d.metrics = newMetricsServer(log, metrics.Handler(d))
 	guard, err := fastpath.LoadGuard()
@@ -158,6 +178,7 @@ func (d *Daemon) close() {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	d.closed = true
+	close(d.stop)
 	d.metrics.stop()
 	d.mu.Lock()
 	var keys []portKey
@@ -169,6 +190,7 @@ func (d *Daemon) close() {
 		d.forgetServices(n.Name)
 	}
 	d.dropLeaseStore()
+	d.leadNowhere()
 	for _, k := range keys {
 		d.removePort(k, true)
 	}
@@ -190,6 +212,11 @@ func (d *Daemon) noteOrphans() {
 			delete(left, c.cfg.Interface)
 		}
 	}
+	for _, o := range d.outlets {
+		if o.shared != nil {
+			delete(left, o.shared.shadow)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(left)) {
 		d.notes = append(d.notes, fmt.Sprintf("interface %s (%s) is none of these ports': if a killed weft has left it, remove it with \"ip link del %s\"", name, left[name], name))
 	}
@@ -202,6 +229,10 @@ func (d *Daemon) interfaceChanged(name string, index int) {
 	for _, a := range d.attachments {
 		a.changed(name, index)
 	}
+	for _, o := range d.outlets {
+		o.changed(name, index)
+	}
+	d.nudge()
 }
 
 var errStopping = errors.New("weft is stopping")

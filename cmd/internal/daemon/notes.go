@@ -5,7 +5,9 @@ package daemon
 
 import (
 	"fmt"
+	"strings"
 
+	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/ports/netdev"
 	"github.com/weft/weft/stp"
@@ -30,6 +32,27 @@ var guardText = map[string]string{
 	stp.InconsistentBPDUGuard: "a BPDU came in, and stp.bpdu_guard has shut it until its link comes again",
 	stp.InconsistentRootGuard: "a better root of the spanning tree is offered there, which stp.root_guard refuses",
 	stp.InconsistentSelfLoop:  "what it sends comes back to it",
+}
+
+// uplinkNotes tells of networks that leave in another way than their users may expect,
+// or not at all.
+func (d *Daemon) uplinkNotes() []string {
+	var notes []string
+	for _, u := range d.Uplinks() {
+		networks := strings.Join(u.Networks, ", ")
+		switch {
+		case u.State != api.StateUp:
+			notes = append(notes, fmt.Sprintf("uplink %s of network %s is %s: %s", u.Interface, networks, u.State, u.Detail))
+		case u.Detail != "":
+			notes = append(notes, fmt.Sprintf("network %s leaves by %s: %s", networks, leavesBy[u.Kind], u.Detail))
+		}
+	}
+	return notes
+}
+
+var leavesBy = map[string]string{
+	api.UplinkHost: "the address of this host", api.UplinkSockets: "sockets of this host",
+	api.UplinkDHCP: "an address of its own", api.UplinkStatic: "an address of its own",
 }
 
 // hostAddressNote warns of a raw port whose interface the host still believes

@@ -176,6 +176,7 @@ func (d *Daemon) reconfigure(next *config.Config) error {
 	for _, n := range p.removeNetworks {
 		d.forgetServices(n.Name)
 		d.sw.RemoveNetwork(n.Name)
+		delete(d.routings, n.Name)
 	}
 	d.dropLeaseStore()
 	d.mu.Lock()
@@ -247,6 +248,8 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 			undo: func() { d.restoreServices(&old) },
 		})
 	}
+	back := func() { _ = d.route(d.running) } // which was possible before
+	list = append(list, step{do: func() error { d.closeUnwanted(next); return nil }, undo: back})
 	for _, c := range p.add {
 		list = append(list, step{
 			do:   func() error { return d.addPort(c) },
@@ -265,6 +268,7 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 			undo: func() { d.removePort(c.key, !p.inherits(c)) },
 		})
 	}
+	list = append(list, step{do: func() error { return d.route(next) }, undo: back})
 	for _, n := range next.Networks {
 		var before []config.StaticEntry
 		if o := d.running.Network(n.Name); o != nil {

@@ -3,8 +3,8 @@
 // nothing of it.
 //
 // The values of all labels are chosen by the owner of the configuration, as
-// those of network and port, or fixed by weft, as those of direction, reason,
-// state, type and outcome; never an address or the name of a host, which a
+// those of network, port and interface, or fixed by weft, as those of direction,
+// reason, state, protocol, type and outcome; never an address or the name of a host, which a
 // guest could make up by the million.
 package metrics
 
@@ -24,6 +24,7 @@ type Source interface {
 	Status() api.Status
 	Networks() []api.Network
 	Ports(network string) ([]api.Port, error)
+	Uplinks() []api.Uplink
 }
 
 // Handler answers GET /metrics from src, with the Go runtime's and the
@@ -54,6 +55,9 @@ type Collector struct {
 
 	leases, pool, messages    *prometheus.Desc
 	queries, duration, cached *prometheus.Desc
+
+	flows, mappings, created, expired, refused       *prometheus.Desc
+	uplinkUp, uplinkFrames, uplinkBytes, uplinkDrops *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
@@ -63,7 +67,7 @@ func NewCollector(src Source) *Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("weft_"+name, help, labels, nil)
 	}
-	return &Collector{
+	c := &Collector{
 		src:     src,
 		frames:  desc("port_frames_total", "Frames that crossed a port; rx is into weft.", "network", "port", "direction"),
 		bytes:   desc("port_bytes_total", "Bytes of the frames that crossed a port.", "network", "port", "direction"),
@@ -88,6 +92,8 @@ func NewCollector(src Source) *Collector {
 		cached:   desc("dns_cache_entries", "DNS answers in the cache of a network.", "network"),
 		build:    desc("build_info", "Always 1; the labels tell the build.", "version", "go_version"),
 	}
+	c.describeNAT(desc)
+	return c
 }
 
 // Describe implements prometheus.Collector.
@@ -96,6 +102,8 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 		c.frames, c.bytes, c.drops, c.up, c.entries, c.limit, c.moves, c.evicted,
 		c.changes, c.forwarding, c.groups, c.build,
 		c.leases, c.pool, c.messages, c.queries, c.duration, c.cached,
+		c.flows, c.mappings, c.created, c.expired, c.refused,
+		c.uplinkUp, c.uplinkFrames, c.uplinkBytes, c.uplinkDrops,
 	} {
 		ch <- d
 	}
@@ -122,6 +130,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		if n.DNS != nil {
 			c.collectDNS(ch, n.Name, n.DNS)
 		}
+		if n.NAT != nil {
+			c.collectNAT(ch, n.Name, n.NAT)
+		}
+	}
+	for _, u := range byInterface(c.src.Uplinks()) {
+		c.collectUplink(ch, u)
 	}
 	ports, err := c.src.Ports("")
 	if err != nil {

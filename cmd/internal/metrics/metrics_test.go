@@ -64,7 +64,7 @@ weft_port_up{network="lab",port="vm1"} 1
 
 func TestLint(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(NewCollector(withGateway()))
+	reg.MustRegister(NewCollector(withUplink()))
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestHandler(t *testing.T) {
 // monitoring system.
 func TestNoLabelHoldsAnAddress(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(NewCollector(withGateway()))
+	reg.MustRegister(NewCollector(withUplink()))
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestNoLabelHoldsAnAddress(t *testing.T) {
 	address := regexp.MustCompile(`([0-9a-f]{2}:){5}|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+`)
 	allowed := map[string]bool{
 		"network": true, "port": true, "direction": true, "reason": true, "version": true, "go_version": true,
-		"state": true, "type": true, "outcome": true,
+		"state": true, "type": true, "outcome": true, "protocol": true, "interface": true,
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {

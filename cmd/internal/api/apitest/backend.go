@@ -18,7 +18,7 @@ import (
 // Backend implements api.Backend. It starts with a network "lab" of two ports,
 // vm1 (tap, up) and lan (raw, missing), one address behind vm1, and one group
 // that vm1 has asked for. To every port in a spanning tree a BPDU has come. It
-// has no gateway until OpenGateway.
+// has no gateway until OpenGateway, and no uplink until OpenUplink.
 type Backend struct {
 	mu       sync.Mutex
 	networks map[string]*network
@@ -41,6 +41,10 @@ type network struct {
 	gateway      bool
 	leases       []api.Lease
 	reservations []api.LeaseSpec
+
+	uplink    bool
+	flows     []api.Flow
+	publishes []api.Publish
 }
 
 type fdbKey struct {
@@ -138,6 +142,7 @@ func (n *network) describe(name string) api.Network {
 		panic(err) // SetNetwork has tried them
 	}
 	n.describeGateway(&v)
+	n.describeNAT(&v)
 	if v.STP.Enabled { // alone, it is its own root
 		v.STP.BridgeID = fmt.Sprintf("%04x.%s", v.STP.Priority, v.MAC)
 		v.STP.RootID = v.STP.BridgeID

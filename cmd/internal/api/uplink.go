@@ -1,0 +1,74 @@
+package api
+
+// NetworkNAT counts the flows of a network that is translated, or whose flows
+// go on by sockets of the host.
+type NetworkNAT struct {
+	MaxFlows  int               `json:"max_flows"`
+	Protocols []NATProtocol     `json:"protocols"` // one without a flow so far may be left out
+	Refused   map[string]uint64 `json:"refused"`   // flows that were not made, by reason; one without may be left out
+}
+
+// NATProtocol counts the flows of one protocol. A guest may send any of 256, so
+// all but the first three are counted as one.
+type NATProtocol struct {
+	Protocol string `json:"protocol"` // one of NATProtocols
+	Flows    int    `json:"flows"`
+	Mappings int    `json:"mappings"` // outside ports in use, those of publish included
+	Created  uint64 `json:"created"`
+	Expired  uint64 `json:"expired"` // those whose time ran out
+}
+
+// NATProtocols returns all values of NATProtocol.Protocol.
+func NATProtocols() []string { return []string{"tcp", "udp", "icmp", "other"} }
+
+// Publish is a port, or a range of ports, by which a guest is reached from outside.
+type Publish struct {
+	Network  string `json:"network"`
+	Protocol string `json:"protocol"` // tcp or udp
+	Listen   string `json:"listen"`   // port, FIRST-LAST, or one of both with the host's address and a colon before it
+	To       string `json:"to"`       // address and port of the guest, for the first port
+	Flows    int    `json:"flows"`
+}
+
+// PublishSpec asks for one, in the form of Publish.
+type PublishSpec struct {
+	Protocol string `json:"protocol,omitempty"` // tcp where it is empty
+	Listen   string `json:"listen"`
+	To       string `json:"to"`
+}
+
+// Values of Uplink.Kind.
+const (
+	UplinkHost    = "host"    // shares the address of the host
+	UplinkSockets = "sockets" // sockets of the host
+	UplinkDHCP    = "dhcp"    // an address of its own, by DHCP
+	UplinkStatic  = "static"  // an address of its own
+)
+
+// StateNoAddress is the Uplink.State of one that is up but for its address: the
+// interface has none, or no DHCP server has given one. The others are those of a port.
+const StateNoAddress = "no-address"
+
+// Uplink is where networks leave the switch, with its counters since then.
+type Uplink struct {
+	Interface string            `json:"interface"` // empty where sockets follow no interface
+	Kind      string            `json:"kind"`
+	State     string            `json:"state"`
+	Detail    string            `json:"detail"`  // why State is not "up", or why Kind is what it is
+	Address   string            `json:"address"` // CIDR; empty for none
+	Gateway   string            `json:"gateway"` // empty for none
+	MAC       string            `json:"mac"`     // empty for sockets
+	MTU       int               `json:"mtu"`
+	Networks  []string          `json:"networks"` // sorted
+	RX        Counters          `json:"rx"`       // from outside into weft
+	TX        Counters          `json:"tx"`       // from weft to the outside
+	Drops     map[string]uint64 `json:"drops"`    // frames by reason; zeroes are left out
+	Flows     int               `json:"flows"`
+	Neighbors int               `json:"neighbors"` // addresses on the link whose MAC is known
+}
+
+// complete replaces what is nil, as Port.complete does.
+func (u Uplink) complete() Uplink {
+	u.Networks, u.Drops = orEmpty(u.Networks), orEmptyMap(u.Drops)
+	return u
+}

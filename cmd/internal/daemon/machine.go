@@ -1,0 +1,49 @@
+package daemon
+
+import (
+	"net/netip"
+
+	"github.com/weft/weft/uplink"
+)
+
+// machine is what weft follows of the host it runs on.
+type machine struct {
+	byDefault *uplink.Host      // the interface of the default route
+	addresses *uplink.Addresses // of all interfaces
+}
+
+// followMachine calls changed for every change, from other goroutines.
+func followMachine(changed func()) (*machine, error) {
+	m := &machine{}
+	var err error
+	if m.byDefault, err = uplink.FollowHost("", func(uplink.State) { changed() }); err != nil {
+		return nil, err
+	}
+	if m.addresses, err = uplink.FollowAddresses(func([]netip.Addr) { changed() }); err != nil {
+		m.byDefault.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// DefaultInterface returns the name of the interface of the default route, empty where
+// there is none.
+func (m *machine) DefaultInterface() string { return m.byDefault.State().Name }
+
+// Addresses returns the addresses that this host can be reached at.
+func (m *machine) Addresses() []netip.Addr { return m.addresses.List() }
+
+func (m *machine) close() {
+	m.byDefault.Close()
+	m.addresses.Close()
+}
+
+// stateOf reads what an interface is like now.
+func stateOf(name string) (uplink.State, error) {
+	h, err := uplink.FollowHost(name, nil)
+	if err != nil {
+		return uplink.State{}, err
+	}
+	defer h.Close()
+	return h.State(), nil
+}

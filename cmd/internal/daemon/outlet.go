@@ -1,0 +1,238 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dataplane"
+	"github.com/weft/weft/ports/netdev"
+	"github.com/weft/weft/uplink"
+)
+
+// outlet is a way out of the switch. Networks that ask for the same one share it.
+// Its methods are called with Daemon.changing held, but for status.
+type outlet struct {
+	d     *Daemon
+	log   *slog.Logger
+	want  config.Uplink // as configured
+	kind  string        // one of api's: what it is, where want leaves the choice
+	why   string        // that was chosen
+	waits bool          // for its interface to become shareable
+	name  string        // of the interface; empty with sockets
+
+	networks []config.Network // that lead here
+
+	uplink *dataplane.Uplink // nil with sockets
+	port   *attachment       // of an interface that is weft's alone
+	shared *sharing          // of one that is the host's too
+	client *uplink.Client    // with DHCP
+	undo   []func()          // what has been opened, in order
+
+	mu    sync.Mutex // guards lease
+	lease uplink.Lease
+}
+
+// open makes a way out. An error leaves nothing behind.
+func (d *Daemon) openOutlet(want config.Uplink) (*outlet, error) {
+	o := &outlet{d: d, want: want, name: want.Interface}
+	err := o.choose()
+	if err == nil {
+		o.log = d.log.With("uplink", cmp.Or(o.name, o.kind))
+		switch o.kind {
+		case api.UplinkHost:
+			err = o.share()
+		case api.UplinkStatic, api.UplinkDHCP:
+			err = o.own()
+		}
+	}
+	if err != nil {
+		o.close()
+		if o.name != "" {
+			err = fmt.Errorf("uplink %q: %w", o.name, err)
+		}
+		return nil, err
+	}
+	return o, nil
+}
+
+// choose settles what kind of uplink this is.
+func (o *outlet) choose() error {
+	switch {
+	case o.want.Prefix().IsValid():
+		o.kind = api.UplinkStatic
+	case o.want.Address == config.AddressDHCP:
+		o.kind = api.UplinkDHCP
+	case o.want.Address == config.AddressSockets:
+		o.kind = api.UplinkSockets
+	case o.want.Address == config.AddressHost && o.name != "":
+		o.kind = api.UplinkHost
+	default:
+		s, err := stateOf(o.name)
+		if err != nil {
+			return err
+		}
+		o.kind, o.why = uplink.Probe(s)
+		o.waits = o.kind == api.UplinkSockets && s.Shareable() != nil
+	}
+	return nil
+}
+
+// outdated reports whether what was chosen would be chosen otherwise now: the
+// interface whose address was to be shared has come.
+func (o *outlet) outdated() bool {
+	if !o.waits {
+		return false
+	}
+	s, err := stateOf(o.name)
+	return err == nil && s.Shareable() == nil
+}
+
+// close takes everything away that open has made. No network leads here any more.
+func (o *outlet) close() {
+	for _, undo := range slices.Backward(o.undo) {
+		undo()
+	}
+	o.undo = nil
+}
+
+func (o *outlet) later(undo func()) { o.undo = append(o.undo, undo) }
+
+// add makes the uplink, as yet without an address.
+func (o *outlet) add(cfg dataplane.UplinkConfig) (err error) {
+	if o.uplink, err = o.d.sw.AddUplink(o.name, cfg); err == nil {
+		o.later(func() { o.d.sw.RemoveUplink(o.name) })
+	}
+	return err
+}
+
+// own takes the interface for weft alone.
+func (o *outlet) own() error {
+	dev := &device{network: "uplink", cfg: config.Port{Name: o.name, Type: config.TypeRaw, Interface: o.name}, guard: o.d.guard}
+	if err := dev.check(); err != nil {
+		return err
+	}
+	info, err := netdev.Find("", o.name)
+	if err != nil {
+		return err
+	}
+	if err := o.add(dataplane.UplinkConfig{MAC: info.MAC, MTU: info.MTU, Client: o.kind == api.UplinkDHCP}); err != nil {
+		return err
+	}
+	port, err := o.uplink.Network().AddPort(o.name, dataplane.Policy{})
+	if err != nil {
+		return err
+	}
+	a := newAttachment(o.log, dev, port)
+	if err := a.start(); err != nil {
+		return err
+	}
+	o.port = a
+	o.later(func() { a.stop(false) })
+	if o.kind == api.UplinkDHCP {
+		o.askForAddress(info)
+	}
+	return nil
+}
+
+// askForAddress runs a DHCP client.
+func (o *outlet) askForAddress(info netdev.Info) {
+	seat := o.uplink.Network().Gateway()
+	o.client = uplink.NewClient(uplink.ClientConfig{MAC: info.MAC}, uplink.ClientEnv{
+		Inbox: seat.Inbox(dataplane.Client), Send: seat.Send, Resolve: seat.Resolve, Log: o.log,
+		OnChange: func(l uplink.Lease, ok bool) {
+			o.mu.Lock()
+			if o.lease = l; !ok {
+				o.lease = uplink.Lease{}
+			}
+			o.mu.Unlock()
+			o.d.nudge()
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		o.client.Run(ctx)
+	}()
+	o.later(func() { cancel(); <-done })
+}
+
+// update brings the uplink in line with the networks that lead to it and with what
+// the machine, or a DHCP server, says.
+func (o *outlet) update() {
+	if o.uplink == nil {
+		return
+	}
+	was := o.uplink.Config()
+	cfg := was
+	cfg.Extra, cfg.Routes, cfg.ProxyARP = nil, nil, nil
+	switch o.kind {
+	case api.UplinkHost:
+		o.shared.describe(&cfg)
+	case api.UplinkStatic:
+		cfg.Address = o.want.Prefix()
+		if o.want.Gateway.IsValid() {
+			cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: o.want.Gateway})
+		}
+	case api.UplinkDHCP:
+		o.leased(&cfg)
+	}
+	if o.port != nil {
+		if info, err := netdev.Find("", o.name); err == nil {
+			cfg.MAC = info.MAC
+			if cfg.MTU = info.MTU; o.kind == api.UplinkDHCP && o.lease.MTU > 0 {
+				cfg.MTU = min(cfg.MTU, o.lease.MTU)
+			}
+		}
+	}
+	for i := range o.networks {
+		n := &o.networks[i]
+		for _, r := range n.Routes {
+			if !n.Gateway().Contains(r.Via) {
+				cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: r.To, Via: r.Via})
+			}
+		}
+		if o.want.ProxyARP && n.Forward == config.ForwardRoute {
+			cfg.ProxyARP = append(cfg.ProxyARP, n.Gateway().Masked())
+		}
+		for _, r := range n.NAT.Addresses {
+			for a := r.First; a.Compare(r.Last) <= 0; a = a.Next() {
+				if a != cfg.Address.Addr() && !slices.Contains(cfg.Extra, a) {
+					cfg.Extra = append(cfg.Extra, a)
+				}
+			}
+		}
+	}
+	if was.Changed, cfg.Changed = nil, nil; !reflect.DeepEqual(was, cfg) {
+		o.uplink.Reconfigure(cfg)
+		o.log.Info("uplink", "address", cfg.Address, "mac", cfg.MAC, "mtu", cfg.MTU, "routes", len(cfg.Routes))
+	}
+}
+
+// leased fills in what the DHCP server has given.
+func (o *outlet) leased(cfg *dataplane.UplinkConfig) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	cfg.Address = o.lease.Address
+	for _, r := range o.lease.Routes {
+		cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: r.Destination, Via: r.Via})
+	}
+	if o.lease.Gateway.IsValid() {
+		cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: o.lease.Gateway})
+	}
+}
+
+// changed is told of interfaces that have changed.
+func (o *outlet) changed(name string, index int) {
+	if o.port != nil {
+		o.port.changed(name, index)
+	}
+}

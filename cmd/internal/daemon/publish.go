@@ -1,0 +1,87 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+
+	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
+)
+
+// Publishes implements api.Backend.
+func (d *Daemon) Publishes(network string) ([]api.Publish, error) {
+	cfg := d.config()
+	if err := checkNetwork(cfg, network); err != nil {
+		return nil, err
+	}
+	list := []api.Publish{}
+	for i := range cfg.Networks {
+		n := &cfg.Networks[i]
+		if len(n.NAT.Publish) == 0 || network != "" && n.Name != network {
+			continue
+		}
+		flows := d.publishedFlows(n)
+		for i, p := range n.NAT.Publish {
+			list = append(list, api.Publish{
+				Network: n.Name, Protocol: p.Protocol, Listen: p.Listen.String(), To: p.To.String(), Flows: flows[i],
+			})
+		}
+	}
+	return list, nil
+}
+
+// publishedFlows counts the flows that have come in by each published port.
+func (d *Daemon) publishedFlows(n *config.Network) []int {
+	counts := make([]int, len(n.NAT.Publish))
+	for f := range d.flowsOf(n.Name) {
+		for i, p := range n.NAT.Publish {
+			if protocols[p.Protocol] == f.protocol && leads(p, f.original[1], f.translated[1]) {
+				counts[i]++
+			}
+		}
+	}
+	return counts
+}
+
+// AddPublish implements api.Backend.
+func (d *Daemon) AddPublish(network string, spec api.PublishSpec) error {
+	p, err := config.ParsePublish(cmp.Or(spec.Protocol, config.TCP), spec.Listen, spec.To)
+	if err != nil {
+		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: %w", network, err))
+	}
+	return d.change(func(c *config.Config) error {
+		if _, err := findNetwork(c, network); err != nil {
+			return err
+		}
+		if _, _, clash := c.PublishClash(network, p); clash {
+			return api.Mark(api.ErrConflict, c.AddPublish(network, p))
+		}
+		return api.Mark(api.ErrInvalid, c.AddPublish(network, p))
+	})
+}
+
+// RemovePublish implements api.Backend.
+func (d *Daemon) RemovePublish(network, protocol, listen string) error {
+	l, err := config.ParseListen(listen)
+	if err != nil {
+		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: %w", network, err))
+	}
+	protocol = cmp.Or(protocol, config.TCP)
+	return d.change(func(c *config.Config) error {
+		if _, err := findNetwork(c, network); err != nil {
+			return err
+		}
+		if !c.RemovePublish(network, protocol, l) {
+			return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s %s is not published: see \"weft publish list %s\"", network, protocol, listen, network))
+		}
+		return nil
+	})
+}
+
+// leads reports whether a flow has come in by a published port.
+func leads(p config.Publish, original, translated netip.AddrPort) bool {
+	port := int(original.Port())
+	return port >= p.Listen.First && port <= p.Listen.Last && translated.Addr() == p.To.Addr() &&
+		int(translated.Port()) == int(p.To.Port())+port-p.Listen.First
+}

@@ -1,0 +1,144 @@
+package daemon
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dataplane"
+	"github.com/weft/weft/nat"
+	"github.com/weft/weft/sockets"
+)
+
+// relay starts, changes or ends the sockets of a network: by which its guests leave,
+// or others come in. c is nil for a network that goes away.
+func (d *Daemon) relay(n *dataplane.Network, c *config.Network, leaves bool) error {
+	r := d.relayOf(n.Name())
+	publish := published(c, leaves)
+	switch needed := leaves || len(publish) > 0; {
+	case !needed && r != nil:
+		d.setRelay(n.Name(), nil)
+		r.Close()
+		return nil
+	case !needed:
+		return nil
+	}
+	cfg := d.relayConfig(c, publish)
+	if was := d.seats[n.Name()]; r != nil && was == (seat{cfg.Address, cfg.MTU}) {
+		return r.Reconfigure(cfg)
+	}
+	if r != nil {
+		d.setRelay(n.Name(), nil)
+		r.Close()
+	}
+	r, err := sockets.New(n.Gateway(), cfg, d.log.With("network", n.Name()))
+	if err != nil {
+		return err
+	}
+	d.setRelay(n.Name(), r)
+	d.seats[n.Name()] = seat{cfg.Address, cfg.MTU}
+	return nil
+}
+
+// seat is what the sockets of a network cannot change while they are open.
+type seat struct {
+	gateway netip.Prefix
+	mtu     int
+}
+
+func (d *Daemon) relayOf(network string) *sockets.Sockets {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.relays[network]
+}
+
+func (d *Daemon) setRelay(network string, r *sockets.Sockets) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r == nil {
+		delete(d.relays, network)
+	} else {
+		d.relays[network] = r
+	}
+}
+
+// published returns the ports that are sockets of this machine: all of them where
+// guests leave by such, else those with an address.
+func published(c *config.Network, leaves bool) []sockets.Publish {
+	if c == nil || c.Forward != config.ForwardNAT {
+		return nil
+	}
+	var list []sockets.Publish
+	for _, p := range c.NAT.Publish {
+		if !leaves && !p.Listen.Addr.IsValid() {
+			continue
+		}
+		s := sockets.Publish{
+			Protocol: protocols[p.Protocol], Listen: netip.AddrPortFrom(p.Listen.Addr, uint16(p.Listen.First)),
+			Count: p.Listen.Last - p.Listen.First + 1, To: p.To, KeepSource: !p.Listen.Addr.IsValid(),
+		}
+		if s.KeepSource {
+			s.Listen = netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(p.Listen.First))
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+var socketFilterings = map[string]sockets.Filtering{
+	config.FilterAddress: sockets.ByAddress, config.FilterEndpoint: sockets.ByEndpoint, config.FilterNone: sockets.Anybody,
+}
+
+func (d *Daemon) relayConfig(c *config.Network, publish []sockets.Publish) sockets.Config {
+	return sockets.Config{
+		Address: c.Gateway(), MTU: c.MTU, Publish: publish,
+		Allowed:   d.allowed(c),
+		Local:     func(a netip.Addr) bool { return slices.Contains(d.machine.Addresses(), a) },
+		Filtering: socketFilterings[c.NAT.Filtering],
+		MaxFlows:  c.NAT.MaxFlows, MaxPerHost: c.NAT.MaxFlowsPerHost,
+		Timeouts: sockets.Timeouts{
+			UDP: c.NAT.Timeouts.UDP, ICMP: c.NAT.Timeouts.ICMP, TCP: c.NAT.Timeouts.TCP, Transitory: c.NAT.Timeouts.TCPTransitory,
+		},
+	}
+}
+
+// allowed says where the guests of a network may go by sockets: to this machine if it
+// is to be reached, to no other network of weft, which the machine may be in.
+func (d *Daemon) allowed(c *config.Network) func(netip.Addr) bool {
+	reachHost := slices.Contains(c.Reach, config.ReachHost)
+	return func(a netip.Addr) bool {
+		if slices.Contains(d.machine.Addresses(), a) {
+			return reachHost
+		}
+		for _, n := range d.config().Networks {
+			if n.Gateway().Masked().Contains(a) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// trackedByRelay shows a flow by the addresses on both sides of the sockets.
+func trackedByRelay(f *sockets.Flow) tracked {
+	t := tracked{
+		protocol: f.Protocol, state: f.State, packets: f.Packets, bytes: f.Bytes, expires: f.Expires,
+		original: flowEnds{f.Guest, f.Remote}, translated: flowEnds{f.Local, f.Remote},
+	}
+	if f.FromOutside {
+		t.original, t.translated = flowEnds{f.Remote, f.Local}, flowEnds{f.Seen, f.Guest}
+	}
+	return t
+}
+
+// addRelay adds the counters of sockets to those of a table.
+func addRelay(c *[nat.NumClasses]nat.Counters, st sockets.Stats) {
+	for class, s := range map[nat.Class]sockets.ProtocolStats{nat.ClassTCP: st.TCP, nat.ClassUDP: st.UDP, nat.ClassICMP: st.ICMP} {
+		c[class].Flows += s.Flows
+		c[class].Made += s.Made
+		c[class].Expired += s.Expired
+	}
+	c[nat.ClassUDP].Mappings += st.Mappings
+	c[nat.ClassOther].TableFull += st.Refused[sockets.TableFull]
+	c[nat.ClassOther].HostFull += st.Refused[sockets.HostFull]
+}

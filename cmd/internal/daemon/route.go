@@ -1,0 +1,255 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dataplane"
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/nat"
+)
+
+// Where networks lead to beyond themselves: the ways out, and each network's
+// routing. route brings all of it in line with a configuration and with what the
+// machine is like now; it is called for every change of either.
+
+// nudge has route called soon, for what the machine is like has changed.
+func (d *Daemon) nudge() {
+	select {
+	case d.nudges <- struct{}{}:
+	default:
+	}
+}
+
+// follow does so until the daemon stops.
+func (d *Daemon) follow() {
+	for {
+		select {
+		case <-d.stop:
+			return
+		case <-d.nudges:
+		}
+		d.changing.Lock()
+		if !d.closed {
+			if err := d.route(d.running); err != nil {
+				d.log.Error("routing", "error", err)
+			}
+		}
+		d.changing.Unlock()
+	}
+}
+
+// route brings ways out and routing in line with a configuration. It does all that it
+// can, and returns what it could not; to call it again with the former configuration
+// is the way back. d.changing is held.
+func (d *Daemon) route(next *config.Config) error {
+	d.closeUnwanted(next)
+	wanted := d.wantedUplinks(next)
+	var errs []error
+	for u, networks := range wanted {
+		o := d.outlets[u]
+		if o == nil {
+			var err error
+			if o, err = d.openOutlet(u); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			d.setOutlet(u, o)
+		}
+		o.networks = networks
+		o.update()
+	}
+	for _, n := range d.sw.Networks() {
+		if err := d.lead(n, next); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// wantedUplinks returns the networks that lead to each way out.
+func (d *Daemon) wantedUplinks(c *config.Config) map[config.Uplink][]config.Network {
+	wanted := map[config.Uplink][]config.Network{}
+	for _, n := range c.Networks {
+		if u, ok := d.uplinkOf(&n); ok {
+			wanted[u] = append(wanted[u], n)
+		}
+	}
+	return wanted
+}
+
+// uplinkOf returns a network's way out. Where the configuration names no interface,
+// it is that of the default route now.
+func (d *Daemon) uplinkOf(n *config.Network) (config.Uplink, bool) {
+	u, ok := n.L3Uplink()
+	if ok && u.Interface == "" {
+		u.Interface = d.machine.DefaultInterface()
+	}
+	return u, ok
+}
+
+// closeUnwanted closes the ways out that a configuration does not ask for, or that
+// have to be opened anew. The networks that lead there lead nowhere then.
+func (d *Daemon) closeUnwanted(next *config.Config) {
+	wanted := d.wantedUplinks(next)
+	for u, o := range d.outlets {
+		if wanted[u] == nil || o.outdated() {
+			d.closeOutlet(u, o)
+		}
+	}
+}
+
+func (d *Daemon) closeOutlet(u config.Uplink, o *outlet) {
+	for _, n := range d.sw.Networks() {
+		if r, ok := d.routings[n.Name()]; ok && o.uplink != nil && r.Uplink == o.uplink {
+			_ = n.SetRouting(dataplane.RoutingConfig{}) // nowhere is always possible
+			delete(d.routings, n.Name())
+		}
+	}
+	d.setOutlet(u, nil)
+	o.close()
+}
+
+// leadNowhere ends all routing.
+func (d *Daemon) leadNowhere() {
+	for _, n := range d.sw.Networks() {
+		_ = d.relay(n, nil, false)
+	}
+	for u, o := range d.outlets {
+		d.closeOutlet(u, o)
+	}
+}
+
+func (d *Daemon) setOutlet(u config.Uplink, o *outlet) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if o == nil {
+		delete(d.outlets, u)
+	} else {
+		d.outlets[u] = o
+	}
+}
+
+// lead sets the routing of one network, if it has changed.
+func (d *Daemon) lead(n *dataplane.Network, next *config.Config) error {
+	c := next.Network(n.Name())
+	var r dataplane.RoutingConfig
+	if c != nil {
+		r = d.routing(next, c)
+	}
+	if err := d.relay(n, c, r.Sockets); err != nil {
+		return err
+	}
+	now := routed{r, n.Config().MTU, n.Config().Gateway}
+	if old, ok := d.routings[n.Name()]; ok && old.sameAs(now) {
+		return nil
+	}
+	if err := n.SetRouting(r); err != nil {
+		return fmt.Errorf("network %q: %w", n.Name(), err)
+	}
+	d.routings[n.Name()] = now
+	return nil
+}
+
+// routed is a routing with what else goes into it.
+type routed struct {
+	dataplane.RoutingConfig
+	mtu     int
+	gateway dataplane.GatewayConfig
+}
+
+// sameAs compares the values; networks and uplinks are the same where they are one.
+func (r routed) sameAs(o routed) bool {
+	if r.Uplink != o.Uplink || !slices.EqualFunc(r.Reach, o.Reach, func(a, b dataplane.Reach) bool {
+		return a.Network == b.Network && slices.Equal(a.Prefixes, b.Prefixes)
+	}) {
+		return false
+	}
+	r.Uplink, o.Uplink, r.Reach, o.Reach = nil, nil, nil, nil
+	return reflect.DeepEqual(r, o)
+}
+
+// routing is that of a network in the words of the dataplane.
+func (d *Daemon) routing(all *config.Config, n *config.Network) dataplane.RoutingConfig {
+	r := dataplane.RoutingConfig{
+		HostAddresses: d.machine.Addresses(),
+		ReachHost:     slices.Contains(n.Reach, config.ReachHost),
+		Relay:         slices.ContainsFunc(n.NAT.Publish, func(p config.Publish) bool { return p.Listen.Addr.IsValid() }),
+	}
+	for _, route := range n.Routes {
+		if n.Gateway().Contains(route.Via) {
+			r.Routes = append(r.Routes, dataplane.Route{Destination: route.To, Via: route.Via})
+		}
+	}
+	for _, name := range n.Reach {
+		if other := all.Network(name); other != nil && d.sw.Network(name) != nil {
+			r.Reach = append(r.Reach, dataplane.Reach{Network: d.sw.Network(name), Prefixes: prefixesOf(other)})
+		}
+	}
+	u, ok := d.uplinkOf(n)
+	if !ok {
+		return r
+	}
+	o := d.outlets[u]
+	switch {
+	case o == nil:
+	case o.kind == api.UplinkSockets:
+		r.Sockets, r.Relay = true, true
+	default:
+		r.Uplink = o.uplink
+		if r.NAT = n.Forward == config.ForwardNAT; r.NAT {
+			r.Zone = zoneOf(n)
+		}
+	}
+	return r
+}
+
+// prefixesOf returns what belongs to a network.
+func prefixesOf(n *config.Network) []netip.Prefix {
+	list := []netip.Prefix{n.Gateway().Masked()}
+	for _, r := range n.Routes {
+		if n.Gateway().Contains(r.Via) {
+			list = append(list, r.To)
+		}
+	}
+	return list
+}
+
+var filterings = map[string]nat.Filtering{
+	config.FilterAddress: nat.ByAddress, config.FilterEndpoint: nat.ByEndpoint, config.FilterNone: nat.None,
+}
+
+var protocols = map[string]uint8{config.TCP: frame.ProtoTCP, config.UDP: frame.ProtoUDP}
+
+// zoneOf is how a network is translated.
+func zoneOf(n *config.Network) nat.ZoneConfig {
+	c := &n.NAT
+	z := nat.ZoneConfig{
+		Subnets: prefixesOf(n), First: uint16(c.First), Last: uint16(c.Last),
+		Symmetric: c.Mapping == config.MappingSymmetric, Filtering: filterings[c.Filtering],
+		MaxFlows: c.MaxFlows, MaxPerHost: c.MaxFlowsPerHost,
+		Timeouts: nat.Timeouts{
+			UDP: uint32(seconds(c.Timeouts.UDP)), TCPEstablished: uint32(seconds(c.Timeouts.TCP)),
+			TCPTransitory: uint32(seconds(c.Timeouts.TCPTransitory)), ICMP: uint32(seconds(c.Timeouts.ICMP)),
+			Other: uint32(seconds(c.Timeouts.Other)),
+		},
+	}
+	for _, r := range c.Addresses {
+		for a := r.First; a.Compare(r.Last) <= 0; a = a.Next() {
+			z.Addresses = append(z.Addresses, a)
+		}
+	}
+	for _, p := range c.Publish {
+		if !p.Listen.Addr.IsValid() {
+			z.Publish = append(z.Publish, nat.Publish{
+				Protocol: protocols[p.Protocol], First: uint16(p.Listen.First), Last: uint16(p.Listen.Last), To: nat.EndpointOf(p.To),
+			})
+		}
+	}
+	return z
+}

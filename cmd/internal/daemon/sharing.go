@@ -1,0 +1,216 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/dataplane"
+	"github.com/weft/weft/dataplane/fastpath"
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/nat"
+	"github.com/weft/weft/ports/netdev"
+	"github.com/weft/weft/ports/tap"
+	"github.com/weft/weft/uplink"
+)
+
+// sharing is the I/O of an uplink on an interface that stays the host's: a tap beside
+// it, to which programs in the kernel bring what is weft's. It follows the interface
+// as the host changes it.
+type sharing struct {
+	o      *outlet
+	share  *fastpath.Share
+	host   *uplink.Host
+	taken  *uplink.Taken
+	port   *dataplane.Port
+	shadow string // name of the tap
+
+	// Guarded by Daemon.changing.
+	io    *tap.Port
+	seen  uplink.State
+	ports *uplink.TakenPorts // as last told to the table
+
+	mu       sync.Mutex // guards what follows; Daemon.changing is not held
+	used     map[uint8]*nat.PortSet
+	attached *fastpath.Attachment // nil while the interface is not there
+	broken   bool                 // the tap has gone
+	trouble  string
+}
+
+// share opens an uplink beside the host.
+func (o *outlet) share() error {
+	share, err := fastpath.LoadShare()
+	if err != nil {
+		return err
+	}
+	s := &sharing{o: o, share: share, used: map[uint8]*nat.PortSet{
+		frame.ProtoTCP: {}, frame.ProtoUDP: {}, frame.ProtoICMP: {},
+	}}
+	if s.host, err = uplink.FollowHost(o.name, func(uplink.State) { o.d.nudge() }); err != nil {
+		return err
+	}
+	o.later(s.host.Close)
+	s.seen = s.host.State()
+	if s.taken, err = uplink.FollowTaken(addressOf(s.seen).Addr(), func(*uplink.TakenPorts) { o.d.nudge() }); err != nil {
+		return err
+	}
+	o.later(s.taken.Close)
+	cfg := dataplane.UplinkConfig{MAC: s.seen.MAC, MTU: s.seen.MTU, Shared: true, Changed: s.setUsed}
+	if err := o.add(cfg); err != nil {
+		return err
+	}
+	if s.port, err = o.uplink.Network().AddPort(o.name, dataplane.Policy{}); err != nil {
+		return err
+	}
+	s.shadow = fmt.Sprintf("weftu%d", s.seen.Index)
+	o.shared = s
+	o.later(s.close)
+	return s.open()
+}
+
+// addressOf returns the address that is shared, zero where there is none.
+func addressOf(s uplink.State) netip.Prefix {
+	if len(s.Addresses) == 0 {
+		return netip.Prefix{}
+	}
+	return s.Addresses[0]
+}
+
+// open makes the tap.
+func (s *sharing) open() error {
+	io, err := tap.Open(s.shadow)
+	if err != nil {
+		return err
+	}
+	err = io.Transient()
+	if err == nil {
+		err = netdev.Configure("", s.shadow, netdev.Settings{MTU: s.seen.MTU, Alias: aliasPrefix + "uplink/" + s.o.name, Up: true})
+	}
+	var info netdev.Info
+	if err == nil {
+		info, err = netdev.Find("", s.shadow)
+	}
+	if err == nil {
+		_, err = netdev.Quiet(info.Index, false) // for as long as it is there
+	}
+	if err != nil {
+		io.Stop()
+		_ = io.Close()
+		return err
+	}
+	s.io = io
+	s.port.Attach(io, s.seen.MTU, func(error) {
+		s.mu.Lock()
+		s.broken = true
+		s.mu.Unlock()
+		s.o.d.nudge()
+	})
+	return s.attach(info.Index)
+}
+
+// attach has the kernel bring what is weft's.
+func (s *sharing) attach(shadow int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.seen.Up || s.seen.Index == 0 {
+		return nil // until it is
+	}
+	a, err := s.share.Attach(s.seen.Index, shadow, addressOf(s.seen).Addr())
+	if err != nil {
+		return err
+	}
+	for protocol, set := range s.used {
+		for port := range 1 << 16 {
+			if set.Has(uint16(port)) {
+				a.SetUsed(protocol, uint16(port), true)
+			}
+		}
+	}
+	s.attached = a
+	return nil
+}
+
+// setUsed is told which outside ports are in use, by the table of flows.
+func (s *sharing) setUsed(protocol uint8, port uint16, used bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := s.used[protocol]
+	if set == nil {
+		return
+	}
+	if used {
+		set.Add(port)
+	} else {
+		set.Remove(port)
+	}
+	if s.attached != nil {
+		s.attached.SetUsed(protocol, port, used)
+	}
+}
+
+// describe follows the host, and fills in what its interface is like now.
+func (s *sharing) describe(cfg *dataplane.UplinkConfig) {
+	now := s.host.State()
+	s.mu.Lock()
+	broken, incarnation := s.broken, now.Index != s.seen.Index || now.Up != s.seen.Up
+	s.broken = false
+	if s.attached != nil {
+		s.attached.SetAddress(addressOf(now).Addr())
+	}
+	s.mu.Unlock()
+	mtu := s.seen.MTU
+	s.seen = now
+	if broken || incarnation || now.MTU != mtu {
+		s.shut()
+		if err := s.open(); err != nil {
+			s.o.log.Error("uplink", "error", err)
+			s.trouble = err.Error()
+		} else {
+			s.trouble = ""
+		}
+	}
+	cfg.Address, cfg.Routes = addressOf(now), now.Routes
+	if now.Index != 0 {
+		cfg.MAC, cfg.MTU = now.MAC, now.MTU
+	}
+	s.taken.SetAddress(addressOf(now).Addr())
+	if ports := s.taken.Ports(); ports != s.ports {
+		s.o.uplink.NAT().SetTaken(frame.ProtoTCP, &ports.TCP)
+		s.o.uplink.NAT().SetTaken(frame.ProtoUDP, &ports.UDP)
+		s.ports = ports
+	}
+}
+
+// shut takes the tap away.
+func (s *sharing) shut() {
+	s.mu.Lock()
+	a := s.attached
+	s.attached = nil
+	s.mu.Unlock()
+	if a != nil {
+		_ = a.Close()
+	}
+	if s.io != nil {
+		s.port.Detach()
+		s.io = nil
+	}
+}
+
+func (s *sharing) close() { s.shut() }
+
+// state is that of the interface.
+func (s *sharing) state() (state, detail string) {
+	now := s.host.State()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case now.Index == 0:
+		return api.StateMissing, fmt.Sprintf("interface %q does not exist", s.o.name)
+	case !now.Up:
+		return api.StateDown, fmt.Sprintf("interface is down: ip link set %s up", s.o.name)
+	case s.trouble != "":
+		return api.StateFailed, s.trouble
+	}
+	return api.StateUp, ""
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/weft/weft/cmd/internal/api"
+)
+
+func TestForward(t *testing.T) {
+	for text, want := range map[string]forward{
+		"tcp::19888-192.168.122.10:22":         {"tcp", "19888", "192.168.122.10:22"},
+		"::19888-192.168.122.10:22":            {"tcp", "19888", "192.168.122.10:22"},
+		"hostfwd=tcp::19888-192.168.122.10:22": {"tcp", "19888", "192.168.122.10:22"},
+		"udp:127.0.0.1:53-10.0.0.1:5353":       {"udp", "127.0.0.1:53", "10.0.0.1:5353"},
+		"udp:0.0.0.0:53-10.0.0.1:53":           {"udp", "53", "10.0.0.1:53"},
+		"tcp:[::1]:80-[2001:db8::1]:80":        {"tcp", "[::1]:80", "[2001:db8::1]:80"},
+		"tcp:[::]:80-10.0.0.1:80":              {"tcp", "80", "10.0.0.1:80"},
+		"tcp::19888-:22":                       {"tcp", "19888", ""},
+		"tcp::19888":                           {"tcp", "19888", ""},
+		"tcp:127.0.0.1:80":                     {"tcp", "127.0.0.1:80", ""},
+	} {
+		if got, err := parseForward(text); err != nil || got != want || !isForward(text) {
+			t.Errorf("%s: %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	const form = " has no port: write it as [tcp|udp]:[HOSTADDR]:HOSTPORT-GUESTADDR:GUESTPORT"
+	for text, want := range map[string]string{
+		"hostfwd=sctp::80-10.0.0.1:80": `protocol "sctp": say tcp or udp`,
+		"hostfwd=19888":                `protocol "19888": say tcp or udp`,
+		"tcp:":                         `""` + form,
+		"tcp:19888-10.0.0.1:22":        `"19888"` + form,
+		"tcp::19888-10.0.0.1":          `"10.0.0.1"` + form,
+		"tcp::-10.0.0.1:22":            `":"` + form,
+		"tcp::19888-":                  `""` + form,
+		"tcp:web:80-10.0.0.1:80":       `"web" is no IP address`,
+		"tcp::80-web:80":               `"web" is no IP address`,
+	} {
+		if _, err := parseForward(text); err == nil || err.Error() != want || !isForward(text) {
+			t.Errorf("%s: got %v\nwant %s", text, err, want)
+		}
+	}
+	// Where weft listens is no forward.
+	for _, text := range []string{"19888", "8000-8009", "127.0.0.1:80", "127.0.0.1:8000-8009", "[::1]:80", "2001:db8::1", "tcp", "web:80"} {
+		if isForward(text) {
+			t.Errorf("%s is taken for a forward", text)
+		}
+	}
+}
+
+// TRANSLATED holds what has changed and nothing else, in one word.
+func TestTranslatedCell(t *testing.T) {
+	original := api.FlowEnds{Source: "10.0.0.1:1", Destination: "192.0.2.2:80"}
+	for want, translated := range map[string]api.FlowEnds{
+		"":                        original,
+		"192.0.2.2:1":             {Source: "192.0.2.2:1", Destination: "192.0.2.2:80"},
+		"10.0.0.9:80":             {Source: "10.0.0.1:1", Destination: "10.0.0.9:80"},
+		"192.0.2.2:1,10.0.0.9:80": {Source: "192.0.2.2:1", Destination: "10.0.0.9:80"},
+	} {
+		if got := translatedCell(&api.Flow{Original: original, Translated: translated}); got != want || strings.Contains(got, " ") {
+			t.Errorf("%v: %q, want %q", translated, got, want)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft/weft/cmd/internal/api"
+)
+
+// uplinkWord is what a Use line calls the interface of an uplink.
+const uplinkWord = "INTERFACE"
+
+func newUplinkCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "uplink",
+		Short: "Show where networks leave the switch",
+	}
+	cmd.AddCommand(newUplinkListCommand(a), newUplinkShowCommand(a))
+	return cmd
+}
+
+func newUplinkListCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List uplinks with their counters",
+		Long: "List uplinks with their counters: those of networks that are translated or\n" +
+			"routed. That of a bridge network is a port, which \"weft port list\" shows.",
+	}
+	out := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		uplinks, err := a.client().Uplinks(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return out.print(cmd.OutOrStdout(), uplinks, func(t *table) {
+			t.row("INTERFACE", "KIND", "STATE", "ADDRESS", "GATEWAY", "NETWORKS", "FLOWS",
+				"RX-FRAMES", "RX-BYTES", "TX-FRAMES", "TX-BYTES", "DROPS")
+			for _, u := range uplinks {
+				t.row(u.Interface, u.Kind, u.State, u.Address, u.Gateway, strings.Join(u.Networks, ","), u.Flows,
+					u.RX.Frames, humanBytes(u.RX.Bytes), u.TX.Frames, humanBytes(u.TX.Bytes), sumOf(u.Drops))
+			}
+		})
+	}
+	return cmd
+}
+
+func sumOf(counters map[string]uint64) (sum uint64) {
+	for _, n := range counters {
+		sum += n
+	}
+	return sum
+}
+
+func newUplinkShowCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "show " + uplinkWord,
+		Short:             "Show an uplink, why it is not up, and what it dropped",
+		ValidArgsFunction: a.completeNames,
+	}
+	out := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		uplinks, err := a.client().Uplinks(cmd.Context())
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(uplinks, func(u api.Uplink) bool { return uplinkName(u) == args[0] })
+		if i < 0 {
+			return fmt.Errorf("no network leaves by %q: see \"weft uplink list\"", args[0])
+		}
+		return out.print(cmd.OutOrStdout(), uplinks[i], func(t *table) { fillUplink(t, uplinks[i]) })
+	}
+	return cmd
+}
+
+// uplinkName is the dash of the list for sockets that follow no interface.
+func uplinkName(u api.Uplink) string { return cmp.Or(u.Interface, "-") }
+
+func fillUplink(t *table, u api.Uplink) {
+	state := u.State
+	if u.Detail != "" {
+		state += " (" + u.Detail + ")"
+	}
+	t.field("Interface", u.Interface)
+	t.field("Kind", kindText(u.Kind))
+	t.field("State", state)
+	t.field("Address", u.Address)
+	t.field("Gateway", u.Gateway)
+	t.field("MAC", u.MAC)
+	t.field("MTU", u.MTU)
+	t.field("Networks", strings.Join(u.Networks, ", "))
+	t.field("Flows", u.Flows)
+	t.field("Neighbours", u.Neighbors)
+	t.field("Received", fmt.Sprintf("%s, %s", count(u.RX.Frames, "frame"), humanBytes(u.RX.Bytes)))
+	t.field("Sent", fmt.Sprintf("%s, %s", count(u.TX.Frames, "frame"), humanBytes(u.TX.Bytes)))
+	t.field("Dropped", count(sumOf(u.Drops), "frame"))
+	for _, reason := range slices.Sorted(maps.Keys(u.Drops)) {
+		t.field("  "+reason, u.Drops[reason])
+	}
+}
+
+// kindText says in a clause whose address the outside sees.
+func kindText(kind string) string {
+	switch kind {
+	case api.UplinkHost:
+		return kind + ", with the address of this host"
+	case api.UplinkSockets:
+		return kind + " of this host"
+	case api.UplinkDHCP:
+		return kind + ", with an address of its own"
+	case api.UplinkStatic:
+		return kind + ", with an address of its own"
+	}
+	return kind
+}
