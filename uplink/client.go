@@ -78,7 +78,7 @@ func NewClient(cfg ClientConfig, env ClientEnv) *Client {
 	_, _ = crand.Read(seed[:]) // never fails
 	c := &Client{cfg: cfg, env: env, wake: make(chan struct{}, 1)}
 	c.machine = newClientMachine(cfg, rand.New(rand.NewChaCha8(seed)))
-	c.machine.accept = env.Accept
+	c.machine.accept, c.machine.probes = env.Accept, env.Probe != nil
 	return c
 }
 
@@ -143,9 +143,7 @@ func (c *Client) step(event func(*clientMachine, time.Time)) time.Duration {
 func (c *Client) perform(p clientPacket) {
 	switch {
 	case p.payload == nil:
-		if c.env.Probe != nil {
-			c.env.Probe(p.dst)
-		}
+		c.env.Probe(p.dst)
 	case p.dst == broadcastAddr:
 		c.env.Send([]*frame.Frame{requestFrame(c.cfg.MAC, broadcastMAC, p)})
 	default:

@@ -100,7 +100,7 @@ func (m *clientMachine) acknowledged(now time.Time, r *reply) {
 	l := m.read(r)
 	switch {
 	case l == nil:
-	case m.held != nil && m.held.Address.Addr() == l.Address.Addr():
+	case !m.probes || m.held != nil && m.held.Address.Addr() == l.Address.Addr():
 		m.bind(now, l)
 	default:
 		m.offer = l

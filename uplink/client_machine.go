@@ -52,8 +52,8 @@ const (
 
 	// RFC 5227 would have an address probed for up to seven seconds. Stations of
 	// today answer in less than a hundredth of one, and servers probe too.
-	probes    = 2
-	probeWait = 500 * time.Millisecond
+	probeTries = 2
+	probeWait  = 500 * time.Millisecond
 
 	// Whatever servers and links do, no more messages are sent than these, at once
 	// and in the long run.
@@ -66,7 +66,8 @@ const (
 type clientMachine struct {
 	cfg    ClientConfig
 	rng    *rand.Rand
-	accept func(Lease) error
+	accept func(Lease) error // nil: anything goes
+	probes bool              // an address is probed before it is taken
 
 	state ClientState
 	due   time.Time // when the state has something to do
@@ -273,7 +274,7 @@ func (m *clientMachine) reboot(now time.Time) {
 
 // check probes an address before it is taken.
 func (m *clientMachine) check(now time.Time) {
-	if m.tries == probes {
+	if m.tries == probeTries {
 		m.bind(now, m.offer)
 		return
 	}

@@ -22,10 +22,10 @@ func TestClientExchange(t *testing.T) {
 	w.run(time.Millisecond)
 	w.is(t, ClientChecking)
 	w.holds(t, netip.Addr{}) // not before it was probed
-	w.run(probes * probeWait)
+	w.run(probeTries * probeWait)
 	w.is(t, ClientBound)
 	w.holds(t, leased)
-	if len(w.sent) != 2 || len(w.probed) != probes || w.probed[0] != leased {
+	if len(w.sent) != 2 || len(w.probed) != probeTries || w.probed[0] != leased {
 		t.Fatalf("sent %v, probed %v", w.sent, w.probed)
 	}
 	for i, m := range w.sent {
@@ -302,6 +302,18 @@ func TestClientDeclines(t *testing.T) {
 	w.holds(t, s.addr)
 	w.m.conflict(w.now, s.addr, other)
 	w.is(t, ClientBound)
+}
+
+// Without a way to probe there is nothing to wait for.
+func TestClientTakesUnseen(t *testing.T) {
+	w := newWorld(t, ClientConfig{}, 1)
+	w.m.probes = false
+	w.server = newTestServer().serve
+	w.start().run(2 * time.Millisecond)
+	w.is(t, ClientBound)
+	if len(w.probed) != 0 {
+		t.Errorf("probed %v", w.probed)
+	}
 }
 
 func TestClientReleases(t *testing.T) {

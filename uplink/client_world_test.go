@@ -53,7 +53,9 @@ type delivery struct {
 func newWorld(t fataler, cfg ClientConfig, seed uint64) *world {
 	cfg.MAC = clientMAC
 	rng := rand.New(rand.NewPCG(seed, 7))
-	return &world{t: t, m: newClientMachine(cfg, rng), now: epoch, rng: rng}
+	w := &world{t: t, m: newClientMachine(cfg, rng), now: epoch, rng: rng}
+	w.m.probes = true
+	return w
 }
 
 func (w *world) start() *world {

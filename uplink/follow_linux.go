@@ -108,8 +108,9 @@ func (f *follower[T]) listen() {
 	}
 }
 
-// matters leaves out what happens all the time: the host's neighbours come and go
-// as it talks to them, and only permanent ones are followed.
+// matters leaves out what happens all the time: the host's neighbours change as it
+// talks to them, and only permanent ones are followed. That one goes is another
+// message, RTM_DELNEIGH.
 func matters(b []byte) bool {
 	for len(b) >= unix.NLMSG_HDRLEN {
 		length := int(binary.NativeEndian.Uint32(b))
@@ -120,9 +121,7 @@ func matters(b []byte) bool {
 		if binary.NativeEndian.Uint16(b[4:]) != unix.RTM_NEWNEIGH || len(body) < unix.SizeofNdMsg {
 			return true
 		}
-		// A permanent one that is removed fails first (neigh_delete of
-		// net/core/neighbour.c).
-		if state := binary.NativeEndian.Uint16(body[8:]); state&(unix.NUD_PERMANENT|unix.NUD_FAILED) != 0 {
+		if state := binary.NativeEndian.Uint16(body[8:]); state&unix.NUD_PERMANENT != 0 {
 			return true
 		}
 		b = b[min(len(b), (length+3)&^3):]

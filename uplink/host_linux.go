@@ -124,9 +124,7 @@ func linkAddresses(h *netlink.Handle, l netlink.Link) ([]netip.Prefix, error) {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	list = slices.DeleteFunc(list, func(a netlink.Addr) bool { return a.Scope >= unix.RT_SCOPE_HOST })
-	slices.SortStableFunc(list, func(a, b netlink.Addr) int {
-		return cmp.Or(cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.Flags&unix.IFA_F_SECONDARY, b.Flags&unix.IFA_F_SECONDARY))
-	})
+	slices.SortStableFunc(list, func(a, b netlink.Addr) int { return cmp.Compare(a.Scope, b.Scope) })
 	var prefixes []netip.Prefix
 	for _, a := range list {
 		if p, ok := prefixOf(a.IPNet); ok {

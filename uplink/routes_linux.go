@@ -100,7 +100,7 @@ func routesBy(routes []netlink.Route, index int) []dataplane.Route {
 		}
 		seen[to] = true
 		via, ok := hopBy(&routes[i], index)
-		if true {
+		if ok || to.Bits() != 0 {
 			list = append(list, dataplane.Route{Destination: to, Via: via, Blocked: !ok})
 		}
 	}

@@ -105,7 +105,9 @@ func (t *Taken) Ports() *TakenPorts { return t.ports.Load() }
 
 // SetAddress changes the address. Its ports come by the callback.
 func (t *Taken) SetAddress(addr netip.Addr) {
-	t.addr.Store(&addr)
+	if *t.addr.Swap(&addr) == addr {
+		return
+	}
 	select {
 	case t.kick <- struct{}{}:
 	default:

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weft/weft/nat"
 	"github.com/weft/weft/ports/porttest"
@@ -117,7 +118,7 @@ func TestTakenSockets(t *testing.T) {
 			t.Cleanup(func() { c.Close() })
 		}
 		// Connections from ports of their own choice: outside the range, and in it.
-		for _, local := range []int{3001, 50003} {
+		for _, local := range []int{3001, 50003, 60001} {
 			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IP{192, 0, 2, 7}, Port: local}}
 			c, err := d.Dial("tcp4", "192.0.2.7:1002")
 			if err != nil {
@@ -125,30 +126,31 @@ func TestTakenSockets(t *testing.T) {
 			}
 			t.Cleanup(func() { c.Close() })
 			d.LocalAddr = &net.UDPAddr{IP: net.IP{192, 0, 2, 7}, Port: local}
-			if c, err = d.Dial("udp4", "192.0.2.7:2001"); err != nil {
+			u, err := d.Dial("udp4", "192.0.2.7:2001")
+			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { c.Close() })
+			t.Cleanup(func() { u.Close() })
 		}
 	})
-	waitTaken(t, all, tcpSet, "1001-1004,3001,50000-50099")
-	waitTaken(t, all, udpSet, "2001-2002,3001,50000-50099")
+	waitTaken(t, all, tcpSet, "1001-1004,3001,50000-50099,60001")
+	waitTaken(t, all, udpSet, "2001-2002,3001,50000-50099,60001")
 	p := taken.Ports()
-	if got := list(&p.BoundTCP); got != "1001-1004,3001,50007" {
+	if got := list(&p.BoundTCP); got != "1001-1004,3001,50007,60001" {
 		t.Errorf("bound by TCP: %s", got)
 	}
-	if got := list(&p.BoundUDP); got != "2001-2002,3001" {
+	if got := list(&p.BoundUDP); got != "2001-2002,3001,60001" {
 		t.Errorf("bound by UDP: %s", got)
 	}
 	taken.SetAddress(netip.MustParseAddr("192.0.2.8"))
 	waitTaken(t, all, tcpSet, "1002-1003,1011,50000-50099")
 	taken.SetAddress(netip.Addr{})
-	waitTaken(t, all, udpSet, "2001-2002,2011,3001,50000-50099")
+	waitTaken(t, all, udpSet, "2001-2002,2011,3001,50000-50099,60001")
 }
 
 // A port comes when somebody listens, and goes with him.
 func TestTakenComesAndGoes(t *testing.T) {
-	ns, _, all := newTaken(t)
+	ns, taken, all := newTaken(t)
 	var l net.Listener
 	var err error
 	ns.Do(func() { l, err = net.Listen("tcp4", ":19888") })
@@ -158,6 +160,17 @@ func TestTakenComesAndGoes(t *testing.T) {
 	waitTaken(t, all, tcpSet, "19888,50000-50099")
 	l.Close()
 	waitTaken(t, all, tcpSet, "50000-50099")
+	taken.SetAddress(netip.MustParseAddr("192.0.2.8")) // is read, and the same
+	time.Sleep(200 * time.Millisecond)
+	ns.Sysctl(t, "net.ipv4.ip_local_reserved_ports", "1")
+	waitTaken(t, all, tcpSet, "1,50000-50099")
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for i := 1; i < len(all.all); i++ {
+		if *all.all[i-1] == *all.all[i] {
+			t.Errorf("the same ports twice: %s", list(&all.all[i].TCP))
+		}
+	}
 }
 
 // A socket that is bound and no more is seen from Linux 6.8 on.
