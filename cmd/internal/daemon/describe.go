@@ -48,7 +48,10 @@ func (d *Daemon) describeNetwork(n *config.Network, dn *dataplane.Network) api.N
 	}
 	if up := n.UplinkPort(); up != nil {
 		v.Uplink = up.Name
+	} else if o := d.outletOf(n.Name); o != nil {
+		v.Uplink = o.name
 	}
+	v.NAT = d.describeNAT(n)
 	d.describeServices(&v, n)
 	for _, p := range n.Ports {
 		if a := d.attachment(portKey{n.Name, p.Name}); a != nil {

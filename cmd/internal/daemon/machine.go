@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/weft/weft/uplink"
 )
@@ -10,6 +11,7 @@ import (
 type machine struct {
 	byDefault *uplink.Host      // the interface of the default route
 	addresses *uplink.Addresses // of all interfaces
+	last      atomic.Pointer[string]
 }
 
 // followMachine calls changed for every change, from other goroutines.
@@ -26,9 +28,18 @@ func followMachine(changed func()) (*machine, error) {
 	return m, nil
 }
 
-// DefaultInterface returns the name of the interface of the default route, empty where
-// there is none.
-func (m *machine) DefaultInterface() string { return m.byDefault.State().Name }
+// DefaultInterface returns the name of the interface of the default route, or of the
+// one that was: it may come back, and flows wait for it. It is empty where there has
+// been none.
+func (m *machine) DefaultInterface() string {
+	if name := m.byDefault.State().Name; name != "" {
+		m.last.Store(&name)
+	}
+	if last := m.last.Load(); last != nil {
+		return *last
+	}
+	return ""
+}
 
 // Addresses returns the addresses that this host can be reached at.
 func (m *machine) Addresses() []netip.Addr { return m.addresses.List() }

@@ -72,7 +72,9 @@ func (o *outlet) choose() error {
 		o.kind = api.UplinkDHCP
 	case o.want.Address == config.AddressSockets:
 		o.kind = api.UplinkSockets
-	case o.want.Address == config.AddressHost && o.name != "":
+	case o.name == "":
+		o.kind, o.why = api.UplinkSockets, uplink.ErrNoDefault.Error()
+	case o.want.Address == config.AddressHost:
 		o.kind = api.UplinkHost
 	default:
 		s, err := stateOf(o.name)
@@ -113,12 +115,14 @@ func (o *outlet) add(cfg dataplane.UplinkConfig) (err error) {
 	return err
 }
 
+// ownedDevice is the interface of an uplink that is weft's alone.
+func (d *Daemon) ownedDevice(name string) *device {
+	return &device{network: "uplink", cfg: config.Port{Name: name, Type: config.TypeRaw, Interface: name}, guard: d.guard}
+}
+
 // own takes the interface for weft alone.
 func (o *outlet) own() error {
-	dev := &device{network: "uplink", cfg: config.Port{Name: o.name, Type: config.TypeRaw, Interface: o.name}, guard: o.d.guard}
-	if err := dev.check(); err != nil {
-		return err
-	}
+	dev := o.d.ownedDevice(o.name)
 	info, err := netdev.Find("", o.name)
 	if err != nil {
 		return err
@@ -184,6 +188,9 @@ func (o *outlet) update() {
 		}
 	case api.UplinkDHCP:
 		o.leased(&cfg)
+	}
+	if cfg.Idle = !cfg.Address.IsValid(); cfg.Idle {
+		cfg.Address = was.Address // for the flows: it may come back
 	}
 	if o.port != nil {
 		if info, err := netdev.Find("", o.name); err == nil {

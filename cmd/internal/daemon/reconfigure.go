@@ -197,6 +197,13 @@ func (d *Daemon) check(p plan, next *config.Config) error {
 			errs = append(errs, c.errorf(err))
 		}
 	}
+	for u := range d.wantedUplinks(next) {
+		if d.outlets[u] == nil && u.Owned() {
+			if err := d.ownedDevice(u.Interface).check(); err != nil {
+				errs = append(errs, fmt.Errorf("uplink %q: %w", u.Interface, err))
+			}
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -11,11 +11,11 @@ import (
 )
 
 // relay starts, changes or ends the sockets of a network: by which its guests leave,
-// or others come in. c is nil for a network that goes away.
-func (d *Daemon) relay(n *dataplane.Network, c *config.Network, leaves bool) error {
+// or reach this machine, or others come in. c is nil for a network that goes away.
+func (d *Daemon) relay(n *dataplane.Network, c *config.Network, routing *dataplane.RoutingConfig) error {
 	r := d.relayOf(n.Name())
-	publish := published(c, leaves)
-	switch needed := leaves || len(publish) > 0; {
+	publish := published(c, routing.Sockets)
+	switch needed := routing.Relay && c != nil && c.Gateway().IsValid(); {
 	case !needed && r != nil:
 		d.setRelay(n.Name(), nil)
 		r.Close()

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
@@ -28,10 +29,16 @@ func (d *Daemon) nudge() {
 
 // follow does so until the daemon stops.
 func (d *Daemon) follow() {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	refused := map[string]uint64{}
 	for {
 		select {
 		case <-d.stop:
 			return
+		case <-second.C:
+			d.complain(refused)
+			continue
 		case <-d.nudges:
 		}
 		d.changing.Lock()
@@ -41,6 +48,24 @@ func (d *Daemon) follow() {
 			}
 		}
 		d.changing.Unlock()
+	}
+}
+
+// complain logs, once a call, which networks have refused new flows since the last
+// one, and why.
+func (d *Daemon) complain(told map[string]uint64) {
+	for _, n := range d.config().Networks {
+		v := d.describeNAT(&n)
+		if v == nil {
+			continue
+		}
+		for reason, count := range v.Refused {
+			key := n.Name + "/" + reason
+			if now := count - told[key]; count > told[key] {
+				d.log.Warn("new flows refused", "network", n.Name, "reason", reason, "flows", now)
+			}
+			told[key] = count
+		}
 	}
 }
 
@@ -118,7 +143,7 @@ func (d *Daemon) closeOutlet(u config.Uplink, o *outlet) {
 // leadNowhere ends all routing.
 func (d *Daemon) leadNowhere() {
 	for _, n := range d.sw.Networks() {
-		_ = d.relay(n, nil, false)
+		_ = d.relay(n, nil, &dataplane.RoutingConfig{})
 	}
 	for u, o := range d.outlets {
 		d.closeOutlet(u, o)
@@ -142,12 +167,15 @@ func (d *Daemon) lead(n *dataplane.Network, next *config.Config) error {
 	if c != nil {
 		r = d.routing(next, c)
 	}
-	if err := d.relay(n, c, r.Sockets); err != nil {
-		return err
+	if err := d.relay(n, c, &r); err != nil {
+		return fmt.Errorf("network %q: %w", n.Name(), err)
 	}
 	now := routed{r, n.Config().MTU, n.Config().Gateway}
 	if old, ok := d.routings[n.Name()]; ok && old.sameAs(now) {
 		return nil
+	}
+	if err := d.portsFree(c, r); err != nil {
+		return fmt.Errorf("network %q: %w", n.Name(), err)
 	}
 	if err := n.SetRouting(r); err != nil {
 		return fmt.Errorf("network %q: %w", n.Name(), err)
@@ -161,6 +189,32 @@ type routed struct {
 	dataplane.RoutingConfig
 	mtu     int
 	gateway dataplane.GatewayConfig
+}
+
+// portsFree refuses to publish a port of a shared address where the host listens. One
+// that is published already stays: the host's socket gets what is for it all the same.
+func (d *Daemon) portsFree(c *config.Network, r dataplane.RoutingConfig) error {
+	if c == nil || !r.NAT {
+		return nil
+	}
+	u, _ := d.uplinkOf(c)
+	o := d.outlets[u]
+	if o == nil || o.shared == nil {
+		return nil
+	}
+	was := d.routings[c.Name].Zone.Publish
+	for _, p := range r.Zone.Publish {
+		if slices.Contains(was, p) {
+			continue
+		}
+		for port := int(p.First); port <= int(p.Last); port++ {
+			if o.shared.hostHas(p.Protocol, uint16(port)) {
+				return fmt.Errorf("nat.publish: %s port %d: a socket of this host has it on %s: publish another, or end that program (\"ss -lnp\" names it)",
+					api.ProtocolName(p.Protocol), port, o.name)
+			}
+		}
+	}
+	return nil
 }
 
 // sameAs compares the values; networks and uplinks are the same where they are one.
@@ -179,8 +233,9 @@ func (d *Daemon) routing(all *config.Config, n *config.Network) dataplane.Routin
 	r := dataplane.RoutingConfig{
 		HostAddresses: d.machine.Addresses(),
 		ReachHost:     slices.Contains(n.Reach, config.ReachHost),
-		Relay:         slices.ContainsFunc(n.NAT.Publish, func(p config.Publish) bool { return p.Listen.Addr.IsValid() }),
 	}
+	r.Relay = r.ReachHost && n.HostPort == "" ||
+		slices.ContainsFunc(n.NAT.Publish, func(p config.Publish) bool { return p.Listen.Addr.IsValid() })
 	for _, route := range n.Routes {
 		if n.Gateway().Contains(route.Via) {
 			r.Routes = append(r.Routes, dataplane.Route{Destination: route.To, Via: route.Via})

@@ -182,6 +182,15 @@ func (s *sharing) describe(cfg *dataplane.UplinkConfig) {
 	}
 }
 
+// hostHas reports whether a socket of the host is bound to a port now.
+func (s *sharing) hostHas(protocol uint8, port uint16) bool {
+	ports := s.taken.Ports()
+	if protocol == frame.ProtoTCP {
+		return ports.BoundTCP.Has(port)
+	}
+	return ports.BoundUDP.Has(port)
+}
+
 // shut takes the tap away.
 func (s *sharing) shut() {
 	s.mu.Lock()

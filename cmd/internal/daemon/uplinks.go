@@ -60,10 +60,10 @@ func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
 	c := o.uplink.Config()
 	v.MAC, v.MTU = c.MAC.String(), c.MTU
 	switch {
-	case c.Address.IsValid():
-		v.Address = c.Address.String()
-	default:
+	case c.Idle:
 		v.State, v.Detail = api.StateNoAddress, o.waitsFor()
+	default:
+		v.Address = c.Address.String()
 	}
 	for _, r := range c.Routes {
 		if r.Destination.Bits() == 0 && !r.Blocked && r.Via.IsValid() {
