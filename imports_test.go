@@ -30,6 +30,8 @@ var rules = []struct {
 	{"dhcp/option", []string{"own:", "external:"}, "a table: the configuration looks at it too"},
 	{"dns", []string{"own:dataplane/frame"}, "a resolver: queries in, answers out"},
 	{"gateway", []string{"own:dataplane dataplane/frame dhcp dns"}, "a host of its own: it joins the pipeline's inboxes and the services"},
+	{"sockets", []string{"own:dataplane dataplane/frame"}, "another host inside: it joins the pipeline's inboxes and the kernel's sockets"},
+	{"uplink", []string{"own:dataplane dataplane/frame dataplane/fastpath nat"}, "what an uplink is on this machine: it knows the host, not the configuration"},
 	{"ports", []string{"own:dataplane/frame ports/"}, "a kind of port knows frames and the contract"},
 	{"dataplane", []string{"own:dataplane/ fdb nat ports snooping stp"}, "the pipeline knows the contract of a port, not its kinds"},
 	{"dataplane", []string{module + "ports/"}, "the pipeline knows the contract of a port, not its kinds"},

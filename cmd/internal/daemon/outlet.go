@@ -151,6 +151,7 @@ func (o *outlet) askForAddress(info netdev.Info) {
 	seat := o.uplink.Network().Gateway()
 	o.client = uplink.NewClient(uplink.ClientConfig{MAC: info.MAC}, uplink.ClientEnv{
 		Inbox: seat.Inbox(dataplane.Client), Send: seat.Send, Resolve: seat.Resolve, Log: o.log,
+		Accept: o.accept,
 		OnChange: func(l uplink.Lease, ok bool) {
 			o.mu.Lock()
 			if o.lease = l; !ok {
@@ -195,8 +196,12 @@ func (o *outlet) update() {
 	if o.port != nil {
 		if info, err := netdev.Find("", o.name); err == nil {
 			cfg.MAC = info.MAC
-			if cfg.MTU = info.MTU; o.kind == api.UplinkDHCP && o.lease.MTU > 0 {
-				cfg.MTU = min(cfg.MTU, o.lease.MTU)
+			if o.client != nil {
+				o.client.SetLink(info.Up && info.Carrier)
+			}
+			cfg.MTU = info.MTU
+			if lease := o.leaseMTU(); lease > 0 {
+				cfg.MTU = min(cfg.MTU, lease)
 			}
 		}
 	}
@@ -235,6 +240,24 @@ func (o *outlet) leased(cfg *dataplane.UplinkConfig) {
 	if o.lease.Gateway.IsValid() {
 		cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: o.lease.Gateway})
 	}
+}
+
+// leaseMTU returns the MTU that the DHCP server has given, 0 where it has given none.
+func (o *outlet) leaseMTU() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lease.MTU
+}
+
+// accept refuses an address from a DHCP server in a subnet of weft's own: what is to
+// go there would not leave.
+func (o *outlet) accept(l uplink.Lease) error {
+	for _, n := range o.d.config().Networks {
+		if a := n.Gateway(); a.IsValid() && a.Overlaps(l.Address) {
+			return fmt.Errorf("%v overlaps the subnet of network %q", l.Address, n.Name)
+		}
+	}
+	return nil
 }
 
 // changed is told of interfaces that have changed.
