@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Two namespace hosts and a real QEMU guest get their addresses and names from
-# weft and talk to each other through it. There is no kernel bridge anywhere, and
-# no other server:
+# weft, talk to each other through it, and reach an internet by the address of the
+# host that weft runs on. There is no kernel bridge anywhere, no firewall rule, and
+# no other server but one out there:
 #
 #     h1 ---(internal)---+
 #                      weft 10.99.0.1 --(host port)-- the host of the demo
-#     h2 --veth--(raw)---+---(tap)--- vm1
+#     h2 --veth--(raw)---+---(tap)--- vm1                  203.0.113.2
+#                        |                                      |
+#                        +---(uplink: shared with the host)--- eth0 --- internet
 #
 # Run it as root from anywhere: docs/demo.sh. weft, its ports and all traffic
 # live in network namespaces that the script makes, and one of them is the host,
@@ -19,8 +22,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 weft=${WEFT:-./bin/weft}
-switch=wsw-$$ h1=wh1-$$ h2=wh2-$$ # the namespaces
-guest=.cache/guest                # kernel and initramfs, kept between runs
+switch=wsw-$$ h1=wh1-$$ h2=wh2-$$ internet=wnet-$$ # the namespaces
+guest=.cache/guest # kernel and initramfs, kept between runs
 tmp=$(mktemp -d)
 export WEFT_SOCKET=$tmp/weft.sock # not the one of a weft that serves this host
 processes=()
@@ -51,7 +54,7 @@ cleanup() {
 	for ((i = ${#processes[@]} - 1; i >= 0; i--)); do
 		stop "${processes[i]}"
 	done
-	for ns in "$switch" "$h1" "$h2"; do
+	for ns in "$switch" "$h1" "$h2" "$internet"; do
 		[[ ! -e /run/netns/$ns ]] || ip netns del "$ns"
 		rm -rf "/etc/netns/$ns"
 	done
@@ -98,8 +101,8 @@ done
 say "Prepare the guest: Debian's own kernel and BusyBox (downloaded once)"
 sh ports/porttest/guest/build.sh "$guest"
 
-say "Make three namespaces: one is the host that weft runs on"
-for ns in "$switch" "$h1" "$h2"; do
+say "Make four namespaces: one is the host that weft runs on, one the internet"
+for ns in "$switch" "$h1" "$h2" "$internet"; do
 	ip netns add "$ns"
 	ip -n "$ns" link set lo up
 	# "ip netns exec" puts this file in the place of /etc/resolv.conf.
@@ -112,8 +115,9 @@ cat >"$tmp/udhcpc" <<'SH'
 #!/bin/sh
 [ "$1" = bound ] || exit 0
 ip address add "$ip/$mask" dev "$interface"
+ip route add default via "$router"
 printf 'nameserver %s\nsearch %s\n' "$dns" "$domain" >"/etc/netns/$(ip netns identify)/resolv.conf"
-echo "$interface has $ip for $lease seconds, names in $domain from $dns"
+echo "$interface has $ip for $lease seconds, names in $domain from $dns, the way out by $router"
 SH
 chmod +x "$tmp/udhcpc"
 
@@ -122,14 +126,32 @@ ip -n "$switch" link add h2 type veth peer name eth0 netns "$h2"
 ip -n "$switch" link set h2 up
 ip -n "$h2" link set eth0 up
 
+say "Give the host an address and a way out, and put a server there"
+ip -n "$switch" link add eth0 type veth peer name eth0 netns "$internet"
+ip -n "$switch" address add 203.0.113.2/24 dev eth0
+ip -n "$switch" link set eth0 up
+ip -n "$switch" route add default via 203.0.113.1
+ip -n "$internet" address add 203.0.113.1/24 dev eth0
+ip -n "$internet" address add 198.51.100.7/32 dev lo
+ip -n "$internet" link set eth0 up
+mkdir "$tmp/www"
+head -c 8M /dev/urandom >"$tmp/www/file"
+file_sum=$(sha256sum <"$tmp/www/file")
+ip netns exec "$internet" busybox httpd -f -v -p 198.51.100.7:80 -h "$tmp/www" 2>"$tmp/httpd.log" &
+httpd_pid=$!
+processes+=("$httpd_pid")
+
 say "Describe the network to weft"
 cat >"$tmp/demo.yaml" <<YAML
 lease_file: $tmp/leases.db
 networks:
   demo:
-    forward: isolated
+    forward: nat
     address: 10.99.0.1/24
     host_port: weft0
+    uplink: {interface: eth0, address: host}
+    nat:
+      publish: [{protocol: tcp, listen: 8080, to: "10.99.0.3:80"}]
     dhcp:
       range: 10.99.0.100-10.99.0.199
       hosts: [{mac: "52:54:00:99:00:03", address: 10.99.0.3, name: vm1}]
@@ -153,7 +175,7 @@ ip netns exec "$switch" qemu-system-x86_64 -nodefaults -no-user-config -display 
 	-kernel "$guest/vmlinuz" -initrd "$guest/initramfs.gz" \
 	-netdev tap,id=net0,ifname=vm1,script=no,downscript=no \
 	-device virtio-net-pci,netdev=net0,mac=52:54:00:99:00:03,romfile= \
-	-append 'console=ttyS0 quiet panic=-1 weft.run=ping -c 1 -w 10 h1.demo && ping -c 1 -w 10 h2.demo && echo GUEST REACHES BOTH' 2>"$tmp/qemu.log" &
+	-append 'console=ttyS0 quiet panic=-1 weft.run=ping -c 1 -w 10 h1.demo && ping -c 1 -w 10 h2.demo && echo GUEST REACHES BOTH && echo GUEST GOT $(wget -q -O - http://198.51.100.7/file | sha256sum)' 2>"$tmp/qemu.log" &
 guest_pid=$!
 processes+=("$guest_pid")
 
@@ -166,13 +188,13 @@ ping_from "$h1" h2
 ping_from "$h2" h1
 ping_from "$h1" switch
 
-say "TCP between h1 and h2, three seconds each way"
+say "TCP between h1 and h2, two seconds each way"
 ip netns exec "$h2" iperf3 --server --forceflush >"$tmp/iperf3.log" 2>&1 &
 iperf_pid=$!
 processes+=("$iperf_pid")
 wait_for 'Server listening' "$tmp/iperf3.log" "$iperf_pid" 10
 for direction in '' --reverse; do
-	ip netns exec "$h1" iperf3 --client h2 --time 3 ${direction:+"$direction"} >"$tmp/stream" || die "$(cat "$tmp/stream")"
+	ip netns exec "$h1" iperf3 --client h2 --time 2 ${direction:+"$direction"} >"$tmp/stream" || die "$(cat "$tmp/stream")"
 	grep receiver "$tmp/stream"
 done
 
@@ -197,6 +219,26 @@ got=$(ip netns exec "$h1" timeout 60 busybox nc vm1 81 <"$tmp/upload")
 printf 'sent %s\ngot  %s\n' "$sent" "$got"
 [[ $got == "$sent" ]] || die "the guest got something else"
 
+say "h1 and the guest download 8 MiB from the internet, by NAT, and compare checksums"
+got=$(ip netns exec "$h1" busybox wget -q -O - http://198.51.100.7/file | sha256sum)
+wait_for 'GUEST GOT .* -' "$tmp/console" "$guest_pid" 60
+printf 'sent  %s\nh1    %s\nguest %s\n' "$file_sum" "$got" "$(sed -n 's/.*GUEST GOT //p' "$tmp/console" | tr -d '\r')"
+[[ $got == "$file_sum" ]] && grep -q "GUEST GOT ${file_sum%% *}" "$tmp/console" || die "something else has arrived"
+cat "$tmp/httpd.log" # whom the server has seen
+! grep -v '^203\.0\.113\.2:' "$tmp/httpd.log" || die "the server has seen somebody else"
+
+say "The host uses the same address for itself"
+got=$(ip netns exec "$switch" busybox wget -q -O - http://198.51.100.7/file | sha256sum)
+[[ $got == "$file_sum" ]] || die "the host got something else"
+
+say "The internet downloads from the guest, by the published port 8080"
+ip netns exec "$internet" busybox wget -q -O "$tmp/data" http://203.0.113.2:8080/data
+(cd "$tmp" && sha256sum --check data.sha256)
+
+say "weft flow list"
+"$weft" flow list
+say "weft uplink show eth0"
+"$weft" uplink show eth0
 say "weft port list"
 "$weft" port list
 say "weft fdb list"
@@ -205,7 +247,7 @@ say "weft lease list"
 "$weft" lease list
 
 say "Stop all of it and clean up"
-for pid in "$guest_pid" "$iperf_pid" "$weft_pid"; do
+for pid in "$guest_pid" "$iperf_pid" "$httpd_pid" "$weft_pid"; do
 	stop "$pid"
 done
 processes=()

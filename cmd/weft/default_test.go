@@ -56,7 +56,8 @@ func TestBuiltinNetwork(t *testing.T) {
 	}
 	var n api.Network
 	w.query(&n, "network", "show", "default")
-	if strings.Join(n.Addresses, " ") != "192.168.122.1/24" || n.HostPort != "weft0" || n.DHCP == nil || n.DHCP.Size != 253 || n.DNS == nil {
+	if strings.Join(n.Addresses, " ") != "192.168.122.1/24" || n.HostPort != "weft0" || n.DHCP == nil || n.DHCP.Size != 253 || n.DNS == nil ||
+		n.Forward != "nat" || n.NAT == nil || n.NAT.MaxFlows != 65536 {
 		t.Errorf("the network is %+v", n)
 	}
 
@@ -90,6 +91,66 @@ func machineLeases(t *testing.T) string {
 		return err.Error()
 	}
 	return info.ModTime().String()
+}
+
+// Its guests leave by the interface of the host's default route, whichever that is at
+// the time, from the host's own address.
+func TestBuiltinNetworkLeadsOut(t *testing.T) {
+	porttest.Require(t)
+	host, isp, h1 := porttest.NewNS(t, "host"), porttest.NewNS(t, "isp"), porttest.NewNS(t, "h1")
+	for name, subnet := range map[string]string{"wan0": "198.51.100.", "wan1": "203.0.113."} {
+		porttest.Veth(t, host, name, isp, name)
+		host.Addr(t, name, subnet+"2/24")
+		isp.Addr(t, name, subnet+"1/24")
+	}
+	isp.Run(t, "ip", "link", "set", "lo", "up")
+	isp.Addr(t, "lo", "192.0.2.1/32")
+	startEcho(t, isp, "0.0.0.0:7")
+	w := builtinWeft(t, host)
+	w.do("port", "add", "default", "h1", "--type", "internal", "--netns", h1.Name, "--interface", "eth0")
+	lease := leaseOf(t, h1, "")
+	h1.Addr(t, "eth0", lease+"/24")
+	h1.Run(t, "ip", "route", "add", "default", "via", "192.168.122.1")
+	startEcho(t, h1, "0.0.0.0:22")
+	w.do("publish", "add", "default", "19888", lease+":22") // by sockets as yet
+	w.do("publish", "add", "default", "19888", lease+":22", "--protocol", "udp")
+	if _, err := quickEcho(h1, "tcp", "192.0.2.1:7"); err == nil {
+		t.Error("a guest reaches where the host has no way to")
+	}
+	for _, c := range []struct{ name, subnet string }{{"wan0", "198.51.100."}, {"wan1", "203.0.113."}} {
+		host.Run(t, "ip", "route", "replace", "default", "via", c.subnet+"1")
+		eventually(t, "the network leaves by "+c.name, func() bool {
+			var n api.Network
+			w.query(&n, "network", "show", "default")
+			return n.Uplink == c.name
+		})
+		eventually(t, "guests leave by "+c.name, func() bool {
+			seen, err := quickEcho(h1, "tcp", "192.0.2.1:7")
+			return err == nil && strings.HasPrefix(seen, c.subnet+"2:")
+		})
+		porttest.Ping(t, h1, "192.0.2.1")
+		for _, protocol := range []string{"tcp4", "udp4"} {
+			if _, err := askEcho(isp, protocol, c.subnet+"2:19888"); err != nil {
+				t.Errorf("%s to what is published: %v", protocol, err)
+			}
+		}
+		if out, want := w.do("network", "list"), "default   nat       "+c.name; !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+		if out, want := w.do("status"), `network default leaves by the address of this host: interface "`+c.name+`" has the address `+c.subnet+"2"; !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	for _, address := range []string{"sockets", "", "sockets", "host"} {
+		w.do("network", "set", "default", "uplink.address="+address) // at once, though a port changes hands
+		if _, err := askEcho(isp, "tcp4", "203.0.113.2:19888"); err != nil {
+			t.Errorf("what is published, with address %q: %v", address, err)
+		}
+	}
+	w.stop()
+	if strings.Contains(w.Output(), "level=ERROR") {
+		t.Errorf("weft says:\n%s", w.Output())
+	}
 }
 
 // Where the host is in the usual subnet already, as by libvirt, the network has

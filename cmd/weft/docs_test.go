@@ -14,7 +14,7 @@ import (
 )
 
 // documents are those whose commands are run, each as one script.
-var documents = []string{"README.md", "docs/operations.md", "docs/policy.md", "docs/services.md"}
+var documents = []string{"README.md", "docs/operations.md", "docs/policy.md", "docs/routing.md", "docs/services.md"}
 
 // Every line of a sh block works as it stands, in the order of the document.
 // The script has a host of its own: namespaces for network, mounts and

@@ -35,10 +35,14 @@ func newNetworkListCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		uplinks, err := a.client().Uplinks(cmd.Context())
+		if err != nil {
+			return err
+		}
 		return out.print(cmd.OutOrStdout(), networks, func(t *table) {
-			t.row("NETWORK", "FORWARD", "MTU", "PORTS", "UP", "FDB", "GATEWAY", "HOST-PORT", "DHCP", "DNS")
+			t.row("NETWORK", "FORWARD", "UPLINK", "MTU", "PORTS", "UP", "FDB", "GATEWAY", "HOST-PORT", "DHCP", "DNS")
 			for _, n := range networks {
-				t.row(n.Name, n.Forward, n.MTU, n.Ports, n.Up, n.FDB.Entries,
+				t.row(n.Name, n.Forward, uplinkCell(n, uplinks), n.MTU, n.Ports, n.Up, n.FDB.Entries,
 					strings.Join(n.Addresses, ","), n.HostPort, onOff(n.DHCP != nil), onOff(n.DNS != nil))
 			}
 		})
@@ -66,7 +70,11 @@ func newNetworkShowCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.print(cmd.OutOrStdout(), n, func(t *table) { fillNetwork(t, n, cfg, ports) })
+		uplinks, err := a.client().Uplinks(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return out.print(cmd.OutOrStdout(), n, func(t *table) { fillNetwork(t, n, cfg, ports, uplinkOf(uplinks, n.Name)) })
 	}
 	return cmd
 }
@@ -85,14 +93,14 @@ func (a *app) configured(ctx context.Context, network string) (*config.Network, 
 	return cmp.Or(c.Network(network), &config.Network{}), nil
 }
 
-func fillNetwork(t *table, n api.Network, cfg *config.Network, ports []api.Port) {
+func fillNetwork(t *table, n api.Network, cfg *config.Network, ports []api.Port, uplink *api.Uplink) {
 	ageing := "never"
 	if n.FDB.AgeingSeconds > 0 {
 		ageing = humanSeconds(n.FDB.AgeingSeconds)
 	}
 	t.field("Network", n.Name)
 	t.field("Forward", n.Forward)
-	t.field("Uplink", n.Uplink)
+	fillRouting(t, n, cfg, uplink)
 	t.field("Wire", wireText(n, ports))
 	t.field("MAC", n.MAC)
 	t.field("MTU", n.MTU)

@@ -209,7 +209,7 @@ func TestPortsOfATree(t *testing.T) {
 		"vm1    disabled   discarding, bpdu-guard   2000   128        rstp\n"
 	show := func(ports []api.Port) string {
 		var out strings.Builder
-		err := (&output{format: choice{value: "table"}}).print(&out, nil, func(tb *table) { fillNetwork(tb, network, &config.Network{}, ports) })
+		err := (&output{format: choice{value: "table"}}).print(&out, nil, func(tb *table) { fillNetwork(tb, network, &config.Network{}, ports, nil) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +243,7 @@ func TestWire(t *testing.T) {
 		if got := wireText(network, c.ports); got != c.want {
 			t.Errorf("%v: %q, want %q", c.ports, got, c.want)
 		}
-		got := shown(t, func(tb *table) { fillNetwork(tb, network, &config.Network{}, c.ports) })
+		got := shown(t, func(tb *table) { fillNetwork(tb, network, &config.Network{}, c.ports, nil) })
 		if slices.Contains(got, "Wire: "+c.want) != (c.want != "") {
 			t.Errorf("%v: %q", c.ports, got)
 		}

@@ -70,6 +70,25 @@ func networkSettings() []setting {
 		{path: "address"},
 		{path: "vlan"},
 		{path: "host_port"},
+		{path: "forward", values: []string{"isolated", "nat", "route"}},
+		{path: "routes"},
+		{path: "reach"},
+		{path: "uplink.interface"},
+		{path: "uplink.address"},
+		{path: "uplink.gateway"},
+		{path: "uplink.proxy_arp", values: truth},
+		{path: "nat.ports"},
+		{path: "nat.addresses"},
+		{path: "nat.mapping", values: []string{"endpoint-independent", "symmetric"}},
+		{path: "nat.filtering", values: []string{"address", "endpoint", "none"}},
+		{path: "nat.max_flows"},
+		{path: "nat.max_flows_per_host"},
+		{path: "nat.publish"},
+		{path: "nat.timeouts.udp"},
+		{path: "nat.timeouts.tcp"},
+		{path: "nat.timeouts.tcp_transitory"},
+		{path: "nat.timeouts.icmp"},
+		{path: "nat.timeouts.other"},
 		{path: "dhcp.range"},
 		{path: "dhcp.lease"},
 		{path: "dhcp.max_leases"},
@@ -274,7 +293,8 @@ func newNetworkSetCommand(a *app) *cobra.Command {
 		Example: "  weft network set lab stp.enabled=true stp.priority=4096\n" +
 			"  weft network set lab snooping.enabled=true fdb.ageing=\n" +
 			"  weft network set lab dns.hosts.web.lab=10.0.0.9 dns.domains.corp.example=[]\n" +
-			"  weft network set lab dhcp.options.ntp-server=10.0.0.1 dns.txt.lab=",
+			"  weft network set lab dhcp.options.ntp-server=10.0.0.1 dns.txt.lab=\n" +
+			"  weft network set lab forward=nat uplink.interface=eth0 nat.ports=20000-29999",
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			patch, err := checkSettings(cmd, args[1:])

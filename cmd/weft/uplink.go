@@ -82,19 +82,20 @@ func newUplinkShowCommand(a *app) *cobra.Command {
 func uplinkName(u api.Uplink) string { return cmp.Or(u.Interface, "-") }
 
 func fillUplink(t *table, u api.Uplink) {
-	state := u.State
-	if u.Detail != "" {
-		state += " (" + u.Detail + ")"
-	}
 	t.field("Interface", u.Interface)
 	t.field("Kind", kindText(u.Kind))
-	t.field("State", state)
+	t.field("State", stateText(&u))
 	t.field("Address", u.Address)
 	t.field("Gateway", u.Gateway)
 	t.field("MAC", u.MAC)
-	t.field("MTU", u.MTU)
+	if u.Kind != api.UplinkSockets {
+		t.field("MTU", u.MTU)
+	}
 	t.field("Networks", strings.Join(u.Networks, ", "))
 	t.field("Flows", u.Flows)
+	if u.Kind == api.UplinkSockets {
+		return // which carry no frames
+	}
 	t.field("Neighbours", u.Neighbors)
 	t.field("Received", fmt.Sprintf("%s, %s", count(u.RX.Frames, "frame"), humanBytes(u.RX.Bytes)))
 	t.field("Sent", fmt.Sprintf("%s, %s", count(u.TX.Frames, "frame"), humanBytes(u.TX.Bytes)))
@@ -102,6 +103,14 @@ func fillUplink(t *table, u api.Uplink) {
 	for _, reason := range slices.Sorted(maps.Keys(u.Drops)) {
 		t.field("  "+reason, u.Drops[reason])
 	}
+}
+
+// stateText has the reason beside it: of a state that is not up, and else of the kind.
+func stateText(u *api.Uplink) string {
+	if u.Detail == "" {
+		return u.State
+	}
+	return u.State + " (" + u.Detail + ")"
 }
 
 // kindText says in a clause whose address the outside sees.

@@ -26,7 +26,7 @@ type Network struct {
 	Name           string          `json:"name"`
 	Forward        string          `json:"forward"`
 	MAC            string          `json:"mac"`             // of the network itself
-	Uplink         string          `json:"uplink"`          // name of the port; empty where there is none
+	Uplink         string          `json:"uplink"`          // name of the port, or of the interface where packets are translated or routed; empty where there is none
 	MTU            int             `json:"mtu"`             // bytes of IP packet
 	ReservedGroups string          `json:"reserved_groups"` // ReservedSwitch or ReservedWire
 	Ports          int             `json:"ports"`           // all ports

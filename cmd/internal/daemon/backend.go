@@ -47,8 +47,8 @@ func (d *Daemon) Status() api.Status {
 		s.Ports += len(n.Ports)
 		s.Notes = append(s.Notes, d.guardNotes(n.Name)...)
 		for _, p := range n.Ports {
-			if note := hostAddressNote(n.Name, p); note != "" {
-				s.Notes = append(s.Notes, note)
+			if p.Type == config.TypeRaw {
+				s.Notes = append(s.Notes, deafNotes("port "+n.Name+"/"+p.Name, p.Interface)...)
 			}
 		}
 	}

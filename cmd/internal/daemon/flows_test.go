@@ -11,6 +11,7 @@ import (
 	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/nat"
+	"github.com/weft/weft/sockets"
 )
 
 func endpoint(address string, port uint16) nat.Endpoint {
@@ -96,6 +97,26 @@ func TestFlowWords(t *testing.T) {
 	}
 	if diff := cmp.Diff(classes, api.NATProtocols()); diff != "" {
 		t.Errorf("protocols (-nat +api):\n%s", diff)
+	}
+}
+
+// Sockets have words of their own, none of which gets out.
+func TestRelayState(t *testing.T) {
+	for _, c := range []struct {
+		flow sockets.Flow
+		want string
+	}{
+		{sockets.Flow{State: "open", Packets: 1}, "unreplied"},
+		{sockets.Flow{State: "open", Packets: 2}, "replied"},
+		{sockets.Flow{State: "closing"}, "fin-wait"},
+		{sockets.Flow{State: "syn-sent"}, "syn-sent"},
+		{sockets.Flow{State: "syn-received"}, "syn-received"},
+		{sockets.Flow{State: "established"}, "established"},
+		{sockets.Flow{State: "closed"}, "closed"},
+	} {
+		if got := trackedByRelay(&c.flow).state; got != c.want || !slices.Contains(api.FlowStates(), got) {
+			t.Errorf("%s: %s, want %s", c.flow.State, got, c.want)
+		}
 	}
 }
 

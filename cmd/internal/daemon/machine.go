@@ -2,7 +2,11 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weft/weft/uplink"
 )
@@ -43,6 +47,18 @@ func (m *machine) DefaultInterface() string {
 
 // Addresses returns the addresses that this host can be reached at.
 func (m *machine) Addresses() []netip.Addr { return m.addresses.List() }
+
+// IsLocal reports whether what is sent to an address ends at this host: it is one of
+// its own, or the table of local routes says so.
+func (m *machine) IsLocal(a netip.Addr) bool {
+	if slices.Contains(m.Addresses(), a) {
+		return true
+	}
+	routes, err := netlink.RouteGet(a.AsSlice())
+	return err == nil && slices.ContainsFunc(routes, func(r netlink.Route) bool {
+		return r.Type == unix.RTN_LOCAL || r.Type == unix.RTN_BROADCAST
+	})
+}
 
 func (m *machine) close() {
 	m.byDefault.Close()

@@ -39,12 +39,18 @@ var guardText = map[string]string{
 func (d *Daemon) uplinkNotes() []string {
 	var notes []string
 	for _, u := range d.Uplinks() {
-		networks := strings.Join(u.Networks, ", ")
+		networks, verb := "network "+strings.Join(u.Networks, ", "), "leaves"
+		if len(u.Networks) > 1 {
+			networks, verb = "networks "+strings.Join(u.Networks, ", "), "leave"
+		}
 		switch {
 		case u.State != api.StateUp:
-			notes = append(notes, fmt.Sprintf("uplink %s of network %s is %s: %s", u.Interface, networks, u.State, u.Detail))
+			notes = append(notes, fmt.Sprintf("uplink %s of %s is %s: %s", u.Interface, networks, u.State, u.Detail))
 		case u.Detail != "":
-			notes = append(notes, fmt.Sprintf("network %s leaves by %s: %s", networks, leavesBy[u.Kind], u.Detail))
+			notes = append(notes, fmt.Sprintf("%s %s by %s: %s", networks, verb, leavesBy[u.Kind], u.Detail))
+		}
+		if u.Kind == api.UplinkStatic || u.Kind == api.UplinkDHCP {
+			notes = append(notes, deafNotes("uplink "+u.Interface, u.Interface)...)
 		}
 	}
 	return notes
@@ -55,21 +61,18 @@ var leavesBy = map[string]string{
 	api.UplinkDHCP: "an address of its own", api.UplinkStatic: "an address of its own",
 }
 
-// hostAddressNote warns of a raw port whose interface the host still believes
-// to use: the host no longer hears anything there.
-func hostAddressNote(network string, p config.Port) string {
-	if p.Type != config.TypeRaw {
-		return ""
-	}
-	info, err := netdev.Find("", p.Interface)
+// deafNotes warns of an interface of weft's alone, as raw ports and uplinks have, that
+// the host still believes to use: the host no longer hears anything there.
+func deafNotes(whose, name string) []string {
+	info, err := netdev.Find("", name)
 	if err != nil {
-		return ""
+		return nil
 	}
 	ips, err := netdev.HostAddresses(info.Index)
 	if err != nil || len(ips) == 0 {
-		return ""
+		return nil
 	}
-	return fmt.Sprintf("port %s/%s: the host has address %s on %s, where it no longer receives anything while weft does", network, p.Name, ips[0], p.Interface)
+	return []string{fmt.Sprintf("%s: the host has address %s on %s, where it no longer receives anything while weft does", whose, ips[0], name)}
 }
 
 // clashNotes warns of networks that put this host into a subnet which it uses by

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -85,6 +86,41 @@ func (o *outlet) choose() error {
 		o.waits = o.kind == api.UplinkSockets && s.Shareable() != nil
 	}
 	return nil
+}
+
+// unroutable says why a network cannot be known outside by its own addresses, or
+// returns nil.
+func (o *outlet) unroutable(n *config.Network) error {
+	if n.Forward != config.ForwardRoute || o.kind != api.UplinkSockets {
+		return nil
+	}
+	wait := ""
+	if o.waits {
+		wait = "write uplink.address: host to wait for that, "
+	}
+	return fmt.Errorf("network %q: forward: route does not go by sockets, and no address of this host can be shared: %s; %sgive the uplink an address of its own, or write forward: nat",
+		n.Name, o.why, wait)
+}
+
+// checkRoutes refuses networks that an uplink would not take, which is to be seen on
+// this machine only.
+func (d *Daemon) checkRoutes(u config.Uplink, networks []config.Network) error {
+	routed := func(n config.Network) bool { return n.Forward == config.ForwardRoute }
+	if u.Address != config.AddressAuto || !slices.ContainsFunc(networks, routed) {
+		return nil
+	}
+	o := d.outlets[u]
+	if o == nil || o.outdated() {
+		o = &outlet{d: d, want: u, name: u.Interface}
+		if err := o.choose(); err != nil {
+			return fmt.Errorf("uplink %q: %w", o.name, err)
+		}
+	}
+	var errs []error
+	for i := range networks {
+		errs = append(errs, o.unroutable(&networks[i]))
+	}
+	return errors.Join(errs...)
 }
 
 // outdated reports whether what was chosen would be chosen otherwise now: the
@@ -196,8 +232,10 @@ func (o *outlet) update() {
 	if o.port != nil {
 		if info, err := netdev.Find("", o.name); err == nil {
 			cfg.MAC = info.MAC
+			link := info.Up && info.Carrier
+			cfg.Idle = cfg.Idle || !link // guests are told so
 			if o.client != nil {
-				o.client.SetLink(info.Up && info.Carrier)
+				o.client.SetLink(link)
 			}
 			cfg.MTU = info.MTU
 			if lease := o.leaseMTU(); lease > 0 {
@@ -223,7 +261,8 @@ func (o *outlet) update() {
 			}
 		}
 	}
-	if was.Changed, cfg.Changed = nil, nil; !reflect.DeepEqual(was, cfg) {
+	was.Changed, cfg.Changed, was.ChangedOther, cfg.ChangedOther = nil, nil, nil, nil // taken already
+	if !reflect.DeepEqual(was, cfg) {
 		o.uplink.Reconfigure(cfg)
 		o.log.Info("uplink", "address", cfg.Address, "mac", cfg.MAC, "mtu", cfg.MTU, "routes", len(cfg.Routes))
 	}

@@ -197,13 +197,17 @@ func (d *Daemon) check(p plan, next *config.Config) error {
 			errs = append(errs, c.errorf(err))
 		}
 	}
-	for u := range d.wantedUplinks(next) {
+	for u, networks := range d.wantedUplinks(next) {
+		if err := d.checkRoutes(u, networks); err != nil {
+			errs = append(errs, err)
+		}
 		if d.outlets[u] == nil && u.Owned() {
 			if err := d.ownedDevice(u.Interface).check(); err != nil {
 				errs = append(errs, fmt.Errorf("uplink %q: %w", u.Interface, err))
 			}
 		}
 	}
+	errs = append(errs, d.checkListeners(next)...)
 	return errors.Join(errs...)
 }
 
@@ -256,7 +260,7 @@ func (d *Daemon) steps(p plan, next *config.Config) []step {
 		})
 	}
 	back := func() { _ = d.route(d.running) } // which was possible before
-	list = append(list, step{do: func() error { d.closeUnwanted(next); return nil }, undo: back})
+	list = append(list, step{do: func() error { d.closeInTheWay(next); return nil }, undo: back})
 	for _, c := range p.add {
 		list = append(list, step{
 			do:   func() error { return d.addPort(c) },

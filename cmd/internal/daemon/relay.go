@@ -1,9 +1,14 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 
+	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/nat"
@@ -85,6 +90,50 @@ func published(c *config.Network, leaves bool) []sockets.Publish {
 	return list
 }
 
+// checkListeners finds published ports that cannot be listened at, where there is no
+// socket yet.
+func (d *Daemon) checkListeners(next *config.Config) []error {
+	var errs []error
+	for _, n := range next.Networks {
+		old := d.running.Network(n.Name)
+		for _, p := range n.NAT.Publish {
+			if !p.Listen.Addr.IsValid() || old != nil && old.PublishOf(p.Protocol, p.Listen) >= 0 {
+				continue
+			}
+			for port := p.Listen.First; port <= p.Listen.Last; port++ {
+				if err := tryListen(p.Protocol, netip.AddrPortFrom(p.Listen.Addr, uint16(port))); err != nil {
+					errs = append(errs, fmt.Errorf("network %q: nat.publish: %s %s: %w: choose another port, or end the program that has it", n.Name, p.Protocol, p.Listen, err))
+					break
+				}
+			}
+		}
+	}
+	return errs
+}
+
+func tryListen(protocol string, at netip.AddrPort) error {
+	if protocol == config.UDP {
+		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+		if err != nil {
+			return reason(err)
+		}
+		return c.Close()
+	}
+	l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
+	if err != nil {
+		return reason(err)
+	}
+	return l.Close()
+}
+
+// reason returns what the kernel has said.
+func reason(err error) error {
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
 var socketFilterings = map[string]sockets.Filtering{
 	config.FilterAddress: sockets.ByAddress, config.FilterEndpoint: sockets.ByEndpoint, config.FilterNone: sockets.Anybody,
 }
@@ -107,7 +156,7 @@ func (d *Daemon) relayConfig(c *config.Network, publish []sockets.Publish) socke
 func (d *Daemon) allowed(c *config.Network) func(netip.Addr) bool {
 	reachHost := slices.Contains(c.Reach, config.ReachHost)
 	return func(a netip.Addr) bool {
-		if slices.Contains(d.machine.Addresses(), a) {
+		if d.machine.IsLocal(a) {
 			return reachHost
 		}
 		for _, n := range d.config().Networks {
@@ -122,13 +171,27 @@ func (d *Daemon) allowed(c *config.Network) func(netip.Addr) bool {
 // trackedByRelay shows a flow by the addresses on both sides of the sockets.
 func trackedByRelay(f *sockets.Flow) tracked {
 	t := tracked{
-		protocol: f.Protocol, state: f.State, packets: f.Packets, bytes: f.Bytes, expires: f.Expires,
+		protocol: f.Protocol, state: relayState(f), packets: f.Packets, bytes: f.Bytes, expires: f.Expires,
 		original: flowEnds{f.Guest, f.Remote}, translated: flowEnds{f.Local, f.Remote},
 	}
 	if f.FromOutside {
 		t.original, t.translated = flowEnds{f.Remote, f.Local}, flowEnds{f.Seen, f.Guest}
 	}
 	return t
+}
+
+// relayState has the words of a table of flows. A socket does not say who has sent: one
+// datagram alone is without an answer.
+func relayState(f *sockets.Flow) string {
+	switch {
+	case f.State == "closing":
+		return api.FlowFinWait
+	case f.State == "open" && f.Packets < 2:
+		return api.FlowUnreplied
+	case f.State == "open":
+		return api.FlowReplied
+	}
+	return f.State
 }
 
 // addRelay adds the counters of sockets to those of a table.
@@ -139,6 +202,4 @@ func addRelay(c *[nat.NumClasses]nat.Counters, st sockets.Stats) {
 		c[class].Expired += s.Expired
 	}
 	c[nat.ClassUDP].Mappings += st.Mappings
-	c[nat.ClassOther].TableFull += st.Refused[sockets.TableFull]
-	c[nat.ClassOther].HostFull += st.Refused[sockets.HostFull]
 }

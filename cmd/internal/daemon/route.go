@@ -73,7 +73,7 @@ func (d *Daemon) complain(told map[string]uint64) {
 // can, and returns what it could not; to call it again with the former configuration
 // is the way back. d.changing is held.
 func (d *Daemon) route(next *config.Config) error {
-	d.closeUnwanted(next)
+	d.closeInTheWay(next)
 	wanted := d.wantedUplinks(next)
 	var errs []error
 	for u, networks := range wanted {
@@ -90,9 +90,15 @@ func (d *Daemon) route(next *config.Config) error {
 		o.update()
 	}
 	for _, n := range d.sw.Networks() {
+		d.unpublish(n, next)
+	}
+	for _, n := range d.sw.Networks() {
 		if err := d.lead(n, next); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if len(errs) == 0 {
+		d.closeUnwanted(next, func(*outlet) bool { return true })
 	}
 	return errors.Join(errs...)
 }
@@ -118,14 +124,46 @@ func (d *Daemon) uplinkOf(n *config.Network) (config.Uplink, bool) {
 	return u, ok
 }
 
-// closeUnwanted closes the ways out that a configuration does not ask for, or that
-// have to be opened anew. The networks that lead there lead nowhere then.
-func (d *Daemon) closeUnwanted(next *config.Config) {
+// closeUnwanted closes those ways out among some that a configuration does not ask for,
+// or that have to be opened anew. The networks that lead there lead nowhere then.
+func (d *Daemon) closeUnwanted(next *config.Config, among func(*outlet) bool) {
 	wanted := d.wantedUplinks(next)
 	for u, o := range d.outlets {
-		if wanted[u] == nil || o.outdated() {
+		if (wanted[u] == nil || o.outdated()) && among(o) {
 			d.closeOutlet(u, o)
 		}
+	}
+}
+
+// closeInTheWay does so where the interface is wanted for something else. The others
+// go on until all that may fail has been done.
+func (d *Daemon) closeInTheWay(next *config.Config) {
+	claimed := map[string]bool{}
+	for u := range d.wantedUplinks(next) {
+		claimed[u.Interface] = true
+	}
+	for _, c := range portsOf(next) {
+		if c.cfg.Netns == "" {
+			claimed[c.cfg.Interface] = true
+		}
+	}
+	d.closeUnwanted(next, func(o *outlet) bool { return claimed[o.name] })
+}
+
+// unpublish takes away what a network publishes no more: another one may want it.
+func (d *Daemon) unpublish(n *dataplane.Network, next *config.Config) {
+	c, old := next.Network(n.Name()), d.routings[n.Name()]
+	if c == nil || old.Uplink == nil {
+		return
+	}
+	was, now := old.Zone.Publish, zoneOf(c).Publish
+	stays := slices.DeleteFunc(slices.Clone(was), func(p nat.Publish) bool { return !slices.Contains(now, p) })
+	if len(stays) == len(was) {
+		return
+	}
+	old.Zone.Publish = stays
+	if n.SetRouting(old.RoutingConfig) == nil { // less of the same is always possible
+		d.routings[n.Name()] = old
 	}
 }
 
@@ -252,7 +290,7 @@ func (d *Daemon) routing(all *config.Config, n *config.Network) dataplane.Routin
 	}
 	o := d.outlets[u]
 	switch {
-	case o == nil:
+	case o == nil || o.unroutable(n) != nil:
 	case o.kind == api.UplinkSockets:
 		r.Sockets, r.Relay = true, true
 	default:

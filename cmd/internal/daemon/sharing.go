@@ -3,9 +3,11 @@ package daemon
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/fastpath"
 	"github.com/weft/weft/dataplane/frame"
@@ -33,9 +35,16 @@ type sharing struct {
 
 	mu       sync.Mutex // guards what follows; Daemon.changing is not held
 	used     map[uint8]*nat.PortSet
+	others   map[otherPeer]bool
 	attached *fastpath.Attachment // nil while the interface is not there
 	broken   bool                 // the tap has gone
 	trouble  string
+}
+
+// otherPeer is somebody outside with whom a protocol without ports is spoken.
+type otherPeer struct {
+	protocol uint8
+	remote   netip.Addr
 }
 
 // share opens an uplink beside the host.
@@ -44,7 +53,7 @@ func (o *outlet) share() error {
 	if err != nil {
 		return err
 	}
-	s := &sharing{o: o, share: share, used: map[uint8]*nat.PortSet{
+	s := &sharing{o: o, share: share, others: map[otherPeer]bool{}, used: map[uint8]*nat.PortSet{
 		frame.ProtoTCP: {}, frame.ProtoUDP: {}, frame.ProtoICMP: {},
 	}}
 	if s.host, err = uplink.FollowHost(o.name, func(uplink.State) { o.d.nudge() }); err != nil {
@@ -56,7 +65,7 @@ func (o *outlet) share() error {
 		return err
 	}
 	o.later(s.taken.Close)
-	cfg := dataplane.UplinkConfig{MAC: s.seen.MAC, MTU: s.seen.MTU, Shared: true, Changed: s.setUsed}
+	cfg := dataplane.UplinkConfig{MAC: s.seen.MAC, MTU: s.seen.MTU, Shared: true, Changed: s.setUsed, ChangedOther: s.setOther}
 	if err := o.add(cfg); err != nil {
 		return err
 	}
@@ -127,6 +136,9 @@ func (s *sharing) attach(shadow int) error {
 			}
 		}
 	}
+	for k := range s.others {
+		a.SetOther(k.protocol, k.remote, true)
+	}
 	s.attached = a
 	return nil
 }
@@ -149,6 +161,50 @@ func (s *sharing) setUsed(protocol uint8, port uint16, used bool) {
 	}
 }
 
+// setOther is told by the table of flows with whom protocols without ports are spoken.
+func (s *sharing) setOther(protocol uint8, remote netip.Addr, used bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := (otherPeer{protocol, remote}); used {
+		s.others[k] = true
+	} else {
+		delete(s.others, k)
+	}
+	if s.attached != nil {
+		s.attached.SetOther(protocol, remote, used)
+	}
+}
+
+// setPrefixes has the kernel bring what is for the networks that are not translated,
+// but for the addresses that this machine has there. It has those of their gateways
+// by their host ports only: from outside they are weft's.
+func (s *sharing) setPrefixes() {
+	var prefixes []netip.Prefix
+	var gateways, but []netip.Addr
+	for i := range s.o.networks {
+		if n := &s.o.networks[i]; n.Forward == config.ForwardRoute {
+			prefixes = append(prefixes, prefixesOf(n)...)
+			gateways = append(gateways, n.Gateway().Addr())
+		}
+	}
+	for _, a := range s.o.d.machine.Addresses() {
+		inside := slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+		if inside && !slices.Contains(gateways, a) {
+			but = append(but, a)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attached == nil {
+		return // it is told once it is
+	}
+	s.trouble = ""
+	if err := s.attached.SetPrefixes(prefixes, but); err != nil {
+		s.o.log.Error("uplink", "error", err)
+		s.trouble = err.Error()
+	}
+}
+
 // describe follows the host, and fills in what its interface is like now.
 func (s *sharing) describe(cfg *dataplane.UplinkConfig) {
 	now := s.host.State()
@@ -163,14 +219,13 @@ func (s *sharing) describe(cfg *dataplane.UplinkConfig) {
 	s.seen = now
 	if broken || incarnation || now.MTU != mtu {
 		s.shut()
-		if err := s.open(); err != nil {
-			s.o.log.Error("uplink", "error", err)
-			s.trouble = err.Error()
-		} else {
-			s.trouble = ""
-		}
+		s.reopen()
 	}
-	cfg.Address, cfg.Routes = addressOf(now), now.Routes
+	s.setPrefixes()
+	cfg.Address, cfg.Routes, cfg.Neighbors = addressOf(now), now.Routes, nil
+	for _, n := range now.Neighbors {
+		cfg.Neighbors = append(cfg.Neighbors, dataplane.Neighbor{Address: n.Addr, MAC: n.MAC})
+	}
 	if now.Index != 0 {
 		cfg.MAC, cfg.MTU = now.MAC, now.MTU
 	}
@@ -182,13 +237,28 @@ func (s *sharing) describe(cfg *dataplane.UplinkConfig) {
 	}
 }
 
-// hostHas reports whether a socket of the host is bound to a port now.
+// reopen makes the tap again after shut.
+func (s *sharing) reopen() {
+	err := s.open()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trouble = ""; err != nil {
+		s.o.log.Error("uplink", "error", err)
+		s.trouble = err.Error()
+	}
+}
+
+// hostHas reports whether a socket of the host is bound to a port now. The list may be
+// seconds old, and have one that weft itself has closed since, in whose place it wants to
+// publish the port here.
 func (s *sharing) hostHas(protocol uint8, port uint16) bool {
 	ports := s.taken.Ports()
+	bound := &ports.BoundUDP
 	if protocol == frame.ProtoTCP {
-		return ports.BoundTCP.Has(port)
+		bound = &ports.BoundTCP
 	}
-	return ports.BoundUDP.Has(port)
+	addr := addressOf(s.seen).Addr()
+	return bound.Has(port) && addr.IsValid() && !portFree(protocol, addr, port)
 }
 
 // shut takes the tap away.

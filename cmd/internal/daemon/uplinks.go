@@ -10,6 +10,7 @@ import (
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/nat"
+	"github.com/weft/weft/sockets"
 )
 
 // Uplinks implements api.Backend.
@@ -50,6 +51,9 @@ func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
 	cfg := d.config()
 	for i := range cfg.Networks {
 		if d.outletOf(cfg.Networks[i].Name) == o {
+			if err := o.unroutable(&cfg.Networks[i]); err != nil {
+				v.State, v.Detail = api.StateFailed, err.Error()
+			}
 			v.Networks = append(v.Networks, cfg.Networks[i].Name)
 			v.Flows += d.flowCount(cfg.Networks[i].Name)
 		}
@@ -150,6 +154,14 @@ func (d *Daemon) describeNAT(n *config.Network) *api.NetworkNAT {
 		} {
 			if count > 0 {
 				v.Refused[reason.String()] += count
+			}
+		}
+	}
+	if r := d.relayOf(n.Name); r != nil {
+		st := r.Stats()
+		for _, reason := range sockets.Reasons() {
+			if count := st.Refused[reason]; count > 0 {
+				v.Refused["socket-"+reason.String()] += count
 			}
 		}
 	}

@@ -60,7 +60,7 @@ func (n *network) describeNAT(v *api.Network) {
 	if !n.uplink {
 		return
 	}
-	v.Forward = "nat"
+	v.Forward, v.Uplink = "nat", "eth0"
 	v.NAT = &api.NetworkNAT{
 		MaxFlows: 65536,
 		Protocols: []api.NATProtocol{

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
+)
+
+// "network show" says where packets may go beyond a network and what keeps them
+// from it, as it was configured and as it is.
+func TestNetworkShowsItsRouting(t *testing.T) {
+	c, err := config.Parse("", []byte(`networks:
+  out:
+    forward: nat
+    address: 10.0.0.1/24
+    uplink: {interface: eth0, address: 192.0.2.2/24, gateway: 192.0.2.1}
+    routes: [{to: 10.5.0.0/16, via: 10.0.0.9}]
+    reach: [host, through]
+    nat:
+      ports: 20000-29999
+      addresses: [192.0.2.10-192.0.2.12, 192.0.2.20]
+      filtering: endpoint
+      max_flows: 100
+      timeouts: {udp: 30s}
+      publish: [{protocol: tcp, listen: 19888, to: "10.0.0.10:22"}]
+  through: {forward: route, address: 10.1.0.1/24, uplink: {interface: eth0, address: 192.0.2.2/24, gateway: 192.0.2.1}, reach: [out]}
+  plain: {forward: nat, address: 10.2.0.1/24}
+  lan: {forward: bridge, uplink: {interface: eth1}}
+  alone: {address: 10.3.0.1/24}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := &api.Uplink{Interface: "eth0", Kind: api.UplinkStatic, State: api.StateNoCarrier, Detail: "pull", Address: "192.0.2.2/24", Gateway: "192.0.2.1"}
+	flows := &api.NetworkNAT{
+		MaxFlows: 100, Refused: map[string]uint64{"nat-host-full": 3, "nat-ports-full": 0},
+		Protocols: []api.NATProtocol{{Protocol: "tcp", Flows: 4, Mappings: 1, Created: 10, Expired: 6}, {Protocol: "udp"}},
+	}
+	for _, tc := range []struct {
+		network api.Network
+		uplink  *api.Uplink
+		want    []string
+	}{
+		{api.Network{Name: "out", Forward: "nat", NAT: flows}, own, []string{
+			"Uplink: eth0, static, with an address of its own", "Uplink state: no-carrier (pull)",
+			"Uplink address: 192.0.2.2/24, gateway 192.0.2.1",
+			"Reach: host, through", "Route to 10.5.0.0/16: by 10.0.0.9",
+			"NAT: ports 20000-29999 of 192.0.2.10-192.0.2.12, 192.0.2.20, endpoint-independent mapping, filtering endpoint",
+			"NAT timeouts: udp 30s, tcp 7440s, tcp_transitory 240s, icmp 60s, other 600s",
+			"Published: 1", "Flows: 4 of 100, at most 100 of one guest",
+			"tcp: 4, 1 outside port, 10 begun, 6 timed out", "Flows refused: 3", "nat-host-full: 3",
+		}},
+		{api.Network{Name: "through", Forward: "route"}, own, []string{
+			"Uplink: eth0, static, with an address of its own", "Uplink state: no-carrier (pull)",
+			"Uplink address: 192.0.2.2/24, gateway 192.0.2.1", "Reach: out",
+		}},
+		{api.Network{Name: "plain", Forward: "nat", NAT: &api.NetworkNAT{MaxFlows: 65536}}, &api.Uplink{Kind: api.UplinkSockets, State: api.StateUp}, []string{
+			"Uplink: sockets of this host", "Uplink state: up",
+			"NAT: ports 1024-65535, endpoint-independent mapping, filtering address",
+			"NAT timeouts: udp 300s, tcp 7440s, tcp_transitory 240s, icmp 60s, other 600s",
+			"Flows: 0 of 65536, at most 8192 of one guest", "Flows refused: 0",
+		}},
+		{api.Network{Name: "through", Forward: "route"}, nil, []string{"Uplink: none: the log of weft says why", "Reach: out"}},
+		{api.Network{Name: "lan", Forward: "bridge", Uplink: "uplink"}, nil, []string{"Uplink: uplink"}},
+		{api.Network{Name: "alone", Forward: "isolated"}, nil, nil},
+	} {
+		var got []string
+		for _, line := range shown(t, func(tb *table) { fillRouting(tb, tc.network, c.Network(tc.network.Name), tc.uplink) }) {
+			if line = strings.Join(strings.Fields(line), " "); line != "" {
+				got = append(got, line)
+			}
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s\n got %s\nwant %s", tc.network.Name, strings.Join(got, "\n     "), strings.Join(tc.want, "\n     "))
+		}
+	}
+}
+
+// The list has one word for each way out.
+func TestUplinkCell(t *testing.T) {
+	uplinks := []api.Uplink{
+		{Interface: "eth0", Kind: api.UplinkHost, Networks: []string{"a"}},
+		{Interface: "eth0", Kind: api.UplinkSockets, Networks: []string{"b", "c"}},
+	}
+	for name, want := range map[string]string{"a": "eth0", "b": "sockets", "c": "sockets", "d": "wan"} {
+		n := api.Network{Name: name, Uplink: "eth0"}
+		if name == "d" {
+			n.Uplink = "wan" // the port of a bridge
+		}
+		if got := uplinkCell(n, uplinks); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
