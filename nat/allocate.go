@@ -27,11 +27,18 @@ func (t *Table) mapOut(h *host, k *tuple) *mapping {
 		return t.mapShared(h, k, a)
 	}
 	c := classOf(k.protocol)
+	if !t.maySpend(h, c) {
+		return nil
+	}
 	port, ok := a.pool(c).choose(k.local.Port, r.First, r.Last, t.takenOf(c))
 	if !ok {
 		return nil
 	}
-	return t.newMapping(z, k.protocol, k.local, a, port)
+	m := t.newMapping(z, k.protocol, k.local, a, port, false)
+	if m.entrance = h.entrance; m.entrance != nil {
+		m.entrance.mappings[c]++
+	}
+	return m
 }
 
 // mapPublished returns the mapping of an inside endpoint that is published, nil
@@ -58,47 +65,57 @@ func (t *Table) mapTo(z *zone, protocol uint8, inside Endpoint, a *address, port
 		}
 		t.retire(m)
 	}
-	return t.newMapping(z, protocol, inside, a, port)
+	m = t.newMapping(z, protocol, inside, a, port, t.mappingOf(z.id, protocol, &inside) != nil)
+	m.public = true
+	return m
 }
 
 // mapShared returns a mapping of a symmetric zone: on the port of the inside
 // endpoint or a free one, and where there is none on one that others use towards
-// other destinations. An inside endpoint gets a different port for each.
+// other destinations. An inside endpoint gets a different port for each, as long
+// as there is one.
 func (t *Table) mapShared(h *host, k *tuple, a *address) *mapping {
 	r, c := h.zone.rules.Load(), classOf(k.protocol)
 	taken := t.takenOf(c)
 	if k.local.Port >= r.First && k.local.Port <= r.Last {
-		if m := t.joinable(h, k, a, k.local.Port); m != nil {
+		if m, same := t.joinable(h, k, a, k.local.Port); m != nil && !same {
 			return m
 		}
 	}
 	if port, ok := a.pool(c).choose(k.local.Port, r.First, r.Last, taken); ok {
-		return t.newMapping(h.zone, k.protocol, Endpoint{}, a, port)
+		return t.newMapping(h.zone, k.protocol, Endpoint{}, a, port, true)
 	}
 	size := int(r.Last-r.First) + 1
 	start := int(t.seed.hash(k) % uint64(size))
+	var last *mapping
 	for i := range min(size, shareTries) {
-		if m := t.joinable(h, k, a, r.First+uint16((start+i)%size)); m != nil {
+		m, same := t.joinable(h, k, a, r.First+uint16((start+i)%size))
+		if m != nil && !same {
 			return m
 		}
+		if m != nil {
+			last = m
+		}
 	}
-	return nil
+	if last != nil && last.retired {
+		return nil // its flows have made room since
+	}
+	return last
 }
 
-// joinable returns the shared mapping at a port where a flow may join it.
-func (t *Table) joinable(h *host, k *tuple, a *address, port uint16) *mapping {
+// joinable returns the shared mapping at a port where a flow may join it, and
+// whether the same inside endpoint has it already, towards another destination.
+func (t *Table) joinable(h *host, k *tuple, a *address, port uint16) (m *mapping, same bool) {
 	outside := Endpoint{Addr: a.addr, Port: port}
 	if !t.isFree(k, &outside) {
-		return nil
+		return nil, false
 	}
-	m := t.mappingAt(k.protocol, &outside)
+	m = t.mappingAt(k.protocol, &outside)
 	if m == nil || !m.shared || m.zone != h.zone || !t.usable(m) {
-		return nil
+		return nil, false
 	}
-	if same, _ := t.hasPeer(m, &k.local); same {
-		return nil
-	}
-	return m
+	same, _ = t.hasPeer(m, &k.local)
+	return m, same
 }
 
 // isFree reports whether no flow has an outside endpoint towards the remote one
@@ -122,10 +139,17 @@ func (t *Table) addressOf(h *host) *address {
 	if h.out != nil && z.uses[h.out] {
 		return h.out
 	}
-	h.out = nil
-	if n := len(z.addrs); n > 0 {
-		k := tuple{local: Endpoint{Addr: h.addr}}
-		h.out = z.addrs[t.seed.hash(&k)%uint64(n)]
+	n := len(z.addrs)
+	if n == 0 {
+		return nil
 	}
-	return h.out
+	k := tuple{local: Endpoint{Addr: h.addr}}
+	return z.addrs[t.seed.hash(&k)%uint64(n)]
+}
+
+// keepAddress makes the host keep the address of its first flow.
+func (t *Table) keepAddress(h *host, outside *Endpoint) {
+	if h.out == nil || !h.zone.uses[h.out] {
+		h.out = t.addressAt(h.zone, outside.Addr)
+	}
 }

@@ -17,6 +17,10 @@ type Config struct {
 	// last one goes. It runs under the table's lock: it must be quick and must
 	// not call the table. Protocol is that of TCP, UDP or ICMP.
 	Changed func(protocol uint8, port uint16, used bool)
+
+	// ChangedOther does the same for a protocol without ports: it is called when
+	// the first flow by it with a remote address comes, and when the last one goes.
+	ChangedOther func(protocol uint8, remote netip.Addr, used bool)
 }
 
 // Filtering says who may send to a mapping from outside (RFC 4787 clause 5).

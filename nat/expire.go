@@ -21,12 +21,27 @@ func (t *Table) Expire(now uint32) {
 				t.batch = append(t.batch, f)
 			}
 		})
-		t.cursor = (t.cursor + 1) % len(t.out.shards)
 		t.dropAll(t.batch, func(f *flow) bool { return !f.alive(now) && t.expired(f) })
 		clear(t.batch)
 		t.batch = t.batch[:0]
+		t.shrink(t.cursor)
+		t.cursor = (t.cursor + 1) % len(t.out.shards)
 	}
 	t.frags.expire(now)
+}
+
+// shrink gives back the memory of shards that have emptied, one of each index
+// at a time.
+func (t *Table) shrink(i int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.out.shrink(&t.out.shards[i])
+	t.in.shrink(&t.in.shards[i])
+	if i < len(t.byInside.shards) {
+		t.byInside.shrink(&t.byInside.shards[i])
+		t.byOutside.shrink(&t.byOutside.shards[i])
+		t.peers.shards[i].shrink()
+	}
 }
 
 // expired drops a flow whose time is over. The caller holds the lock.

@@ -127,11 +127,16 @@ func (t *Table) add(f *flow) {
 		z.hosts[h.addr] = h
 	}
 	z.flows++
+	if h.entrance != nil {
+		h.entrance.flows++
+	}
 	s := &z.stats[classOf(f.protocol)]
 	s.Flows++
 	s.Made++
 	if f.mapping != nil {
 		t.join(f)
+	} else {
+		t.others.join(f)
 	}
 }
 
@@ -146,9 +151,14 @@ func (t *Table) drop(f *flow) bool {
 	f.expires.Store(0)
 	h, z := f.host, f.host.zone
 	z.flows--
+	if h.entrance != nil {
+		h.entrance.flows--
+	}
 	z.stats[classOf(f.protocol)].Flows--
 	if f.mapping != nil {
 		t.leave(f)
+	} else {
+		t.others.leave(f)
 	}
 	t.trimOver(h)
 	if h.flows--; h.flows == 0 {

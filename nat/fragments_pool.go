@@ -88,8 +88,8 @@ func (a *assembly) put(start, end int, more bool) fit {
 		last = int(a.pieces[n-1].end)
 	}
 	switch {
-	case found, i > 0 && a.pieces[i-1].end > one.start, i < len(a.pieces) && a.pieces[i].start < one.end,
-		a.end != 0 && end > a.end, !more && (a.end != 0 || last > end), len(a.pieces) == maxPieces:
+	case i > 0 && a.pieces[i-1].end > one.start, i < len(a.pieces) && a.pieces[i].start < one.end,
+		a.end != 0 && end > a.end, !more && last > end, len(a.pieces) == maxPieces:
 		return pieceClashes
 	}
 	a.pieces = slices.Insert(a.pieces, i, one)

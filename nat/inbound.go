@@ -89,7 +89,7 @@ func (t *Table) admits(k *tuple) admission {
 	}
 	r := m.zone.rules.Load()
 	switch {
-	case c == ClassICMP, m.shared, r.Symmetric, r.Filtering == ByEndpoint:
+	case m.public, c == ClassICMP, m.shared, r.Symmetric, r.Filtering == ByEndpoint:
 		return admission{verdict: Filtered}
 	case r.Filtering == ByAddress:
 		yes, sure := t.hasPeer(m, &Endpoint{Addr: k.remote.Addr})

@@ -116,7 +116,6 @@ func (x *index[T]) remove(hash uint64, e *T) bool {
 			b.entries[slot].Store(nil)
 			unpass(buckets, hash, n)
 			s.count--
-			x.shrink(s)
 			return true
 		}
 		if tags>>passedShift == 0 {
@@ -136,7 +135,9 @@ func unpass[T any](buckets []bucket[T], hash, n uint64) {
 	}
 }
 
-// shrink gives memory back when seven of eight slots are empty.
+// shrink halves a shard where seven of eight slots are empty. It is for a caller
+// who comes by every few seconds, so that a table that fills and empties keeps
+// its size.
 func (x *index[T]) shrink(s *shard[T]) {
 	if n := len(*s.buckets.Load()); n > 1 && s.count*8 < n*slotsPerBucket {
 		x.rebuild(s, n/2)

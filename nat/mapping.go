@@ -15,9 +15,11 @@ type mapping struct {
 	protocol uint8
 	shared   bool
 	retired  bool
+	public   bool // made for a publish: without that it gets no more flows
 	hidden   bool // not in byInside: its inside endpoint has another one for its own flows
 	zone     *zone
 	address  *address
+	entrance *entrance // whose share it is of; nil where it is nobody's
 	flows    int
 }
 
@@ -66,19 +68,20 @@ func (t *Table) mappingAt(protocol uint8, outside *Endpoint) *mapping {
 }
 
 // newMapping makes a mapping known. The caller holds the lock, and adds a flow
-// to it before he lets go. inside is zero for a shared one.
-func (t *Table) newMapping(z *zone, protocol uint8, inside Endpoint, a *address, port uint16) *mapping {
+// to it before he lets go. inside is zero for a shared one. A shared one is hidden,
+// and so is that of an inside endpoint which has another one already.
+func (t *Table) newMapping(z *zone, protocol uint8, inside Endpoint, a *address, port uint16, hidden bool) *mapping {
 	t.nextID++
 	m := &mapping{
 		id: t.nextID, protocol: protocol, zone: z, address: a,
-		inside: inside, outside: Endpoint{Addr: a.addr, Port: port}, shared: inside == Endpoint{},
+		inside: inside, outside: Endpoint{Addr: a.addr, Port: port},
+		shared: inside == Endpoint{}, hidden: hidden,
 	}
 	c := classOf(protocol)
 	a.pool(c).acquire(port)
 	t.usePort(c, port)
 	out := m.outsideTuple()
 	t.byOutside.insert(t.seed.hash(&out), m)
-	m.hidden = m.shared || t.mappingOf(z.id, protocol, &inside) != nil
 	if !m.hidden {
 		in := m.insideTuple()
 		t.byInside.insert(t.seed.hash(&in), m)
@@ -113,7 +116,7 @@ func (t *Table) usable(m *mapping) bool {
 		p := t.catalog.Load().outside(m.protocol, &m.outside)
 		return p != nil && p.zone == m.zone.id && !m.shared && p.target(m.outside.Port) == m.inside
 	}
-	return !t.isTaken(c, m.outside.Port)
+	return !m.public && !t.isTaken(c, m.outside.Port)
 }
 
 // join and leave count a flow of a mapping. The last one to leave takes it away.
@@ -133,6 +136,9 @@ func (t *Table) leave(f *flow) {
 	m.address.pool(c).release(m.outside.Port)
 	t.leavePort(c, m.outside.Port)
 	m.zone.stats[c].Mappings--
+	if m.entrance != nil {
+		m.entrance.mappings[c]--
+	}
 }
 
 // peerHash returns what counts a flow in peers: by its remote address, which the

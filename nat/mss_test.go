@@ -30,6 +30,7 @@ func TestClampMSS(t *testing.T) {
 		{"none", 2, nil, nil, true},
 		{"other options", 2, []byte{1, 3, 3, 7}, nil, true},
 		{"behind the end", 2, []byte{0, 2, 4, 5, 0xb4, 0, 0, 0}, nil, true},
+		{"behind an end that has a length", 2, []byte{0, 2, 2, 4, 5, 0xb4, 0, 0}, nil, true},
 		{"of length 3", 2, []byte{2, 3, 5, 0xb4}, nil, true},
 		{"of length 5", 2, []byte{2, 5, 5, 0xb4, 1, 0, 0, 0}, nil, true},
 		{"beyond the header", 2, []byte{1, 1, 2, 4}, nil, true},

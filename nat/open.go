@@ -8,6 +8,7 @@ type opening struct {
 	f   *frame.Frame
 	p   *frame.Parsed
 	now uint32
+	via uint16  // where it came in from inside
 	seg segment // of TCP
 }
 
@@ -39,6 +40,9 @@ func (t *Table) openOut(k *tuple, o *opening) (*flow, Verdict) {
 		return nil, PortsFull
 	}
 	h := z.host(k.local.Addr)
+	if h.flows == 0 {
+		h.entrance = z.entrance(o.via)
+	}
 	if v := t.makeRoom(h); v != Translated {
 		return nil, z.refuse(k.protocol, v)
 	}
@@ -58,6 +62,7 @@ func (t *Table) openOut(k *tuple, o *opening) (*flow, Verdict) {
 		}
 		fl.outside = fl.mapping.outside
 	}
+	t.keepAddress(h, &fl.outside)
 	t.begin(fl, o)
 	return fl, Translated
 }
@@ -66,7 +71,7 @@ func (t *Table) openOut(k *tuple, o *opening) (*flow, Verdict) {
 // free.
 func (t *Table) mapOutHard(h *host, k *tuple) *mapping {
 	m := t.mapOut(h, k)
-	for n := 0; m == nil && n < maxReclaim && len(h.zone.addrs) > 0 && t.reclaimAny(h.zone); n++ {
+	for n := 0; m == nil && n < maxReclaim && len(h.zone.addrs) > 0 && t.reclaimAny(h.zone, (*Table).reclaimOver); n++ {
 		m = t.mapOut(h, k)
 	}
 	return m
@@ -100,7 +105,10 @@ func (t *Table) makeRoom(h *host) Verdict {
 	if h.flows >= r.MaxPerHost && (!t.reclaim(h) || h.flows >= r.MaxPerHost) {
 		return HostFull
 	}
-	if z.flows >= r.MaxFlows && (!t.reclaimAny(z) || z.flows >= r.MaxFlows) {
+	if h.entrance != nil && z.fullOf(h.entrance) && (!t.reclaim(h) || z.fullOf(h.entrance)) {
+		return HostFull
+	}
+	if z.flows >= r.MaxFlows && (!t.reclaimAny(z, (*Table).reclaim) || z.flows >= r.MaxFlows) {
 		return TableFull
 	}
 	return Translated
@@ -136,4 +144,8 @@ func (t *Table) begin(fl *flow, o *opening) {
 	fl.expires.Store(o.now + seconds)
 	fl.count(o.p)
 	t.add(fl)
+	if h := fl.host; o.d == inward && fl.track.setQueued() {
+		h.offered.push(fl)
+		h.zone.over.add(h)
+	}
 }

@@ -7,16 +7,19 @@ import "github.com/weft/weft/dataplane/frame"
 // LayerNetwork, and is kept in step. now is the second of a clock that never
 // goes back and starts at 1. The destination is neither a group nor a broadcast
 // address, and IP header, TTL and MTU are the caller's business.
-func (t *Table) Outbound(z Zone, f *frame.Frame, p *frame.Parsed, now uint32) Result {
+//
+// via says where in the zone the packet has come in, as a number of a port of the
+// switch: none of them may use everything up.
+func (t *Table) Outbound(z Zone, via uint16, f *frame.Frame, p *frame.Parsed, now uint32) Result {
 	switch {
 	case p.IPVersion != 4:
 		return Result{Verdict: Invalid, Zone: z}
 	case p.IsFragment():
-		return t.outboundFragment(z, f, p, now)
+		return t.outboundFragment(z, via, f, p, now)
 	case p.Protocol == frame.ProtoICMP && isICMPError(f, p):
 		return Result{Verdict: t.outboundError(z, f, p, now), Zone: z}
 	}
-	fl, v := t.leaving(z, f, p, now)
+	fl, v := t.leaving(z, via, f, p, now)
 	if v == Translated {
 		setSource(f, p, fl.outside)
 	}
@@ -24,7 +27,7 @@ func (t *Table) Outbound(z Zone, f *frame.Frame, p *frame.Parsed, now uint32) Re
 }
 
 // leaving returns the flow of a packet from inside, which it makes at need.
-func (t *Table) leaving(z Zone, f *frame.Frame, p *frame.Parsed, now uint32) (*flow, Verdict) {
+func (t *Table) leaving(z Zone, via uint16, f *frame.Frame, p *frame.Parsed, now uint32) (*flow, Verdict) {
 	if !hasHeader(p) {
 		return nil, Invalid
 	}
@@ -46,7 +49,7 @@ func (t *Table) leaving(z Zone, f *frame.Frame, p *frame.Parsed, now uint32) (*f
 				return fl, v
 			}
 		}
-		o := opening{d: outward, f: f, p: p, now: now}
+		o := opening{d: outward, f: f, p: p, now: now, via: via}
 		if fl, v := t.openOut(&k, &o); v != again {
 			return fl, v
 		}
@@ -62,7 +65,7 @@ func asks(f *frame.Frame, p *frame.Parsed) bool {
 
 // outboundFragment translates one fragment: the first as any packet, and the
 // others as the first.
-func (t *Table) outboundFragment(z Zone, f *frame.Frame, p *frame.Parsed, now uint32) Result {
+func (t *Table) outboundFragment(z Zone, via uint16, f *frame.Frame, p *frame.Parsed, now uint32) Result {
 	d := datagramOf(uint32(z)+1, p)
 	if p.FragOffset != 0 {
 		to, _, v := t.frags.later(d, f, p, now)
@@ -74,7 +77,7 @@ func (t *Table) outboundFragment(z Zone, f *frame.Frame, p *frame.Parsed, now ui
 	v := Fragmented
 	if hasHeader(p) {
 		var fl *flow
-		if fl, v = t.leaving(z, f, p, now); v == Translated {
+		if fl, v = t.leaving(z, via, f, p, now); v == Translated {
 			held, ok := t.frags.first(d, f, p, fl.outside.Addr, z, now)
 			if !ok {
 				return Result{Verdict: Fragmented, Zone: z}

@@ -92,10 +92,14 @@ func (s *peers) remove(hash uint64) {
 	sh.version.Add(1)
 	closeGap(slots, i)
 	sh.used--
-	if len(slots) > minPeerSlots && sh.used*8 < len(slots) {
-		sh.resize(len(slots) / 2)
-	}
 	sh.version.Add(1)
+}
+
+// shrink halves a shard that is all but empty. See index.shrink.
+func (sh *peerShard) shrink() {
+	if slots := sh.slots.Load(); slots != nil && len(*slots) > minPeerSlots && sh.used*8 < len(*slots) {
+		sh.resize(len(*slots) / 2) // readers find all in the old one, or all in the new one
+	}
 }
 
 // closeGap empties a slot, and moves up what had stepped aside because of it.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/weft/weft/dataplane/frame"
 )
@@ -61,17 +62,15 @@ func (c *catalog) outside(protocol uint8, e *Endpoint) *published {
 	if len(c.byOutside) == 0 {
 		return nil
 	}
-	// after is the first one that starts behind the port.
-	after, _ := slices.BinarySearchFunc(c.byOutside, e, func(p published, e *Endpoint) int {
-		if r := cmp.Or(compareOutside(&p, protocol, e.Addr), cmp.Compare(p.first, e.Port)); r != 0 {
-			return r
-		}
-		return -1
+	// i is the first one that starts behind the port.
+	i := sort.Search(len(c.byOutside), func(i int) bool {
+		p := &c.byOutside[i]
+		return cmp.Or(compareOutside(p, protocol, e.Addr), cmp.Compare(p.first, e.Port)) > 0
 	})
-	if after == 0 {
+	if i == 0 {
 		return nil
 	}
-	p := &c.byOutside[after-1]
+	p := &c.byOutside[i-1]
 	if compareOutside(p, protocol, e.Addr) != 0 || p.last < e.Port {
 		return nil
 	}
@@ -84,13 +83,11 @@ func (c *catalog) inside(z Zone, protocol uint8, e *Endpoint, addr [16]byte) (po
 	if len(c.byInside) == 0 {
 		return 0, false
 	}
-	after, _ := slices.BinarySearchFunc(c.byInside, e, func(p published, e *Endpoint) int {
-		if r := cmp.Or(compareInside(&p, z, protocol, e.Addr), cmp.Compare(p.to.Port, e.Port)); r != 0 {
-			return r
-		}
-		return -1
+	i := sort.Search(len(c.byInside), func(i int) bool {
+		p := &c.byInside[i]
+		return cmp.Or(compareInside(p, z, protocol, e.Addr), cmp.Compare(p.to.Port, e.Port)) > 0
 	})
-	for i := after - 1; i >= 0; i-- {
+	for i--; i >= 0; i-- {
 		p := &c.byInside[i]
 		if compareInside(p, z, protocol, e.Addr) != 0 || p.reach < e.Port {
 			break

@@ -12,12 +12,13 @@ type zone struct {
 	rules atomic.Pointer[rules]
 
 	// The table's lock guards the rest.
-	addrs []*address // that its flows use
-	uses  map[*address]bool
-	hosts map[[16]byte]*host
-	flows int
-	over  hostList // hosts that have flows which are over
-	stats [NumClasses]Counters
+	addrs     []*address // that its flows use
+	uses      map[*address]bool
+	hosts     map[[16]byte]*host
+	flows     int
+	over      hostList             // hosts that have flows which may be given up
+	entrances map[uint16]*entrance // by where their packets come in
+	stats     [NumClasses]Counters
 }
 
 // rules are the configuration of a zone with its defaults filled in. They never
@@ -38,6 +39,12 @@ type host struct {
 	// reclaim. Flows in it may have gone or come back to life since.
 	over       flowList
 	prev, next *host // in zone.over
+
+	// offered are its flows that began from outside and that it may not have
+	// answered yet, oldest first.
+	offered flowList
+
+	entrance *entrance // where its packets come in; nil until one has
 }
 
 // timer names a timeout.
@@ -110,7 +117,7 @@ func (t *Table) SetZone(id Zone, cfg ZoneConfig) error {
 	if z := t.zone(id); z != nil {
 		z.rules.Store(r)
 	} else {
-		z := &zone{id: id, hosts: map[[16]byte]*host{}}
+		z := &zone{id: id, hosts: map[[16]byte]*host{}, entrances: map[uint16]*entrance{}}
 		z.rules.Store(r)
 		t.putZone(id, z)
 	}

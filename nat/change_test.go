@@ -1,0 +1,412 @@
+package nat
+
+import (
+	"maps"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// TestZones keeps networks with the same addresses apart.
+func TestZones(t *testing.T) {
+	l := newLab(t, ZoneConfig{})
+	l.zone(7, ZoneConfig{})
+	src := map[Zone]string{}
+	for _, z := range []Zone{0, 7} {
+		v, s := l.outOf(z, udp(guestA+":5000", remoteA+":80"))
+		if v != Translated {
+			t.Fatal(v)
+		}
+		src[z] = s
+	}
+	if src[0] == src[7] {
+		t.Fatalf("both zones have %s", src[0])
+	}
+	for z, s := range src {
+		f, p := udp(remoteA+":80", s).frame()
+		if r := l.tab.Inbound(f, p, 1); r.Verdict != Translated || r.Zone != z {
+			t.Errorf("what is for zone %d: %+v", z, r)
+		}
+	}
+	if v, _ := l.outOf(9, udp(guestA+":1", remoteA+":1")); v != PortsFull {
+		t.Errorf("a zone that is not there: %v", v)
+	}
+}
+
+func TestRemoveZone(t *testing.T) {
+	l := newLab(t, ZoneConfig{})
+	l.zone(1, ZoneConfig{Publish: []Publish{{Protocol: frame.ProtoTCP, First: 8080, Last: 8080, To: endpointOf(guestA + ":80")}}})
+	l.outOf(1, udp(guestA+":5000", remoteA+":80"))
+	stays := l.mustOut(udp(guestB+":6000", remoteA+":80"))
+	l.tab.RemoveZone(1)
+	l.tab.RemoveZone(1)
+	l.tab.RemoveZone(99)
+	l.wantIn(udp(remoteA+":80", outsideA+":5000"), NotMine)
+	l.wantIn(syn(remoteA+":80", outsideA+":8080"), NotMine)
+	l.mustIn(udp(remoteA+":80", stays), guestB+":6000")
+	if l.only().Zone != 0 || len(l.tab.Stats().Zones) != 1 {
+		t.Errorf("left: %v", l.flows())
+	}
+	l.zone(1, ZoneConfig{})
+	if _, src := l.outOf(1, udp(guestA+":5000", remoteA+":80")); src != outsideA+":5000" {
+		t.Errorf("the port of a removed zone is not free: %s", src)
+	}
+}
+
+// TestSetAddresses ends the flows of an address that goes, and no others.
+func TestSetAddresses(t *testing.T) {
+	l := newLabAt(t, ZoneConfig{}, outsideA, outsideB)
+	l.zone(1, ZoneConfig{Addresses: addresses(outsideB)})
+	a := l.mustOut(udp(guestA+":5000", remoteA+":80"))
+	_, b := l.outOf(1, udp(guestA+":5000", remoteA+":80"))
+	l.mustOut(packet{protocol: protoGRE, src: guestA, dst: remoteA})
+	l.tab.SetAddresses(addresses(outsideB, "192.0.2.9"))
+	if l.only().Zone != 1 {
+		t.Fatalf("left: %v", l.flows())
+	}
+	l.wantIn(udp(remoteA+":80", a), NotMine)
+	l.mustIn(udp(remoteA+":80", b), guestA+":5000")
+	if src := l.mustOut(udp(guestA+":6000", remoteA+":80")); src != outsideB+":6000" {
+		t.Errorf("the first address is the default one, not %s", src)
+	}
+	l.tab.SetAddresses(nil)
+	if len(l.flows()) != 0 {
+		t.Errorf("left: %v", l.flows())
+	}
+	l.wantOut(udp(guestA+":5000", remoteA+":80"), PortsFull)
+	l.wantOut(packet{protocol: protoGRE, src: guestA, dst: remoteA}, PortsFull)
+	l.tab.SetAddresses(addresses(outsideA))
+	if src := l.mustOut(udp(guestA+":5000", remoteA+":80")); src != a {
+		t.Errorf("the address is back, and the port is %s", src)
+	}
+}
+
+// TestZoneAddressChange lets flows go on at an address that their zone has no
+// more, and makes new ones elsewhere.
+func TestZoneAddressChange(t *testing.T) {
+	l := newLabAt(t, ZoneConfig{}, outsideA, outsideB)
+	old := l.mustOut(udp(guestA+":5000", remoteA+":80"))
+	l.zone(0, ZoneConfig{Addresses: addresses(outsideB), Filtering: None})
+	l.mustIn(udp(remoteA+":80", old), guestA+":5000")
+	if src := l.mustOut(udp(guestA+":5000", remoteA+":80")); src != old {
+		t.Errorf("the flow has moved to %s", src)
+	}
+	l.wantIn(udp(remoteB+":80", old), NotMine)
+	if src := l.mustOut(udp(guestA+":5000", remoteB+":80")); src != outsideB+":5000" {
+		t.Errorf("a new flow has %s", src)
+	}
+}
+
+// TestTaken leaves ports of the host alone, and lets go of them with the last
+// flow.
+func TestTaken(t *testing.T) {
+	l := newLab(t, ZoneConfig{Filtering: None, First: 40000, Last: 40009})
+	old := l.mustOut(udp(guestA+":40000", remoteA+":80"))
+	taken := new(PortSet)
+	taken.AddRange(40000, 40007)
+	taken.Add(40009)
+	l.tab.SetTaken(frame.ProtoUDP, taken)
+	l.mustIn(udp(remoteA+":80", old), guestA+":40000")
+	l.wantIn(udp(remoteB+":80", old), NotMine)
+	if src := l.mustOut(udp(guestA+":40000", remoteB+":80")); src != outsideA+":40008" {
+		t.Errorf("a new flow got %s", src)
+	}
+	if src := l.mustOut(udp(guestA+":40000", remoteA+":80")); src != old {
+		t.Errorf("the old flow got %s", src)
+	}
+	l.wantOut(udp(guestB+":40000", remoteB+":80"), PortsFull)
+	l.mustOut(syn(guestB+":40000", remoteB+":80"))
+	l.tab.SetTaken(frame.ProtoICMP, taken)
+	l.mustOut(echo(guestB+":40000", remoteB))
+	l.tab.SetTaken(frame.ProtoUDP, nil)
+	l.mustOut(udp(guestB+":40001", remoteB+":80"))
+}
+
+// TestTakenReopens gives a connection that begins anew a port of its own when
+// that of the old one is the host's now.
+func TestTakenReopens(t *testing.T) {
+	l := newLab(t, ZoneConfig{})
+	l.mustOut(syn(guestA+":5000", remoteA+":80"))
+	l.mustIn(tcp(remoteA+":80", outsideA+":5000", tcpRST|tcpACK, 0, 101, 0), guestA+":5000")
+	taken := new(PortSet)
+	taken.Add(5000)
+	l.tab.SetTaken(frame.ProtoTCP, taken)
+	if src := l.mustOut(syn(guestA+":5000", remoteA+":80")); src == outsideA+":5000" {
+		t.Error("the host's port is used")
+	}
+	l.only()
+}
+
+// TestTakenAtOnce gives the host its packets, whoever sends them, while a guest's
+// mapping still has the port.
+func TestTakenAtOnce(t *testing.T) {
+	l := newLab(t, ZoneConfig{})
+	l.mustOut(syn(guestA+":5000", remoteA+":80"))
+	l.wantIn(syn(remoteB+":1", outsideA+":5000"), Filtered)
+	taken := new(PortSet)
+	taken.Add(5000)
+	l.tab.SetTaken(frame.ProtoTCP, taken)
+	l.wantIn(syn(remoteB+":1", outsideA+":5000"), NotMine)
+}
+
+// TestExhaustionEnds looks for ports again when the host or a publish has given
+// some back.
+func TestExhaustionEnds(t *testing.T) {
+	all := new(PortSet)
+	all.AddRange(40000, 40001)
+	l := newLab(t, ZoneConfig{First: 40000, Last: 40001})
+	l.tab.SetTaken(frame.ProtoUDP, all)
+	l.wantOut(udp(guestA+":5000", remoteA+":80"), PortsFull)
+	l.tab.SetTaken(frame.ProtoUDP, nil)
+	l.mustOut(udp(guestA+":5000", remoteA+":80"))
+	l.zone(0, ZoneConfig{First: 40000, Last: 40001, Publish: []Publish{web(40000, 40001, guestB+":80")}})
+	l.wantOut(syn(guestA+":5000", remoteA+":80"), PortsFull)
+	l.zone(0, ZoneConfig{First: 40000, Last: 40001})
+	l.mustOut(syn(guestA+":5000", remoteA+":80"))
+}
+
+// TestBecomesSymmetric gives a new destination a mapping of its own, though the
+// inside endpoint still has its old one.
+func TestBecomesSymmetric(t *testing.T) {
+	l := newLab(t, ZoneConfig{})
+	old := l.mustOut(udp(guestA+":5000", remoteA+":80"))
+	l.zone(0, ZoneConfig{Symmetric: true})
+	if src := l.mustOut(udp(guestA+":5000", remoteB+":80")); src == old {
+		t.Errorf("both destinations see %s", src)
+	}
+	if src := l.mustOut(udp(guestA+":5000", remoteA+":80")); src != old {
+		t.Errorf("the old flow has moved to %s", src)
+	}
+}
+
+// TestPairedStays keeps hosts at their address when others are added.
+func TestPairedStays(t *testing.T) {
+	l := newLabAt(t, ZoneConfig{}, outsideA, outsideB, "192.0.2.3", "192.0.2.4")
+	for host := range 20 {
+		l.mustOut(udp(guest("10.1.1."+strconv.Itoa(host), 5000), remoteA+":80"))
+	}
+	l.zone(0, ZoneConfig{Addresses: addresses("192.0.2.4", "192.0.2.3", outsideB, outsideA)})
+	for host := range 20 {
+		if src := l.mustOut(udp(guest("10.1.1."+strconv.Itoa(host), 5001), remoteA+":80")); !strings.HasPrefix(src, outsideA+":") {
+			t.Errorf("host %d has moved to %s", host, src)
+		}
+	}
+}
+
+// TestPublishTakesPort keeps the new flows of a dynamic mapping off its port once
+// that is published, before anybody has come in by it.
+func TestPublishTakesPort(t *testing.T) {
+	l := newLab(t, ZoneConfig{})
+	old := l.mustOut(syn(guestB+":8080", remoteA+":80"))
+	l.zone(0, ZoneConfig{Publish: []Publish{web(8080, 8080, guestA+":80")}})
+	if src := l.mustOut(syn(guestB+":8080", remoteB+":80")); src == old {
+		t.Errorf("a new flow has the published port")
+	}
+	l.mustIn(syn(remoteB+":80", outsideA+":8080"), guestA+":80")
+}
+
+// TestRemovedZoneUnusable has a mapping of a removed zone get no flow while its
+// flows are being taken away.
+func TestRemovedZoneUnusable(t *testing.T) {
+	l := newLab(t, ZoneConfig{Filtering: None})
+	outside := endpointOf(l.mustOut(udp(guestA+":5000", remoteA+":80")))
+	m := l.tab.mappingAt(frame.ProtoUDP, &outside)
+	if !l.tab.usable(m) {
+		t.Fatal("it is not usable before")
+	}
+	l.tab.RemoveZone(0)
+	if l.tab.usable(m) {
+		t.Error("it is usable after")
+	}
+}
+
+func web(first, last uint16, to string) Publish {
+	return Publish{Protocol: frame.ProtoTCP, First: first, Last: last, To: endpointOf(to)}
+}
+
+func TestPublish(t *testing.T) {
+	l := newLab(t, ZoneConfig{Publish: []Publish{web(8080, 8089, guestA+":80"), web(22, 22, guestB+":22")}})
+	l.mustIn(syn(remoteA+":5000", outsideA+":8080"), guestA+":80")
+	l.mustIn(syn(remoteB+":5000", outsideA+":8089"), guestA+":89")
+	l.mustIn(syn(remoteB+":5000", outsideA+":22"), guestB+":22")
+	l.wantIn(syn(remoteB+":5000", outsideA+":8090"), NotMine)
+	l.wantIn(udp(remoteB+":5000", outsideA+":8080"), NotMine)
+	l.wantIn(tcp(remoteB+":5001", outsideA+":8080", tcpRST, 5, 0, 0), Invalid)
+	for _, f := range l.flows() {
+		if !f.FromOutside || f.State != SynSent {
+			t.Errorf("flow %+v", f)
+		}
+	}
+	if src := l.mustOut(tcp(guestA+":80", remoteA+":5000", tcpSYN|tcpACK, 500, 101, 0)); src != outsideA+":8080" {
+		t.Errorf("the answer left as %s", src)
+	}
+	if src := l.mustOut(syn(guestB+":22", "203.0.113.5:1")); src != outsideA+":22" {
+		t.Errorf("a flow of a published endpoint left as %s", src)
+	}
+	// Its port is not for others, and no port of a publish is given away.
+	if src := l.mustOut(syn(guestB+":8085", remoteA+":1")); src == outsideA+":8085" {
+		t.Error("a published port was given to another endpoint")
+	}
+}
+
+// TestPublishTwice has one endpoint at two outside ports: a peer cannot use both
+// from one port.
+func TestPublishTwice(t *testing.T) {
+	l := newLab(t, ZoneConfig{Publish: []Publish{web(8080, 8080, guestA+":80"), web(9090, 9090, guestA+":80")}})
+	l.mustIn(syn(remoteA+":5000", outsideA+":8080"), guestA+":80")
+	l.mustIn(syn(remoteA+":5001", outsideA+":9090"), guestA+":80")
+	l.wantIn(syn(remoteA+":5000", outsideA+":9090"), PortsFull)
+	if src := l.mustOut(tcp(guestA+":80", remoteA+":5001", tcpSYN|tcpACK, 500, 101, 0)); src != outsideA+":9090" {
+		t.Errorf("the answer left as %s", src)
+	}
+}
+
+// TestPublishLive adds, moves and removes publishes under flows.
+func TestPublishLive(t *testing.T) {
+	l := newLab(t, ZoneConfig{})
+	dynamic := l.mustOut(syn(guestB+":8080", remoteA+":80"))
+	l.zone(0, ZoneConfig{Publish: []Publish{web(8080, 8080, guestA+":80")}})
+	if src := l.mustOut(syn(guestB+":8080", remoteA+":80")); src != dynamic {
+		t.Errorf("the flow that had the port lost it to %s", src)
+	}
+	l.mustIn(syn(remoteB+":1", outsideA+":8080"), guestA+":80")
+	if src := l.mustOut(syn(guestB+":8080", remoteB+":1")); src == dynamic {
+		t.Error("a new flow of the old owner has the published port")
+	}
+	l.zone(0, ZoneConfig{Publish: []Publish{web(8080, 8080, guestB+":81")}})
+	l.mustIn(syn(remoteB+":2", outsideA+":8080"), guestB+":81")
+	l.mustIn(tcp(remoteB+":1", outsideA+":8080", tcpSYN, 100, 0, 0), guestA+":80")
+	l.zone(0, ZoneConfig{})
+	l.wantIn(syn("203.0.113.5:1", outsideA+":8080"), Filtered)
+	l.mustIn(syn(remoteB+":2", outsideA+":8080"), guestB+":81")
+	l.wait(241)
+	l.wantIn(syn(remoteB+":2", outsideA+":8080"), NotMine)
+	if c := l.counters(0, ClassTCP); c.Flows != 0 || c.Mappings != 0 {
+		t.Errorf("left: %+v", c)
+	}
+	if src := l.mustOut(syn(guestB+":8080", remoteA+":80")); src != dynamic {
+		t.Errorf("the port is not free again: %s", src)
+	}
+}
+
+func TestPublishSymmetric(t *testing.T) {
+	l := newLab(t, ZoneConfig{Symmetric: true, Publish: []Publish{web(8080, 8080, guestA+":80")}})
+	l.mustIn(syn(remoteA+":5000", outsideA+":8080"), guestA+":80")
+	l.mustIn(syn(remoteB+":5000", outsideA+":8080"), guestA+":80")
+	if src := l.mustOut(syn(guestA+":80", remoteB+":1")); src != outsideA+":8080" {
+		t.Errorf("a flow of a published endpoint left as %s", src)
+	}
+}
+
+func TestPublishRefused(t *testing.T) {
+	l := newLab(t, ZoneConfig{Publish: []Publish{web(8080, 8089, guestA+":80")}})
+	for want, cfg := range map[string]ZoneConfig{
+		"port 8085; choose another":        {Publish: []Publish{web(8085, 8095, guestA+":80")}},
+		"tcp 90-95 overlaps publish tcp 9": {Publish: []Publish{web(90, 99, guestA+":80"), web(90, 95, guestB+":80")}},
+		"port 0 is none":                   {Publish: []Publish{web(0, 5, guestA+":80")}},
+		"ends before it starts":            {Publish: []Publish{web(9, 5, guestA+":80")}},
+		"go beyond 65535":                  {Publish: []Publish{web(1, 10, guestA+":65530")}},
+		"only TCP and UDP":                 {Publish: []Publish{{Protocol: 1, First: 1, Last: 1}}},
+		"5-4: the range ends before":       {First: 5, Last: 4},
+	} {
+		err := l.tab.SetZone(1, cfg)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, not %v", want, err)
+		}
+	}
+	if len(l.tab.Stats().Zones) != 1 {
+		t.Error("a zone that was refused is there")
+	}
+	l.zone(1, ZoneConfig{Publish: []Publish{{Protocol: frame.ProtoUDP, First: 8085, Last: 8085, To: endpointOf(guestA + ":1")}}})
+	l.tab.SetAddresses(addresses(outsideA, outsideB))
+	l.zone(2, ZoneConfig{Addresses: addresses(outsideB), Publish: []Publish{web(8085, 8095, guestB+":80")}})
+	// Now the two zones meet at one address: the lower zone keeps the port.
+	l.tab.SetAddresses(addresses(outsideB))
+	l.mustIn(syn(remoteA+":1", outsideB+":8085"), guestA+":85")
+}
+
+// TestChanged counts what the callback says, over addresses and publishes.
+func TestChanged(t *testing.T) {
+	type port struct {
+		protocol uint8
+		port     uint16
+	}
+	used, calls := map[port]bool{}, 0
+	tab := New(Config{Addresses: addresses(outsideA, outsideB), Changed: func(protocol uint8, p uint16, is bool) {
+		if used[port{protocol, p}] == is {
+			t.Errorf("port %d of %d was said to be %v twice", p, protocol, is)
+		}
+		calls++
+		used[port{protocol, p}] = is
+		if !is {
+			delete(used, port{protocol, p})
+		}
+	}})
+	l := &lab{t: t, tab: tab, now: 1}
+	both := ZoneConfig{Addresses: addresses(outsideA, outsideB), Publish: []Publish{web(80, 81, guestA+":80")}}
+	l.zone(0, both)
+	l.zone(1, ZoneConfig{Addresses: addresses(outsideA)})
+	l.zone(2, ZoneConfig{Addresses: addresses(outsideB)})
+	want := map[port]bool{{6, 80}: true, {6, 81}: true}
+	check := func(what string) {
+		t.Helper()
+		if !maps.Equal(used, want) {
+			t.Errorf("%s: in use are %v, want %v", what, used, want)
+		}
+	}
+	check("published")
+	l.zone(0, both)
+	check("published again")
+	l.mustIn(syn(remoteA+":1", outsideA+":80"), guestA+":80")
+	l.outOf(1, udp(guestA+":5000", remoteA+":1"))
+	l.outOf(2, udp(guestA+":5000", remoteA+":1"))
+	l.outOf(1, echo(guestA+":6000", remoteA))
+	want[port{17, 5000}], want[port{1, 6000}] = true, true
+	check("flows")
+	l.zone(0, ZoneConfig{Addresses: addresses(outsideA)})
+	delete(want, port{6, 81})
+	check("not published any more")
+	tab.RemoveZone(1)
+	delete(want, port{1, 6000})
+	check("one zone gone")
+	tab.SetAddresses(addresses(outsideA))
+	delete(want, port{17, 5000})
+	check("one address gone")
+	l.wait(1000)
+	clear(want)
+	check("all gone")
+	if calls != 8 {
+		t.Errorf("%d calls", calls)
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	for _, s := range []string{"192.0.2.1:80", "[2001:db8::1]:80"} {
+		if got := EndpointOf(netip.MustParseAddrPort(s)).AddrPort().String(); got != s {
+			t.Errorf("%s became %s", s, got)
+		}
+	}
+	if EndpointOf(netip.MustParseAddrPort("192.0.2.1:80")) != endpointOf("192.0.2.1:80") {
+		t.Error("an IPv4 address is not kept as Parsed has it")
+	}
+}
+
+func TestNames(t *testing.T) {
+	for got, want := range map[string]string{
+		Translated.String(): "translated", Fragmented.String(): "nat-fragment", numVerdicts.String(): "unknown",
+		PickedUp.String(): "new", Replied.String(): "replied", numStates.String(): "unknown",
+		ClassTCP.String(): "tcp", ClassOther.String(): "other", Class(9).String(): "unknown",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for v := range numVerdicts {
+		if v.IsDrop() != (strings.HasPrefix(v.String(), "nat-")) {
+			t.Errorf("%v: IsDrop is %v", v, v.IsDrop())
+		}
+	}
+}
