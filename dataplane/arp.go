@@ -43,10 +43,13 @@ func (w *worker) listenARP(s *snapshot, f *frame.Frame) {
 	if !g.isOnLink(sender) || sender == g.own {
 		return
 	}
-	asks := binary.BigEndian.Uint32(b[arpTarget:]) == g.addr
-	for _, f := range w.network.neighbors.learn(sender, f.Src(), asks, w.now) {
-		f.SetAddresses(frame.MAC(b[arpSenderMAC:]), g.mac)
-		w.route(s, &g.routes, f, g.vlan)
+	t := w.network.neighbors
+	asks := t.get(sender) == nil && binary.BigEndian.Uint32(b[arpTarget:]) == g.addr && w.port.strangers.take(w.network.sw.ticks(), 1)
+	for _, h := range t.learn(sender, f.Src(), asks, w.now) {
+		h.frame.SetAddresses(f.Src(), g.mac)
+		if v := w.send(s, h.frame); v.IsDrop() {
+			h.from.counters.drops[v].Add(1)
+		}
 	}
 }
 

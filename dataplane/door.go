@@ -9,7 +9,8 @@ import "slices"
 // they are used through one of them.
 type door struct {
 	worker
-	s *snapshot // of the network that it leads to, from open to shut
+	of *Port     // the port that it belongs to
+	s  *snapshot // of the network that it leads to, from open to shut
 }
 
 // open makes the door ready for the frames of a burst.
@@ -53,16 +54,16 @@ func (p *Port) doorsTo(targets []*Network) []*door {
 		at := slices.IndexFunc(p.doors, func(d *door) bool { return d.network == n })
 		if at < 0 {
 			at = len(p.doors)
-			p.doors = append(p.doors, n.newDoor())
+			p.doors = append(p.doors, n.newDoor(p))
 		}
 		doors[i] = p.doors[at]
 	}
 	return doors
 }
 
-// newDoor makes a door that leads to n.
-func (n *Network) newDoor() *door {
-	d := &door{}
+// newDoor makes a door of a port's that leads to n.
+func (n *Network) newDoor(of *Port) *door {
+	d := &door{of: of}
 	d.network = n
 	d.port = &Port{network: n, name: gatewayName, index: noPort}
 	n.doorsMu.Lock()

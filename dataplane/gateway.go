@@ -67,8 +67,10 @@ type gateway struct {
 	*Gateway
 	mac    frame.MAC
 	own    netip.Addr
-	addr   uint32 // the same
-	last   uint32 // address of the subnet, its broadcast address
+	addr   uint32     // the same
+	last   uint32     // address of the subnet, its broadcast address; else that of all subnets
+	all    netip.Addr // the former; the zero one where there is none
+	subnet netip.Prefix
 	vlan   uint16
 	dhcp   bool
 	dns    bool
@@ -121,15 +123,21 @@ func (n *Network) configureGateway() {
 // is none. n.mu is held.
 func (n *Network) gatewayView() *gateway {
 	c := n.cfg.Gateway
-	if !c.Address.Addr().Is4() && n.uplink == nil {
+	if !c.Address.Addr().Is4() && n.uplink == nil || n.gone {
 		return nil
 	}
 	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, vlan: c.VLAN, dhcp: c.DHCP, dns: c.DNS, relay: n.routing.Relay, host: noPort}
 	if c.Address.Addr().Is4() {
 		b := c.Address.Addr().As4()
 		v.own, v.addr = c.Address.Addr(), binary.BigEndian.Uint32(b[:])
-		v.last = v.addr | (1<<(32-c.Address.Bits()) - 1)
-		v.links = []netip.Prefix{c.Address.Masked()}
+		v.last = allHosts
+		if bits := c.Address.Bits(); bits < 31 { // RFC 3021: two stations need none
+			v.last = v.addr | (1<<(32-bits) - 1)
+			binary.BigEndian.PutUint32(b[:], v.last)
+			v.all = netip.AddrFrom4(b)
+		}
+		v.subnet = c.Address.Masked()
+		v.links = []netip.Prefix{v.subnet}
 	}
 	if u := n.uplink; u != nil {
 		v.uplink, v.table, v.links = u, u.table, u.cfg.links()
@@ -144,84 +152,6 @@ func (n *Network) gatewayView() *gateway {
 
 // Inbox returns the queue of what is for a service.
 func (g *Gateway) Inbox(s Service) *Inbox { return g.inboxes[s] }
-
-// Send takes untagged frames of the gateway's own through the pipeline. It
-// keeps none of them.
-func (g *Gateway) Send(frames []*frame.Frame) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for len(frames) > 0 {
-		n := min(len(frames), cap(g.worker.in))
-		g.worker.originate(frames[:n])
-		frames = frames[n:]
-	}
-}
-
-// Resolve sends untagged frames of IPv4 packets to stations of the network, whose MAC
-// address it finds out and fills in with the gateway's own. A packet to a station that
-// is not known yet waits in a copy.
-func (g *Gateway) Resolve(frames []*frame.Frame) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	w := g.worker
-	w.passes.Add(1)
-	defer w.passes.Add(1)
-	s := w.network.snapshot.Load()
-	if s.gateway == nil {
-		return
-	}
-	for len(frames) > 0 {
-		n := min(len(frames), cap(w.in))
-		w.prepare(s)
-		for _, f := range frames[:n] {
-			w.address(s, f)
-		}
-		w.transmit(s)
-		frames = frames[n:]
-	}
-}
-
-// address queues a packet of the gateway's own for a station.
-func (w *worker) address(s *snapshot, f *frame.Frame) {
-	p := &w.parsed
-	if p.Parse(f); p.IPVersion != 4 || p.Layer < frame.LayerNetwork {
-		return
-	}
-	dst := destination(p)
-	y, _ := s.router.ways.Lookup(dst)
-	if y.kind != here && y.kind != behind {
-		return
-	}
-	mac, known := w.network.neighbors.lookup(y.next(dst), w.now)
-	if !known {
-		if _, ask := w.network.neighbors.await(y.next(dst), f, w.now); ask {
-			w.route(s, &s.gateway.routes, s.gateway.arpRequest(question{addr: y.next(dst)}), s.gateway.vlan)
-		}
-		return
-	}
-	f.SetAddresses(mac, s.gateway.mac)
-	v := w.route(s, &s.gateway.routes, f, s.gateway.vlan)
-	if len(s.captures) != 0 {
-		offer(s.captures, w.port, Received, f, v)
-	}
-}
-
-// originate is burst for frames of the switch's own, which nobody has to admit.
-func (w *worker) originate(frames []*frame.Frame) {
-	w.passes.Add(1)
-	s := w.network.snapshot.Load()
-	if s.gateway != nil {
-		w.prepare(s)
-		for _, f := range frames {
-			v := w.route(s, &s.gateway.routes, f, s.gateway.vlan)
-			if len(s.captures) != 0 {
-				offer(s.captures, w.port, Received, f, v)
-			}
-		}
-		w.transmit(s)
-	}
-	w.passes.Add(1)
-}
 
 // hosts says who takes a frame that is addressed to the gateway: the address
 // may have two owners, the network's own host and this machine's.
@@ -239,7 +169,7 @@ func (g *gateway) isClaimed(f *frame.Frame, vid uint16) bool {
 		return true
 	}
 	b := f.Bytes()
-	return f.EtherType() == frame.TypeARP && vid == g.vlan && len(b) >= arpEnd &&
+	return f.EtherType() == frame.TypeARP && vid == g.vlan && len(b) >= arpEnd && g.addr != 0 &&
 		binary.BigEndian.Uint32(b[arpSender:]) == g.addr
 }
 
@@ -269,6 +199,7 @@ func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
 	}
 	p := &w.parsed
 	p.Parse(f)
+	w.quoted, w.changed = w.quoted[:0], false
 	switch {
 	case p.Layer < frame.LayerNetwork:
 		return BadPacket
@@ -276,6 +207,9 @@ func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
 		return w.comeIn(s, f, p)
 	case !g.isOwn(p):
 		return w.passOn(s, in, f, p)
+	}
+	if g.relay && p.FragOffset != 0 && p.Protocol != frame.ProtoICMP {
+		w.tell(g.inboxes[Outside], f, g.vlan) // too: the first fragment alone says whose it is
 	}
 	to, service, v := g.owner(f, p)
 	if to&machineHost != 0 {
@@ -376,7 +310,8 @@ func (g *gateway) letsIn(f *frame.Frame, vid uint16) bool {
 	}
 	b := p.Dst()
 	dst := binary.BigEndian.Uint32(b[12:])
-	_, own := g.service(f, &p)
+	service, own := g.service(f, &p)
+	own = own && service != Outside // which is to one address only
 	return (dst >= firstGroup && dst < endGroups || dst == allHosts || dst == g.last) && !own
 }
 
@@ -390,6 +325,9 @@ const (
 // overhear gives the gateway what is for it of a broadcast.
 func (w *worker) overhear(s *snapshot, f *frame.Frame) {
 	g, b := s.gateway, f.Bytes()
+	if f.Tag.TPID == frame.TypeQinQ {
+		return // not for hosts without such a tag
+	}
 	switch f.EtherType() {
 	case frame.TypeARP:
 		w.listenARP(s, f)
@@ -412,7 +350,5 @@ func (w *worker) overhear(s *snapshot, f *frame.Frame) {
 
 // tell punts a frame that goes on to others too.
 func (w *worker) tell(to *Inbox, f *frame.Frame, vid uint16) {
-	if v := w.punt(to, nil, f, vid); v.IsDrop() {
-		w.port.counters.drops[v].Add(1)
-	}
+	w.count(w.punt(to, nil, f, vid))
 }

@@ -107,6 +107,7 @@ const (
 	reportRate     = 200
 	unroutableRate = 10
 	answerRate     = 200 // of echo and ARP, where no service does it
+	strangerRate   = 200 // stations that ask for the gateway, and that it does not know
 )
 
 // punt copies a frame to a service, as far as the port's share goes. This is the

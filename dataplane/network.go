@@ -65,6 +65,7 @@ type Network struct {
 	routing  RoutingConfig
 	zone     nat.Zone // of this network behind an uplink
 	uplink   *Uplink  // that this network is the inside of; else nil
+	gone     bool     // the network is removed: nothing is routed here any more
 	forms    forms    // of the frames that the network sends itself
 	clock    func() time.Duration
 }
@@ -98,6 +99,10 @@ func (n *Network) remove() {
 	<-n.served
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.gone = true
+	n.swap()
+	n.grace()
+	n.neighbors.flush()
 	for _, c := range n.captures {
 		close(c.ended)
 	}
@@ -138,9 +143,15 @@ func (n *Network) Reconfigure(cfg NetworkConfig, policies map[string]Policy) {
 	n.joinTree(changed)
 	n.configureSnooping()
 	n.configureGateway()
+	if u := n.routing.Uplink; u != nil {
+		u.update(n)
+	}
 	was := n.snapshot.Load()
 	n.swap()
 	n.grace()
+	if cfg.Address != old.Address || cfg.Gateway.Address != old.Gateway.Address || cfg.Gateway.VLAN != old.Gateway.VLAN {
+		n.neighbors.flush()
+	}
 	if s := n.snapshot.Load(); was.echoes == nil && s.echoes != nil {
 		n.fdb.FlushPort(s.uplink) // what it has learned may be echoes
 	}
@@ -202,6 +213,7 @@ func (n *Network) AddPort(name string, policy Policy) (*Port, error) {
 		network: n, name: name, index: fdb.Port(index), mtu: n.cfg.MTU,
 		bpdus: newBucket(bpduRate, bpduRate), reports: newBucket(reportRate, reportRate),
 		unroutable: newBucket(unroutableRate, unroutableRate), answers: newBucket(answerRate, answerRate),
+		strangers: newBucket(strangerRate, strangerRate),
 	}
 	n.ports[index] = p
 	p.setPolicy(policy)

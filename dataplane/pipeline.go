@@ -48,6 +48,8 @@ type worker struct {
 	opened  []*door      // to other networks, in this burst
 	parsed  frame.Parsed // of the packet in hand, if it is the router's
 	quoted  []byte       // its start as its sender knows it, if it may be refused
+	changed bool         // it is not as its sender knows it any more
+	nextHop *neighbor    // of the last packet to a station
 
 	// Of the burst in hand.
 	now  uint32 // the network's coarse clock
@@ -382,11 +384,12 @@ func (w *worker) police(s *snapshot, e *egress, share []*frame.Frame) []*frame.F
 // send hands frames to a port and counts what became of them.
 func (s *snapshot) send(e *egress, frames []*frame.Frame) {
 	for len(frames) > 0 {
-		n, err := e.io.Send(frames)
-		s.sent(e, frames[:n])
+		burst := frames[:min(len(frames), ports.MaxBurst)]
+		n, err := e.io.Send(burst)
+		s.sent(e, burst[:n])
 		frames = frames[n:]
-		if len(frames) == 0 {
-			return
+		if n == len(burst) {
+			continue
 		}
 		// A queue that is full stays so for the rest of the burst, and a
 		// port that is down too: their frames are given up together.

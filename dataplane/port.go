@@ -33,7 +33,9 @@ type Port struct {
 
 	doors []*door // to other networks; guarded by network.mu
 
-	bpdus, reports, unroutable, answers *bucket // how many more it may send to them
+	sought atomic.Int32 // stations that are asked for, since packets of the port are for them
+
+	bpdus, reports, unroutable, answers, strangers *bucket // how many more it may send to them
 }
 
 // Policy returns what the port's frames may do.

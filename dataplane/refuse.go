@@ -47,17 +47,18 @@ func (w *worker) quote(f *frame.Frame, p *frame.Parsed) {
 }
 
 // refuse tells the sender of a packet why it is not passed on, where RFC 1122 clause
-// 3.2.2 allows it, and returns v.
+// 3.2.2 allows it, and returns v. The sender of a packet that is translated already, and
+// that was not quoted before, is not told: it would learn what is behind the uplink.
 func (w *worker) refuse(s *snapshot, f *frame.Frame, p *frame.Parsed, e refusal, v Verdict) Verdict {
 	g := s.gateway
-	if len(w.quoted) == 0 {
+	if !g.own.IsValid() || p.FragOffset != 0 || mayBeError(f, p) {
+		return v
+	}
+	if len(w.quoted) == 0 && !w.changed {
 		w.quote(f, p)
 	}
 	quoted := w.quoted
-	w.quoted = w.quoted[:0]
-	dst := binary.BigEndian.Uint32(quoted[16:])
-	if !g.own.IsValid() || p.FragOffset != 0 || mayBeError(f, p) || dst == g.last || w.port.unroutable == nil ||
-		!w.port.unroutable.take(w.network.sw.ticks(), 1) {
+	if len(quoted) == 0 || binary.BigEndian.Uint32(quoted[16:]) == g.last || !w.port.unroutable.take(w.network.sw.ticks(), 1) {
 		return v
 	}
 	b := make([]byte, frame.Headroom+frame.HeaderLen+ipv4Len+icmpLen+len(quoted))
@@ -117,6 +118,9 @@ func (w *worker) back(s *snapshot, f *frame.Frame) {
 		w.forms.next()
 	}
 	f.Tag = frame.Tag{}
+	if len(s.captures) != 0 {
+		offer(s.captures, s.gateway.worker.port, Received, f, Forwarded)
+	}
 	w.egress(s, f, s.gateway.vlan, w.port.index)
 	if s.vlans {
 		w.forms.next()

@@ -36,6 +36,7 @@ type Switch struct {
 	mu       sync.Mutex
 	networks map[string]*Network
 	uplinks  map[string]*Uplink
+	zones    map[nat.Zone]bool // that networks have, those included that are being removed
 	workers  atomic.Int32
 	now      atomic.Uint32 // the coarse clock, in seconds
 
@@ -55,6 +56,7 @@ func New() *Switch {
 	sw := &Switch{
 		networks: map[string]*Network{},
 		uplinks:  map[string]*Uplink{},
+		zones:    map[nat.Zone]bool{0: true}, // that of uplinks
 		start:    time.Now(),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
@@ -72,22 +74,19 @@ func (sw *Switch) AddNetwork(name string, cfg NetworkConfig) (*Network, error) {
 		return nil, fmt.Errorf("network %q: %w", name, ErrExists)
 	}
 	n := makeNetwork(sw, name, cfg)
-	n.zone = sw.freeZone()
+	n.zone = sw.takeZone()
 	n.start()
 	sw.networks[name] = n
 	return n, nil
 }
 
-// freeZone returns a number that no network has behind an uplink. sw.mu is held.
-func (sw *Switch) freeZone() nat.Zone {
-	used := map[nat.Zone]bool{0: true} // that of uplinks
-	for _, n := range sw.networks {
-		used[n.zone] = true
-	}
+// takeZone returns a number that no other network has behind an uplink. sw.mu is held.
+func (sw *Switch) takeZone() nat.Zone {
 	z := nat.Zone(1)
-	for used[z] {
+	for sw.zones[z] {
 		z++
 	}
+	sw.zones[z] = true
 	return z
 }
 
@@ -103,6 +102,9 @@ func (sw *Switch) RemoveNetwork(name string) {
 	}
 	_ = n.SetRouting(RoutingConfig{}) // to lead nowhere is always possible
 	n.remove()
+	sw.mu.Lock()
+	defer sw.mu.Unlock()
+	delete(sw.zones, n.zone)
 }
 
 // Network returns the network of that name, or nil.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
@@ -21,6 +22,11 @@ type UplinkConfig struct {
 	Extra   []netip.Addr // more outside addresses
 	Routes  []Route      // into the world outside
 
+	// Neighbors are stations on the link whose MAC addresses are not asked for.
+	Neighbors []Neighbor
+
+	// Idle says that the address is not there now: nothing leaves, and its flows wait.
+	Idle bool
 	// Shared says that this machine has the address too: it answers ARP and echo.
 	Shared bool
 	// Client gives UDP to the port of a DHCP client to the inbox Client.
@@ -28,9 +34,11 @@ type UplinkConfig struct {
 	// ProxyARP is what the uplink answers ARP for in the name of others.
 	ProxyARP []netip.Prefix
 
-	// Changed is told which outside ports are in use; see nat.Config. It is taken
-	// from the first configuration.
-	Changed func(protocol uint8, port uint16, used bool)
+	// Changed and ChangedOther are told which outside ports are in use, and who is
+	// spoken with by protocols without ports; see nat.Config. They are taken from
+	// the first configuration.
+	Changed      func(protocol uint8, port uint16, used bool)
+	ChangedOther func(protocol uint8, remote netip.Addr, used bool)
 }
 
 // Uplink is a way out of the switch, by layer 3. Inside it is a network of its own,
@@ -39,6 +47,8 @@ type UplinkConfig struct {
 type Uplink struct {
 	network *Network
 	table   *nat.Table
+
+	changing sync.Mutex // held by Reconfigure; before network.mu
 
 	// Guarded by network.mu.
 	cfg   UplinkConfig
@@ -68,10 +78,11 @@ func (sw *Switch) AddUplink(name string, cfg UplinkConfig) (*Uplink, error) {
 		return nil, fmt.Errorf("uplink %q: %w", name, ErrExists)
 	}
 	u := &Uplink{cfg: cfg, users: map[nat.Zone]user{}, stop: make(chan struct{}), done: make(chan struct{})}
-	u.table = nat.New(nat.Config{Addresses: cfg.addresses(), Changed: cfg.Changed})
+	u.table = nat.New(nat.Config{Addresses: cfg.addresses(), Changed: cfg.Changed, ChangedOther: cfg.ChangedOther})
 	u.network = makeNetwork(sw, uplinkPrefix+name, cfg.network())
 	u.network.uplink = u
 	u.network.start()
+	u.fixNeighbors(&cfg)
 	sw.uplinks[name] = u
 	go u.expire()
 	return u, nil
@@ -123,6 +134,8 @@ func (u *Uplink) Config() UplinkConfig {
 // Reconfigure changes the uplink's settings while packets flow. Flows of an address
 // that is gone end.
 func (u *Uplink) Reconfigure(cfg UplinkConfig) {
+	u.changing.Lock()
+	defer u.changing.Unlock()
 	n := u.network
 	n.mu.Lock()
 	old := u.cfg
@@ -130,18 +143,27 @@ func (u *Uplink) Reconfigure(cfg UplinkConfig) {
 	n.mu.Unlock()
 	u.table.SetAddresses(cfg.addresses())
 	n.Reconfigure(cfg.network(), nil)
-	if old.Address != cfg.Address || old.MAC != cfg.MAC {
-		n.neighbors.flush()
-		u.announce()
+	u.fixNeighbors(&cfg)
+	if old.MAC != cfg.MAC || !slices.Equal(old.addresses(), cfg.addresses()) {
+		u.announce(&cfg)
 	}
+}
+
+// fixNeighbors makes the neighbours known that need not be asked, and sends what has
+// waited for them.
+func (u *Uplink) fixNeighbors(cfg *UplinkConfig) {
+	var frames []*frame.Frame
+	for _, h := range u.network.neighbors.fix(cfg.Neighbors, u.network.now.Load()) {
+		frames = append(frames, h.frame)
+	}
+	u.network.gateway.Resolve(frames)
 }
 
 // announce tells the neighbours where the uplink's addresses are now (RFC 5227 clause
 // 2.3), unless this machine does so.
-func (u *Uplink) announce() {
+func (u *Uplink) announce(cfg *UplinkConfig) {
 	s := u.network.snapshot.Load()
-	cfg := u.Config()
-	if cfg.Shared {
+	if cfg.Shared || s.gateway == nil {
 		return
 	}
 	var frames []*frame.Frame
@@ -177,20 +199,58 @@ func (c *UplinkConfig) network() NetworkConfig {
 	return NetworkConfig{Address: c.MAC, MTU: c.MTU, FDB: outsideFDB, Gateway: GatewayConfig{Address: c.Address}}
 }
 
-// join lets a network lead to the uplink, or changes how.
-func (u *Uplink) join(n *Network, c *RoutingConfig, prefixes []netip.Prefix) error {
-	if c.NAT {
-		if err := u.table.SetZone(n.zone, c.Zone); err != nil {
-			return err
-		}
-		prefixes = nil
-	} else {
-		u.table.RemoveZone(n.zone)
-	}
+// join lets a network lead to the uplink, or changes how. n.mu is held, which comes
+// before that of the uplink's network.
+func (u *Uplink) join(n *Network, c *RoutingConfig) error {
 	u.network.mu.Lock()
 	defer u.network.mu.Unlock()
-	u.users[n.zone] = user{network: n, routed: prefixes, longest: n.cfg.MTU + frame.HeaderLen}
+	as := n.asUser(c)
+	if err := u.clash(&as); err != nil {
+		return err
+	}
+	if !c.NAT {
+		u.table.RemoveZone(n.zone)
+	} else if err := u.table.SetZone(n.zone, c.Zone); err != nil {
+		return err
+	}
+	u.users[n.zone] = as
 	u.network.swap()
+	return nil
+}
+
+// update notes that a network is another one now. n.mu is held.
+func (u *Uplink) update(n *Network) {
+	u.network.mu.Lock()
+	defer u.network.mu.Unlock()
+	u.users[n.zone] = n.asUser(&n.routing)
+	u.network.swap()
+}
+
+// asUser returns what an uplink has to know of the network. n.mu is held.
+func (n *Network) asUser(c *RoutingConfig) user {
+	as := user{network: n, longest: n.cfg.MTU + frame.HeaderLen}
+	if c.NAT {
+		return as
+	}
+	if a := n.cfg.Gateway.Address; a.IsValid() {
+		as.routed = append(as.routed, a.Masked())
+	}
+	for _, r := range c.Routes {
+		as.routed = append(as.routed, r.Destination.Masked())
+	}
+	return as
+}
+
+// clash returns an error where another network has a subnet of the user's, untranslated:
+// packets from outside would not know where to go. u.network.mu is held.
+func (u *Uplink) clash(as *user) error {
+	for _, other := range u.users {
+		for _, p := range other.routed {
+			if other.network != as.network && slices.Contains(as.routed, p) {
+				return fmt.Errorf("uplink %q: network %q has the subnet %s already: choose another, or translate one of them", u.Name(), other.network.name, p)
+			}
+		}
+	}
 	return nil
 }
 
@@ -207,22 +267,26 @@ func (u *Uplink) leave(n *Network) {
 
 // view fills in the ways of an uplink. network.mu is held.
 func (u *Uplink) view(r *router, door func(*Network) int) {
-	add := func(p netip.Prefix, y way) { r.ways.Insert(p.Masked(), y) }
+	add := func(p netip.Prefix, y *way) { r.ways.Insert(p.Masked(), y) }
+	r.narrowest = math.MaxInt
+	if u.cfg.Idle {
+		return
+	}
 	for _, route := range u.cfg.Routes {
-		y := way{kind: out, via: route.Via}
+		y := &way{kind: out, via: route.Via}
 		if route.Blocked {
 			y.kind = nowhere
 		}
 		add(route.Destination, y)
 	}
 	if u.cfg.Address.IsValid() {
-		add(u.cfg.Address, way{kind: out})
+		add(u.cfg.Address, &way{kind: out})
 	}
-	r.narrowest = math.MaxInt
 	for _, user := range u.users {
 		r.narrowest = min(r.narrowest, user.longest)
+		r.routed = r.routed || len(user.routed) > 0
 		for _, p := range user.routed {
-			add(p, way{kind: toNetwork, door: door(user.network)})
+			add(p, &way{kind: toNetwork, door: door(user.network)})
 		}
 	}
 }
@@ -238,7 +302,7 @@ func (c *UplinkConfig) links() []netip.Prefix {
 		case r.Blocked:
 		case r.Via.IsValid():
 			links = append(links, netip.PrefixFrom(r.Via, r.Via.BitLen()))
-		case r.Destination.Bits() > 0:
+		default:
 			links = append(links, r.Destination)
 		}
 	}
@@ -251,14 +315,7 @@ func (n *Network) SetRouting(c RoutingConfig) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if c.Uplink != nil {
-		var prefixes []netip.Prefix
-		if a := n.cfg.Gateway.Address; a.IsValid() {
-			prefixes = append(prefixes, a.Masked())
-		}
-		for _, r := range c.Routes {
-			prefixes = append(prefixes, r.Destination)
-		}
-		if err := c.Uplink.join(n, &c, prefixes); err != nil {
+		if err := c.Uplink.join(n, &c); err != nil {
 			return err
 		}
 	}

@@ -127,7 +127,13 @@ func (o *forms) withoutTag(f *frame.Frame) *frame.Frame {
 	return o.untagged
 }
 
+// view returns a copy of the frame's header. A burst may become more frames than came
+// in: fragments, and packets that have waited for a neighbour.
 func (o *forms) view(f *frame.Frame) *frame.Frame {
+	if o.used == len(o.views) {
+		v := *f
+		return &v
+	}
 	v := &o.views[o.used]
 	o.used++
 	*v = *f

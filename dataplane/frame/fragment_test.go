@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
@@ -163,7 +164,7 @@ func TestFragmentOptions(t *testing.T) {
 		{"beyond the header before", "9409" + "94040000" + "0000", ""},
 		{"before a broken one", "94040000" + "9400ffff", "94040000"},
 		{"in the last byte", "01010194", ""},
-		{"all there is room for", "8328" + "00000000000000000000000000000000000000000000000000000000000000000000000000000000"[:76], "8328" + "00000000000000000000000000000000000000000000000000000000000000000000000000000000"[:76]},
+		{"all there is room for", "8328" + strings.Repeat("00", 38), "8328" + strings.Repeat("00", 38)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,285 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"github.com/weft/weft/dataplane/frame"
+)
+
+// loose is a port of no network, as far as neighbours care.
+func loose() *Port { return &Port{} }
+
+func waiting(from string) *frame.Frame {
+	return wrap(append(make([]byte, frame.Headroom), packet(gatewayMAC, mac("a"), from, farIP, frame.ProtoUDP, udp(1, 2, "x"))...))
+}
+
+// asked returns whom a tick asks: every address with "all" or "it".
+func asked(t *neighbors, now uint32) string {
+	s := ""
+	for _, q := range t.tick(now) {
+		s += q.addr.String()
+		if q.mac == (frame.MAC{}) {
+			s += " all"
+		} else {
+			s += " it"
+		}
+	}
+	return s
+}
+
+// The life of a neighbour: sought, known, asked while it is needed, given up when it does
+// not answer, forgotten when nobody needs it.
+func TestNeighborLife(t *testing.T) {
+	n, p, a := newNeighbors(), loose(), addr(guestIP)
+	if _, v, ask := n.await(a, waiting(guestIP), p, 1); v != Consumed || !ask {
+		t.Fatalf("at first: %v, %v", v, ask)
+	}
+	if _, v, ask := n.await(a, waiting(guestIP), p, 1); v != Consumed || ask {
+		t.Fatalf("then: %v, %v", v, ask)
+	}
+	if got := n.learn(a, mac("a"), false, 1); len(got) != 2 || p.sought.Load() != 0 || n.held != 0 {
+		t.Fatalf("%d packets have waited, %d stations are sought", len(got), p.sought.Load())
+	}
+	use := func(now uint32) {
+		if m, ok := n.get(a).at(now); !ok || m != mac("a") {
+			t.Fatalf("at %d it is not known: %v", now, m)
+		}
+	}
+	for _, step := range []struct {
+		now  uint32
+		used bool
+		want string
+	}{
+		{30, true, ""}, {31, true, guestIP + " it"}, {31, true, ""}, {32, true, guestIP + " it"},
+		{33, true, guestIP + " all"}, // it may have moved
+	} {
+		if step.used {
+			use(step.now)
+		}
+		if got := asked(n, step.now); got != step.want {
+			t.Errorf("at %d: asked %q, want %q", step.now, got, step.want)
+		}
+	}
+	n.learn(a, mac("a"), false, 33)
+	use(63)
+	if got := asked(n, 64); got != guestIP+" it" {
+		t.Errorf("at 64: asked %q", got)
+	}
+	if got := asked(n, 69); got != "" { // nobody has needed it for 6 seconds
+		t.Errorf("at 69: asked %q", got)
+	}
+	for i, want := range []string{" it", " it", " all"} { // from the start: it was not needed in between
+		use(uint32(100 + i))
+		if got := asked(n, uint32(100+i)); got != guestIP+want {
+			t.Errorf("at %d: asked %q, want %q", 100+i, got, guestIP+want)
+		}
+	}
+	held := n.get(a)
+	asked(n, 103)
+	if _, known := held.at(103); known || n.get(a) != nil || n.known != 0 {
+		t.Error("it is known although it has not answered three times")
+	}
+	n.learn(a, mac("a"), true, 200)
+	asked(n, 799)
+	if n.get(a) == nil {
+		t.Error("forgotten too soon")
+	}
+	if asked(n, 800); n.get(a) != nil {
+		t.Error("not forgotten")
+	}
+}
+
+// What waits in vain is counted where it came in, and leaves room for others.
+func TestNeighborNever(t *testing.T) {
+	n, p := newNeighbors(), loose()
+	for i := range maxHeld + 2 {
+		_, v, _ := n.await(addr(guestIP), waiting(guestIP), p, 1)
+		if want := i < maxHeld; (v == Consumed) != want {
+			t.Errorf("packet %d: %v", i, v)
+		}
+	}
+	for now, want := range []string{1: "", 2: guestIP + " all", 3: guestIP + " all", 4: ""} {
+		if now > 0 {
+			if got := asked(n, uint32(now)); got != want {
+				t.Errorf("at %d: asked %q, want %q", now, got, want)
+			}
+		}
+	}
+	if got := p.counters.drops[NoNeighbor].Load(); got != maxHeld || n.held != 0 || p.sought.Load() != 0 || n.get(addr(guestIP)) != nil {
+		t.Errorf("%d packets are counted, %d wait", got, n.held)
+	}
+	n.await(addr(guestIP), waiting(guestIP), p, 5)
+	n.flush()
+	if got := p.counters.drops[NoNeighbor].Load(); got != maxHeld+1 || n.held != 0 || p.sought.Load() != 0 {
+		t.Errorf("after a flush %d packets are counted, %d wait", got, n.held)
+	}
+}
+
+// A packet whose station answers while it is about to wait does not.
+func TestNeighborAnswersMeanwhile(t *testing.T) {
+	n := newNeighbors()
+	n.learn(addr(guestIP), mac("a"), true, 1)
+	if m, v, ask := n.await(addr(guestIP), waiting(guestIP), loose(), 1); v != Forwarded || ask || m != mac("a") {
+		t.Errorf("%v, %v, ask %v", m, v, ask)
+	}
+}
+
+// host returns one of many addresses.
+func host(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
+}
+
+// Who tries all addresses of a large subnet has some of them sought at a time, and others
+// are served all the same; all the packets that wait are bounded.
+func TestNeighborScan(t *testing.T) {
+	n, scanner, other := newNeighbors(), loose(), loose()
+	asks := 0
+	for i := range 60000 {
+		if _, _, ask := n.await(host(i), waiting(guestIP), scanner, 1); ask {
+			asks++
+		}
+	}
+	if asks != maxSought || n.known != maxSought || n.held != maxSought {
+		t.Errorf("%d asked, %d known, %d wait, want %d", asks, n.known, n.held, maxSought)
+	}
+	if _, v, ask := n.await(host(60001), waiting(guestIP), other, 1); v != Consumed || !ask {
+		t.Errorf("somebody else's packet: %v, ask %v", v, ask)
+	}
+	for i := range 2 * maxHeldInAll {
+		n.await(host(i%maxSought), waiting(guestIP), other, 1)
+	}
+	if n.held != maxHeldInAll {
+		t.Errorf("%d packets wait", n.held)
+	}
+	if _, _, ask := n.await(host(60002), waiting(guestIP), other, 1); !ask {
+		t.Error("a station is not asked for where no packet can wait")
+	}
+}
+
+// A table that is full of stations gives up the one that has been of no use for longest,
+// and none that is.
+func TestNeighborsFull(t *testing.T) {
+	n, p := newNeighbors(), loose()
+	const now = 1000
+	for i := range maxNeighbors {
+		n.learn(host(i), mac("a"), true, now)
+	}
+	used := 0
+	for i := range maxNeighbors / 2 {
+		n.get(host(2 * i)).at(now)
+		used++
+	}
+	for i := range 2000 {
+		n.await(host(30000+i), waiting(guestIP), p, now)
+		n.learn(host(30000+i), mac("b"), false, now)
+	}
+	if n.known != maxNeighbors {
+		t.Errorf("%d stations are known, want %d", n.known, maxNeighbors)
+	}
+	for i := range used {
+		if n.get(host(2*i)) == nil {
+			t.Fatalf("station %d is in use, and forgotten", 2*i)
+		}
+	}
+	for i := range 2000 {
+		if n.get(host(30000+i)) == nil {
+			t.Fatalf("station %d found no room", i)
+		}
+	}
+}
+
+// forgedARP are ARP packets of a guest's that teach the gateway nothing.
+func forgedARP(s *station) map[string][]byte {
+	good := func() []byte {
+		b := arpPacket(broadcast, s.mac, arpRequest, "10.0.0.1")
+		copy(b[arpSender:], []byte{10, 0, 0, 9})
+		return b
+	}
+	elsewhere, another, short, ethernet, asked := good(), good(), good(), good(), good()
+	copy(elsewhere[arpSender:], []byte{10, 1, 0, 9})
+	another[arpSenderMAC+5]++
+	ethernet[arpStart+1] = 6
+	asked[arpTarget+3] = 9
+	return map[string][]byte{
+		"off the link": elsewhere, "of another MAC address": another, "cut short": short[:arpEnd-1],
+		"of another link": ethernet, "below an S-tag": sTagged(good(), 0), "in a VLAN": tagged(good(), 5), "for another": asked,
+	}
+}
+
+// What a guest says in ARP is believed where it can be so, of strangers that ask for the
+// gateway only, and not of too many at a time.
+func TestNeighborHostile(t *testing.T) {
+	l := newRoutedLab(t)
+	sent := uint64(0)
+	for what, b := range forgedARP(l.guest) {
+		l.guest.send(b)
+		sent++
+		l.guest.settle(sent)
+		if got := l.net.Neighbors(); len(got) != 0 {
+			t.Errorf("%s: learned %v", what, got)
+		}
+	}
+	good := arpPacket(broadcast, l.guest.mac, arpRequest, "10.0.0.1")
+	l.guest.send(good)
+	sent++
+	l.guest.settle(sent)
+	if got := l.net.Neighbors(); len(got) != 1 || got[0] != (Neighbor{addr(guestIP), l.guest.mac}) {
+		t.Errorf("learned %v", got)
+	}
+	cfg := l.net.Config()
+	cfg.Gateway.Address = netip.MustParsePrefix("10.0.0.1/16")
+	l.net.Reconfigure(cfg, nil)
+	for i := range 1000 {
+		b := append([]byte(nil), good...)
+		binary.BigEndian.PutUint32(b[arpSender:], 10<<24|uint32(i+300))
+		l.guest.send(b)
+		sent++
+	}
+	l.guest.settle(sent)
+	if got := len(l.net.Neighbors()); got < 190 || got > 600 {
+		t.Errorf("learned %d strangers at once, want some %d", got, strangerRate)
+	}
+}
+
+// A worker does not go on sending to a station that is forgotten.
+func TestNeighborForgotten(t *testing.T) {
+	l := newNATLab(t, RoutingConfig{})
+	out := udp(5000, 7, "x")
+	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, out))
+	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, out))
+	l.uplink.Network().neighbors.flush()
+	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, out))
+	l.world.asksFor(uplinkMAC, outsideIP, worldIP)
+	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, out))
+}
+
+// A broadcast that lets packets go which have waited stays what it is, in the form that
+// each port has it.
+func TestNeighborAnswersAll(t *testing.T) {
+	l := newRoutedLab(t)
+	cfg := l.net.Config()
+	cfg.Gateway.VLAN = 7
+	l.net.Reconfigure(cfg, map[string]Policy{"guest": {VLAN: access(7)}})
+	trunk := l.stationWith(l.net, "trunk", frame.CapAll, Policy{VLAN: vlans(0, [2]uint16{7, 7})})
+	l.lead(l.dmz, RoutingConfig{Reach: []Reach{{l.net, prefixes("10.0.0.0/24")}}})
+	const packets = maxHeld
+	for i := range packets {
+		l.server.send(packet(dmzMAC, l.server.mac, serverIP, guestIP, frame.ProtoUDP, udp(uint16(i), 7, "held")))
+	}
+	l.server.settle(packets)
+	l.guest.next()
+	trunk.next() // the question
+	l.guest.says(broadcast, arpRequest, guestIP, "10.0.0.1")
+	for i := range packets {
+		if b := l.guest.next().Bytes; binary.BigEndian.Uint16(b[34:]) != uint16(i) {
+			t.Fatalf("packet %d: received % x", i, b)
+		}
+	}
+	b := trunk.next().Bytes
+	if len(b) < 18 || b[15] != 7 || b[16] != 8 || b[17] != 6 || frame.MAC(b) != broadcast {
+		t.Errorf("received % x, want the broadcast with a tag", b)
+	}
+	trunk.silent()
+}

@@ -1,0 +1,177 @@
+package dataplane
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/gaissmai/bart"
+
+	"github.com/weft/weft/nat"
+)
+
+// RoutingConfig says where the packets of a network's stations may go beyond it.
+// The zero value is nowhere.
+type RoutingConfig struct {
+	Uplink  *Uplink        // nil: no way out
+	NAT     bool           // what leaves by the uplink is translated
+	Zone    nat.ZoneConfig // how
+	Sockets bool           // what would leave goes to the inbox Outside; there is no Uplink
+
+	Routes []Route // to what is behind stations of this network
+	Reach  []Reach // other networks, which are never translated
+
+	// HostAddresses are those of this machine; what is for one of them goes to
+	// the host port where ReachHost is set, and is refused elsewhere.
+	HostAddresses []netip.Addr
+	ReachHost     bool
+
+	// Relay gives TCP and UDP to the gateway's ports from RelayFirst on to the
+	// inbox Outside.
+	Relay bool
+}
+
+// Route is a way to a part of the address space.
+type Route struct {
+	Destination netip.Prefix
+	Via         netip.Addr // the next hop; zero: the destination itself, on the link
+	Blocked     bool       // it is not to be reached this way
+}
+
+// Reach is another network with what belongs to it.
+type Reach struct {
+	Network  *Network
+	Prefixes []netip.Prefix
+}
+
+// RelayFirst is the first of the gateway's ports that are for connections from
+// sockets of this machine, up to 65535: Linux takes none of them by itself, so that
+// the host at the same address does not either (ip_local_port_range).
+const RelayFirst = 61000
+
+// router is what a snapshot knows of the ways out of its network.
+type router struct {
+	ways *bart.Table[*way]
+
+	exit      int // the door to the uplink, -1 where there is none
+	zone      nat.Zone
+	nat       bool
+	sockets   bool // instead of an uplink
+	reachHost bool
+
+	doors     []int // by zone: the door to that network, -1 where there is none
+	routed    bool  // some network behind an uplink is not translated
+	narrowest int   // the longest frame that every network behind an uplink takes
+}
+
+// way is what becomes of packets for a part of the address space.
+type way struct {
+	kind wayKind
+	door int        // with toNetwork
+	via  netip.Addr // with here and out: the next hop; zero for the destination
+}
+
+type wayKind uint8
+
+const (
+	nowhere   wayKind = iota
+	here              // a station of the network itself
+	behind            // by a station of the network, via
+	toNetwork         // another network
+	toUplink          // by the uplink
+	toSockets         // by sockets of this machine
+	toMachine         // this machine itself
+	out               // of an uplink: into the world outside
+)
+
+// next returns the next hop to dst.
+func (y *way) next(dst netip.Addr) netip.Addr {
+	if y.via.IsValid() {
+		return y.via
+	}
+	return dst
+}
+
+// way returns the way to an address.
+func (r *router) way(a netip.Addr) *way {
+	if y, ok := r.ways.Lookup(a); ok {
+		return y
+	}
+	return &noWay
+}
+
+var noWay = way{kind: nowhere}
+
+// everywhere is the default route of IPv4.
+var everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+
+// targets returns the networks that packets may go to from here, in the order of
+// the doors. n.mu is held.
+func (n *Network) targets() []*Network {
+	targets := []*Network{n}
+	add := func(other *Network) {
+		if !slices.Contains(targets, other) {
+			targets = append(targets, other)
+		}
+	}
+	if u := n.routing.Uplink; u != nil {
+		add(u.network)
+	}
+	for _, r := range n.routing.Reach {
+		add(r.Network)
+	}
+	if n.uplink != nil {
+		for _, u := range n.uplink.users {
+			add(u.network)
+		}
+	}
+	return targets
+}
+
+// routerView returns what workers need to know of the ways out. n.mu is held.
+func (n *Network) routerView(targets []*Network) *router {
+	r := &router{ways: new(bart.Table[*way]), exit: -1, zone: n.zone, doors: doorsByZone(targets)}
+	door := func(to *Network) int { return slices.Index(targets, to) }
+	if n.uplink != nil {
+		n.uplink.view(r, door)
+		return r
+	}
+	c := &n.routing
+	switch {
+	case c.Sockets:
+		r.ways.Insert(everywhere, &way{kind: toSockets})
+	case c.Uplink != nil:
+		r.exit, r.nat = door(c.Uplink.network), c.NAT
+		r.ways.Insert(everywhere, &way{kind: toUplink})
+	}
+	for _, other := range c.Reach {
+		for _, p := range other.Prefixes {
+			r.ways.Insert(p.Masked(), &way{kind: toNetwork, door: door(other.Network)})
+		}
+	}
+	for _, route := range c.Routes {
+		r.ways.Insert(route.Destination.Masked(), &way{kind: behind, via: route.Via})
+	}
+	if a := n.cfg.Gateway.Address; a.IsValid() {
+		r.ways.Insert(a.Masked(), &way{kind: here})
+	}
+	for _, a := range c.HostAddresses {
+		// One that is inside, on an internal port, is a station's as any other.
+		if y := r.way(a); y.kind == nowhere || y.kind == toUplink || y.kind == toSockets {
+			r.ways.Insert(netip.PrefixFrom(a, a.BitLen()), &way{kind: toMachine})
+		}
+	}
+	r.sockets, r.reachHost = c.Sockets, c.ReachHost
+	return r
+}
+
+// doorsByZone returns which of the targets is the network of a zone.
+func doorsByZone(targets []*Network) []int {
+	var doors []int
+	for i, n := range targets {
+		for len(doors) <= int(n.zone) {
+			doors = append(doors, -1)
+		}
+		doors[n.zone] = i
+	}
+	return doors
+}
