@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/ports/memport"
@@ -97,7 +98,12 @@ func TestRoutedCapture(t *testing.T) {
 	defer outside.Close()
 	expect := func(c *Capture, port string, b []byte) {
 		t.Helper()
-		r := <-c.Records()
+		var r *Record
+		select {
+		case r = <-c.Records():
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: nothing is captured, want % x", port, b)
+		}
 		if r.Port != port || r.Direction != Received || r.Verdict != Forwarded || string(r.Frame.Bytes()) != string(b) {
 			t.Errorf("captured %s %v %v % x, want %s % x", r.Port, r.Direction, r.Verdict, r.Frame.Bytes(), port, b)
 		}

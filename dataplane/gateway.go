@@ -74,8 +74,8 @@ type gateway struct {
 	vlan   uint16
 	dhcp   bool
 	dns    bool
-	relay  bool
-	host   fdb.Port // where the host has the same addresses, else noPort
+	relay  *RelayPorts // nil: none
+	host   fdb.Port    // where the host has the same addresses, else noPort
 	links  []netip.Prefix
 	routes ingress // what its own frames may do
 
@@ -208,7 +208,7 @@ func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
 	case !g.isOwn(p):
 		return w.passOn(s, in, f, p)
 	}
-	if g.relay && p.FragOffset != 0 && p.Protocol != frame.ProtoICMP {
+	if p.FragOffset != 0 && g.relay.HasAny(p.Protocol) {
 		w.tell(g.inboxes[Outside], f, g.vlan) // too: the first fragment alone says whose it is
 	}
 	to, service, v := g.owner(f, p)
@@ -267,7 +267,7 @@ func (g *gateway) service(f *frame.Frame, p *frame.Parsed) (s Service, own bool)
 	switch {
 	case p.Protocol == frame.ProtoICMP:
 		return Station, f.Bytes()[p.L4] == icmpEcho
-	case g.relay && p.DstPort >= RelayFirst && (p.Protocol == frame.ProtoTCP || p.Protocol == frame.ProtoUDP):
+	case g.relay.Has(p.Protocol, p.DstPort):
 		return Outside, true
 	case p.Protocol == frame.ProtoTCP:
 		return Station, g.dns && p.DstPort == dnsPort

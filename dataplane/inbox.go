@@ -10,6 +10,7 @@ import (
 type Inbox struct {
 	inboxSize
 	free, queue chan *Message
+	spare       chan []byte // memory for long frames; nil: none is kept
 }
 
 // Message is the copy of one frame.
@@ -18,7 +19,8 @@ type Message struct {
 	VLAN  uint16
 
 	port *Port
-	mem  []byte
+	mem  []byte // stays with the message
+	long []byte // in its place, of a long frame
 }
 
 // Port returns the name of the port that the frame has come in by.
@@ -46,11 +48,20 @@ type inboxSize struct {
 	len, share int32
 }
 
-// keptLen bounds the memory that a message keeps once it is done, in bytes.
-const keptLen = 2 << 10
+// keptLen bounds the memory that a message keeps once it is done, in bytes. Of what is
+// longer the inbox Outside keeps some, for super-frames come one after another there,
+// and to allocate for each of them costs more than to copy it: 4 MiB in a network at
+// the most, as a frame has no more than frame.MaxLen.
+const (
+	keptLen  = 2 << 10
+	keptLong = 64
+)
 
 func newInbox(size inboxSize) *Inbox {
 	b := &Inbox{inboxSize: size}
+	if size.kind == inboxOutside {
+		b.spare = make(chan []byte, keptLong)
+	}
 	b.free, b.queue = make(chan *Message, size.len), make(chan *Message, size.len)
 	for range size.len {
 		b.free <- &Message{}
@@ -67,12 +78,25 @@ func (b *Inbox) put(p *Port, f *frame.Frame, vid uint16) bool {
 	case m := <-b.free:
 		p.waiting[b.kind].Add(1)
 		m.port, m.VLAN = p, vid
-		m.mem = m.Frame.Copy(f, m.mem)
+		b.fill(m, f)
 		b.queue <- m // as many places as messages: never blocks
 		return true
 	default:
 		return false
 	}
+}
+
+// fill copies a frame into a message.
+func (b *Inbox) fill(m *Message, f *frame.Frame) {
+	if frame.Headroom+len(f.Bytes()) <= keptLen {
+		m.mem = m.Frame.Copy(f, m.mem)
+		return
+	}
+	select {
+	case m.long = <-b.spare:
+	default:
+	}
+	m.long = m.Frame.Copy(f, m.long)
 }
 
 // Messages is where messages can be waited for. Each goes back with Done.
@@ -92,8 +116,13 @@ func (b *Inbox) Poll() *Message {
 func (b *Inbox) Done(m *Message) {
 	m.port.waiting[b.kind].Add(-1)
 	m.port = nil
-	if cap(m.mem) > keptLen {
-		m.mem = nil
+	if m.long != nil {
+		m.Frame = frame.Frame{}
+		select {
+		case b.spare <- m.long:
+		default:
+		}
+		m.long = nil
 	}
 	b.free <- m
 }

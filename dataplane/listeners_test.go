@@ -141,13 +141,48 @@ func TestInboxBounds(t *testing.T) {
 		}
 	}
 	m := b.Poll()
-	m.mem = make([]byte, keptLen+1)
 	b.Done(m)
-	if m.mem != nil {
+	if !b.put(&Port{}, wrap(make([]byte, frame.Headroom+keptLen)), 0) {
+		t.Fatal("no room for a long frame")
+	}
+	for m = b.Poll(); m.long == nil; m = b.Poll() {
+		b.Done(m)
+	}
+	b.Done(m)
+	if m.long != nil || cap(m.mem) > keptLen || len(b.spare) != 0 {
 		t.Error("a message keeps the memory of a long frame")
 	}
 	if !b.put(&Port{}, wrap(make([]byte, frame.Headroom+60)), 0) {
 		t.Error("no room after a message was done")
+	}
+}
+
+// The inbox Outside keeps memory for some long frames, and allocates for none of those
+// that come one after another.
+func TestInboxSpare(t *testing.T) {
+	b := newInbox(inboxSize{inboxOutside, 2 * keptLong, 2 * keptLong})
+	p, f := &Port{}, wrap(make([]byte, frame.Headroom+frame.MaxLen))
+	var waiting []*Message
+	for range 2 * keptLong {
+		if !b.put(p, f, 0) {
+			t.Fatal("no room")
+		}
+		waiting = append(waiting, b.Poll())
+	}
+	for _, m := range waiting {
+		b.Done(m)
+		if cap(m.mem) > keptLen || m.long != nil {
+			t.Fatal("a message keeps the memory of a long frame")
+		}
+	}
+	if len(b.spare) != keptLong {
+		t.Errorf("memory for %d long frames is kept, want %d", len(b.spare), keptLong)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		b.put(p, f, 0)
+		b.Done(b.Poll())
+	}); n != 0 {
+		t.Errorf("%v allocations for a long frame", n)
 	}
 }
 

@@ -37,6 +37,12 @@ type neighbor struct {
 	held         []held
 	seeker       *Port // by which the packet came that it is sought for; then nil
 	fixed        bool  // see fix
+
+	// claim is where another station says to be that has this address. It is
+	// believed once the one that was heard lately has been asked and is silent: a
+	// single forged ARP packet takes nobody's traffic (RFC 5227 clause 2.4 has the
+	// same thought).
+	claim uint64
 }
 
 // held is a packet that waits, and the port that it has come in by.
@@ -216,8 +222,16 @@ func (t *neighbors) learn(a netip.Addr, mac frame.MAC, asks bool, now uint32) []
 	if n == nil || n.fixed {
 		return nil
 	}
-	n.mac.Store(mac.Uint64() | neighborKnown)
-	n.heard, n.tries = now, 0
+	at := mac.Uint64() | neighborKnown
+	if was := n.mac.Load(); was != 0 && was != at && now-n.heard < reachableTime {
+		if n.claim == 0 {
+			n.tries = 0
+		}
+		n.claim = at
+		return nil
+	}
+	n.mac.Store(at)
+	n.heard, n.tries, n.claim = now, 0, 0
 	return t.settle(n, Forwarded)
 }
 
@@ -256,7 +270,7 @@ func (t *neighbors) tickShard(s *atomic.Pointer[map[netip.Addr]*neighbor], now u
 
 // isWanted reports whether a station has to say where it is.
 func (n *neighbor) isWanted(now uint32) bool {
-	return n.mac.Load() == 0 || now-n.heard >= reachableTime && now-n.used.Load() <= recently && !n.fixed
+	return n.mac.Load() == 0 || n.claim != 0 || now-n.heard >= reachableTime && now-n.used.Load() <= recently && !n.fixed
 }
 
 // isOver reports whether a station is to be forgotten: it does not answer, or nobody
@@ -275,6 +289,11 @@ func (n *neighbor) ask(now uint32) (mac frame.MAC, yes bool) {
 		return mac, false
 	}
 	if n.asked == now {
+		return mac, false
+	}
+	if n.claim != 0 && n.tries > 0 { // it was asked a second ago
+		n.mac.Store(n.claim)
+		n.heard, n.tries, n.claim = now, 0, 0
 		return mac, false
 	}
 	n.asked = now

@@ -271,15 +271,44 @@ func TestNeighborAnswersAll(t *testing.T) {
 	l.server.settle(packets)
 	l.guest.next()
 	trunk.next() // the question
+	// So that they leave with a tag.
+	if err := l.net.AddStatic(7, l.guest.mac, "trunk"); err != nil {
+		t.Fatal(err)
+	}
 	l.guest.says(broadcast, arpRequest, guestIP, "10.0.0.1")
 	for i := range packets {
-		if b := l.guest.next().Bytes; binary.BigEndian.Uint16(b[34:]) != uint16(i) {
+		if b := trunk.next().Bytes; b[15] != 7 || binary.BigEndian.Uint16(b[38:]) != uint16(i) {
 			t.Fatalf("packet %d: received % x", i, b)
 		}
 	}
-	b := trunk.next().Bytes
-	if len(b) < 18 || b[15] != 7 || b[16] != 8 || b[17] != 6 || frame.MAC(b) != broadcast {
+	if b := trunk.next().Bytes; b[15] != 7 || b[16] != 8 || b[17] != 6 || frame.MAC(b) != broadcast {
 		t.Errorf("received % x, want the broadcast with a tag", b)
 	}
 	trunk.silent()
+}
+
+// A station that another claims the address of is asked, and keeps it while it answers.
+func TestNeighborClaimed(t *testing.T) {
+	n, a := newNeighbors(), addr(guestIP)
+	old, other := mac("a"), mac("b")
+	n.learn(a, old, true, 1)
+	at := func(now uint32, want frame.MAC) {
+		t.Helper()
+		if got, _ := n.get(a).at(now); got != want {
+			t.Fatalf("at %d: %v, want %v", now, got, want)
+		}
+	}
+	n.learn(a, other, false, 2)
+	at(2, old)
+	if q := n.tick(3); len(q) != 1 || q[0].mac != old {
+		t.Fatalf("asked %v, want the first station alone", q)
+	}
+	n.learn(a, old, false, 3)
+	n.tick(4)
+	n.tick(5)
+	at(5, old)
+	n.learn(a, other, false, 6) // and now it is silent
+	n.tick(7)
+	n.tick(8)
+	at(8, other)
 }

@@ -50,6 +50,8 @@ func (w *worker) passOn(s *snapshot, in *ingress, f *frame.Frame, p *frame.Parse
 		return w.punt(s.gateway.inboxes[Outside], nil, f, s.gateway.vlan)
 	case toMachine:
 		return w.toOwn(s, in, f, p, true)
+	case barred:
+		return w.refuse(s, f, p, prohibited, Prohibited)
 	case here:
 		return w.refuse(s, f, p, noHost, NoRoute)
 	}
@@ -145,7 +147,7 @@ func (w *worker) toHost(s *snapshot, in *ingress, f *frame.Frame, p *frame.Parse
 	case !ofHost || !s.router.reachHost:
 	case g.host != noPort && !s.router.sockets:
 		return w.policy(s, in, f, g.vlan, g.host)
-	case g.relay || s.router.sockets:
+	case g.relay != nil || s.router.sockets:
 		return w.punt(g.inboxes[Outside], nil, f, g.vlan)
 	}
 	return w.refuse(s, f, p, prohibited, Prohibited)

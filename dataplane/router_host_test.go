@@ -145,7 +145,7 @@ func TestRouterSockets(t *testing.T) {
 		{"to another station", true, l.fromGuest("10.0.0.9", frame.ProtoUDP, udp(1, 2, "x")), false},
 		{"from elsewhere", true, sealed(packet(gatewayMAC, l.guest.mac, farIP, closed, frame.ProtoUDP, udp(1, 2, "x"))), false},
 	} {
-		l.lead(l.net, RoutingConfig{Sockets: true, Relay: true, ReachHost: test.reach, HostAddresses: host})
+		l.lead(l.net, RoutingConfig{Sockets: true, Relay: new(RelayPorts), ReachHost: test.reach, HostAddresses: host})
 		l.guest.send(test.b)
 		sent++
 		l.guest.settle(sent)
@@ -155,12 +155,17 @@ func TestRouterSockets(t *testing.T) {
 	}
 }
 
-// The gateway's upper ports are the relay's, in all pieces of a datagram, and the lower
-// ones are not.
+// The ports of the gateway that the relay uses are its own, in all pieces of a
+// datagram, and all others are the host's.
 func TestRouterRelay(t *testing.T) {
 	l, host := newHostLab(t, RoutingConfig{})
+	var ports RelayPorts
 	for i, relay := range []bool{true, false} {
-		l.lead(l.net, RoutingConfig{Relay: relay})
+		for _, port := range []uint16{RelayFirst, 65535} {
+			ports.Set(frame.ProtoTCP, port, relay)
+			ports.Set(frame.ProtoUDP, port, relay)
+		}
+		l.lead(l.net, RoutingConfig{Relay: &ports})
 		whole := l.fromGuest("10.0.0.1", frame.ProtoUDP, udp(1, RelayFirst, "0123456789abcdef"))
 		for j, test := range []struct {
 			what         string
@@ -170,12 +175,13 @@ func TestRouterRelay(t *testing.T) {
 			{"first", l.fromGuest("10.0.0.1", frame.ProtoTCP, segment(1, RelayFirst, 1, 0, syn, "", "")), true, false},
 			{"last", l.fromGuest("10.0.0.1", frame.ProtoUDP, udp(1, 65535, "x")), true, false},
 			{"below", l.fromGuest("10.0.0.1", frame.ProtoTCP, segment(1, RelayFirst-1, 1, 0, syn, "", "")), false, true},
+			{"unused", l.fromGuest("10.0.0.1", frame.ProtoTCP, segment(1, RelayFirst+1, 1, 0, syn, "", "")), false, true},
 			{"first fragment", piece(whole, 1, 0, 16, true), true, false},
 			{"later fragment", piece(whole, 1, 16, 8, false), true, true},
 			{"to all", sealed(packet(broadcast, l.guest.mac, guestIP, "255.255.255.255", frame.ProtoUDP, udp(1, RelayFirst, "x"))), false, true},
 		} {
 			l.guest.send(test.b)
-			l.guest.settle(uint64(6*i + j + 1))
+			l.guest.settle(uint64(7*i + j + 1))
 			if got := l.outsideHas(test.b); got != (test.relay && relay) {
 				t.Errorf("%s, relay %v: in the inbox: %v", test.what, relay, got)
 			}
@@ -188,7 +194,7 @@ func TestRouterRelay(t *testing.T) {
 
 // What is for this machine and finds no host port goes by a socket, where there is one.
 func TestRouterToHostBySocket(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{ReachHost: true, Relay: true, HostAddresses: []netip.Addr{addr(elsewhere)}})
+	l := newNATLab(t, RoutingConfig{ReachHost: true, Relay: new(RelayPorts), HostAddresses: []netip.Addr{addr(elsewhere)}})
 	b := l.fromGuest(elsewhere, frame.ProtoUDP, udp(1, 2, "x"))
 	l.guest.send(b)
 	l.guest.settle(1)

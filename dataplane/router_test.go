@@ -186,3 +186,12 @@ func TestUplinkLife(t *testing.T) {
 		t.Errorf("%d uplinks are left", n)
 	}
 }
+
+// What belongs to a network here is not looked for outside.
+func TestBarred(t *testing.T) {
+	l := newRoutedLab(t)
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, Barred: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}})
+	l.guest.send(packet(gatewayMAC, l.guest.mac, guestIP, serverIP, frame.ProtoUDP, udp(5000, 7, "x")))
+	l.guest.drops(Prohibited, 1)
+	l.world.silent()
+}

@@ -20,14 +20,18 @@ type RoutingConfig struct {
 	Routes []Route // to what is behind stations of this network
 	Reach  []Reach // other networks, which are never translated
 
+	// Barred is what belongs to networks here that are not in Reach: it is not
+	// looked for outside either.
+	Barred []netip.Prefix
+
 	// HostAddresses are those of this machine; what is for one of them goes to
 	// the host port where ReachHost is set, and is refused elsewhere.
 	HostAddresses []netip.Addr
 	ReachHost     bool
 
-	// Relay gives TCP and UDP to the gateway's ports from RelayFirst on to the
-	// inbox Outside.
-	Relay bool
+	// Relay names those of the gateway's ports that are given to the inbox Outside,
+	// as they come and go; nil: none.
+	Relay *RelayPorts
 }
 
 // Route is a way to a part of the address space.
@@ -42,11 +46,6 @@ type Reach struct {
 	Network  *Network
 	Prefixes []netip.Prefix
 }
-
-// RelayFirst is the first of the gateway's ports that are for connections from
-// sockets of this machine, up to 65535: Linux takes none of them by itself, so that
-// the host at the same address does not either (ip_local_port_range).
-const RelayFirst = 61000
 
 // router is what a snapshot knows of the ways out of its network.
 type router struct {
@@ -79,6 +78,7 @@ const (
 	toNetwork         // another network
 	toUplink          // by the uplink
 	toSockets         // by sockets of this machine
+	barred            // a network here that is not to be reached
 	toMachine         // this machine itself
 	out               // of an uplink: into the world outside
 )
@@ -142,6 +142,9 @@ func (n *Network) routerView(targets []*Network) *router {
 	case c.Uplink != nil:
 		r.exit, r.nat = door(c.Uplink.network), c.NAT
 		r.ways.Insert(everywhere, &way{kind: toUplink})
+	}
+	for _, p := range c.Barred {
+		r.ways.Insert(p.Masked(), &way{kind: barred})
 	}
 	for _, other := range c.Reach {
 		for _, p := range other.Prefixes {

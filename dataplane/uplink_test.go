@@ -104,6 +104,8 @@ func TestUplinkClientInbox(t *testing.T) {
 	}{{true, netip.Prefix{}}, {true, cfg.Address}, {false, cfg.Address}} {
 		cfg.Client, cfg.Address = c.client, c.prefix
 		l.uplink.Reconfigure(cfg)
+		l.world.says(broadcast, arpRequest, "0.0.0.0", "192.0.2.77") // somebody's probe is no claim
+		sent++
 		for _, b := range offers {
 			l.world.send(b)
 			sent++
@@ -123,6 +125,9 @@ func TestUplinkClientInbox(t *testing.T) {
 		l.world.send(offers[0])
 	}
 	l.world.drops(ServiceFull, 1)
+	if n := l.world.port.Stats().Drops[GatewayAddress]; n != 0 {
+		t.Errorf("%d frames are taken for the uplink's own", n)
+	}
 }
 
 // An uplink whose address has moved ends the flows of the old one, asks anew where its

@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -41,18 +42,20 @@ func (t *template) set(src, dst uint32, sport, dport uint16) {
 	t.p.Parse(&t.f)
 }
 
+// cpuTime returns the processor time that the process has used.
+func cpuTime(b *testing.B) time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
 // cpu reports what an operation took of a processor, which other work on the
 // machine does not make longer, as it does the time on the clock.
 func cpu(b *testing.B) func() {
-	used := func() time.Duration {
-		var r syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-			b.Fatal(err)
-		}
-		return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-	}
-	before := used()
-	return func() { b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op") }
+	before := cpuTime(b)
+	return func() { b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op") }
 }
 
 const (
@@ -62,7 +65,7 @@ const (
 )
 
 // benchTable returns a table with so many idle UDP flows: 20 from each inside
-// endpoint, 100 endpoints to each inside host.
+// endpoint, 100 endpoints to each inside host, by eight ports of the switch.
 func benchTable(tb testing.TB, flows int) *Table {
 	t := New(Config{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 	if err := t.SetZone(0, ZoneConfig{MaxFlows: 4 << 20, MaxPerHost: 4 << 20}); err != nil {
@@ -71,7 +74,7 @@ func benchTable(tb testing.TB, flows int) *Table {
 	m := newTemplate(frame.ProtoUDP)
 	for i := range flows {
 		m.idle(i)
-		if r := t.Outbound(0, 0, &m.f, &m.p, 1); r.Verdict != Translated {
+		if r := t.Outbound(0, uint16(i/2000%8), &m.f, &m.p, 1); r.Verdict != Translated {
 			tb.Fatalf("flow %d: %v", i, r.Verdict)
 		}
 	}
@@ -186,8 +189,8 @@ func benchCreate(b *testing.B, protocol uint8, many int) {
 	b.ResetTimer()
 	defer cpu(b)()
 	for i := range b.N {
-		m.set(benchInside+uint32(i/many%16), benchRemote, uint16(2000+i%many), 80)
-		if r := t.Outbound(0, 0, &m.f, &m.p, now); r.Verdict != Translated {
+		m.set(benchInside+uint32(i%8), benchRemote, uint16(2000+i%many), 80)
+		if r := t.Outbound(0, uint16(i%8), &m.f, &m.p, now); r.Verdict != Translated {
 			b.Fatal(i, r.Verdict)
 		}
 		if i%many == many-1 {
@@ -199,40 +202,66 @@ func benchCreate(b *testing.B, protocol uint8, many int) {
 	}
 }
 
-// BenchmarkExpire reports the longest time that a call took of those that expire
-// a million flows, with 20 to each mapping.
+// BenchmarkExpire takes a million flows away, all at once, and reports what the
+// longest hold of the lock takes: dropBatch flows.
 func BenchmarkExpire(b *testing.B) {
 	for range b.N {
 		b.StopTimer()
 		t := benchTable(b, 1000000)
 		runtime.GC()
 		b.StartTimer()
-		var all []time.Duration
+		start := cpuTime(b)
 		for range sweepCalls {
-			start := time.Now()
 			t.Expire(1000)
-			all = append(all, time.Since(start))
 		}
-		slices.Sort(all)
-		b.ReportMetric(float64(all[len(all)-1].Microseconds()), "us-longest-call")
+		b.ReportMetric(float64(cpuTime(b)-start)/1e6*dropBatch/1e3, "cpu-us-a-hold")
 		for range t.Flows {
 			b.Fatal("a flow has outlived its time")
 		}
 	}
 }
 
-// BenchmarkPause reports the longest time that the lock was held while a million
-// flows came and went.
+// BenchmarkGrow doubles a shard of a table of a million flows, which none of the
+// caches holds: the longest hold of the lock that a new flow can cause.
+func BenchmarkGrow(b *testing.B) {
+	t := benchTable(b, 1000000)
+	b.ResetTimer()
+	defer cpu(b)()
+	for i := range b.N {
+		s := &t.out.shards[i%len(t.out.shards)]
+		t.out.rebuild(s, 2*len(*s.buckets.Load()))
+		b.StopTimer()
+		t.out.rebuild(s, len(*s.buckets.Load())/2)
+		b.StartTimer()
+	}
+}
+
+// BenchmarkMemory reports what a million idle flows take: of the heap, and of the
+// machine, for the process in all. Run it alone.
 func BenchmarkMemory(b *testing.B) {
 	for range b.N {
 		var before, after runtime.MemStats
-		debug.FreeOSMemory()
+		runtime.GC()
 		runtime.ReadMemStats(&before)
 		t := benchTable(b, 1000000)
+		resident := rss(b)
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "B/flow")
-		b.ReportMetric(float64(after.Sys-before.Sys)/(1<<20), "MiB-from-OS")
+		b.ReportMetric(resident, "MiB-resident")
 		runtime.KeepAlive(t)
 	}
+}
+
+// rss returns the resident memory of the process, in MiB (proc(5), statm).
+func rss(b *testing.B) float64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(data))[1])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(pages*os.Getpagesize()) / (1 << 20)
 }

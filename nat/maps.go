@@ -14,6 +14,8 @@ func (t *Table) Maps(f *frame.Frame, p *frame.Parsed) bool {
 	case classOf(p.Protocol) == ClassOther || !hasHeader(p):
 		return false
 	}
-	to := Endpoint{Addr: p.Dst(), Port: p.DstPort}
-	return t.mappingAt(p.Protocol, &to) != nil || t.catalog.Load().outside(p.Protocol, &to) != nil
+	k := tuple{protocol: p.Protocol}
+	k.local = Endpoint{Addr: p.Dst(), Port: p.DstPort}
+	k.remote = Endpoint{Addr: p.Src(), Port: p.SrcPort}
+	return t.mappingAt(p.Protocol, &k.local) != nil || t.catalog.Load().outside(p.Protocol, &k.local) != nil || t.findIn(&k) != nil
 }

@@ -240,6 +240,11 @@ func (t *track) reset(state uint32, d direction, s *segment) outcome {
 		if before(s.seq, sent-back) || before(ahead, s.seq) {
 			return rejected
 		}
+		// One that is in the window by chance goes on to its receiver, who knows
+		// better, and ends nothing here (RFC 5961 clause 3.2).
+		if s.seq != sent {
+			return idle
+		}
 	case state&(flagSYN<<d) == 0:
 		// The answer to a SYN, which has no number of its own to be checked
 		// (RFC 9293 clause 3.10.7.3).

@@ -67,7 +67,7 @@ func TestTCP(t *testing.T) {
 		"reset":                            resets,
 		"reset by the inside":              after(opening3, step{false, tcpRST, 101, 0, 0, Translated, "closed"}),
 		"reset after the window":           after(opening3, step{true, tcpRST, 501 + 1001, 0, 0, Invalid, "established"}),
-		"reset at the window's end":        after(opening3, step{true, tcpRST, 501 + 1000, 0, 0, Translated, "closed"}),
+		"reset within the window":          after(opening3, step{true, tcpRST, 501 + 1000, 0, 0, Translated, "established"}),
 		"reset before the window":          after(opening3, step{true, tcpRST, 1<<32 + 501 - 65536, 0, 0, Invalid, "established"}),
 		"reset of the inside, forged":      after(opening3, step{false, tcpRST, 101 + 2000, 0, 0, Invalid, "established"}),
 		"SYN on closed":                    after(resets, step{false, tcpSYN, 7000, 0, 0, Translated, "syn-sent"}),

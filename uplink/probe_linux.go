@@ -26,7 +26,7 @@ func choose(s State, load error) (how, why string) {
 	if load != nil {
 		return BySockets, load.Error()
 	}
-	return ByHost, fmt.Sprintf("interface %q has the address %s and takes eBPF programs", s.Name, s.Addresses[0].Addr())
+	return ByHost, fmt.Sprintf("interface %q has an IPv4 address and takes eBPF programs", s.Name)
 }
 
 // Shareable says in one line why weft cannot share an address of the interface at

@@ -20,7 +20,7 @@ func TestChoose(t *testing.T) {
 		how   string
 		why   string
 	}{
-		{"all there", good, nil, ByHost, `interface "eth0" has the address 192.0.2.7 and takes eBPF programs`},
+		{"all there", good, nil, ByHost, `interface "eth0" has an IPv4 address and takes eBPF programs`},
 		{"no carrier yet", with(func(s *State) { s.Carrier = false }), nil, ByHost, "192.0.2.7"},
 		{"no eBPF", good, errors.New("load share: it takes CAP_BPF"), BySockets, "load share: it takes CAP_BPF"},
 		{"no default route", State{}, nil, BySockets, "no IPv4 default route"},

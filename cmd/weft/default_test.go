@@ -137,7 +137,7 @@ func TestBuiltinNetworkLeadsOut(t *testing.T) {
 		if out, want := w.do("network", "list"), "default   nat       "+c.name; !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
-		if out, want := w.do("status"), `network default leaves by the address of this host: interface "`+c.name+`" has the address `+c.subnet+"2"; !strings.Contains(out, want) {
+		if out, want := w.do("status"), `network default leaves by the address of this host: interface "`+c.name+`" has an IPv4 address`; !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}

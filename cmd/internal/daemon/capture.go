@@ -17,8 +17,11 @@ import (
 // Capture implements api.Backend.
 func (d *Daemon) Capture(ctx context.Context, network, port string, w io.Writer, opts api.CaptureOptions) error {
 	cfg := d.config()
+	n := d.sw.Network(network)
 	if _, err := findNetwork(cfg, network); err != nil {
-		return err
+		if n = d.uplinkNetwork(network); n == nil || port != "" {
+			return err
+		}
 	}
 	if port != "" {
 		if _, err := findPort(cfg, network, port); err != nil {
@@ -29,7 +32,6 @@ func (d *Daemon) Capture(ctx context.Context, network, port string, w io.Writer,
 	if d.captures.Add(1) > maxCaptures {
 		return api.Mark(api.ErrConflict, fmt.Errorf("%d captures are under way, which is the most: end one", maxCaptures))
 	}
-	n := d.sw.Network(network)
 	if n == nil {
 		return fmt.Errorf("network %q is being removed", network)
 	}

@@ -58,9 +58,11 @@ type Daemon struct {
 	captures  atomic.Int32
 
 	machine  *machine
-	seats    map[string]seat   // of relays; guarded by changing
-	routings map[string]routed // what was set last, by network; guarded by changing
-	nudges   chan struct{}     // what the machine is like has changed
+	seats    map[string]seat                  // of relays; guarded by changing
+	relayed  map[string]*dataplane.RelayPorts // by network; guarded by changing
+	budget   *sockets.Budget                  // of all relays
+	routings map[string]routed                // what was set last, by network; guarded by changing
+	nudges   chan struct{}                    // what the machine is like has changed
 	stop     chan struct{}
 
 	// What follows is written with changing and mu both held, so that either
@@ -160,6 +162,8 @@ func newDaemon(opts Options) *Daemon {
 		relays:      map[string]*sockets.Sockets{},
 		routings:    map[string]routed{},
 		seats:       map[string]seat{},
+		relayed:     map[string]*dataplane.RelayPorts{},
+		budget:      sockets.NewBudget(),
 		nudges:      make(chan struct{}, 1),
 		stop:        make(chan struct{}),
 	}

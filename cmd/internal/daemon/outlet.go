@@ -45,6 +45,10 @@ type outlet struct {
 func (d *Daemon) openOutlet(want config.Uplink) (*outlet, error) {
 	o := &outlet{d: d, want: want, name: want.Interface}
 	err := o.choose()
+	if other := d.outletBy(o.name); err == nil && other != nil && o.kind != api.UplinkSockets {
+		err = fmt.Errorf("is the way out of network %s already (uplink.address: %s): write the same keys there, or give one of the two another interface",
+			other.networks[0].Name, other.want.Address)
+	}
 	if err == nil {
 		o.log = d.log.With("uplink", cmp.Or(o.name, o.kind))
 		switch o.kind {
@@ -62,6 +66,16 @@ func (d *Daemon) openOutlet(want config.Uplink) (*outlet, error) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// outletBy returns what leads out by an interface, nil where nothing does.
+func (d *Daemon) outletBy(name string) *outlet {
+	for _, o := range d.outlets {
+		if o.name == name && o.uplink != nil {
+			return o
+		}
+	}
+	return nil
 }
 
 // choose settles what kind of uplink this is.
@@ -226,8 +240,11 @@ func (o *outlet) update() {
 	case api.UplinkDHCP:
 		o.leased(&cfg)
 	}
-	if cfg.Idle = !cfg.Address.IsValid(); cfg.Idle {
-		cfg.Address = was.Address // for the flows: it may come back
+	if !cfg.Address.IsValid() {
+		cfg.Address, cfg.Idle = was.Address, true // for the flows: it may come back
+	} else {
+		state, _ := o.state()
+		cfg.Idle = state != api.StateUp
 	}
 	if o.port != nil {
 		if info, err := netdev.Find("", o.name); err == nil {
@@ -264,7 +281,7 @@ func (o *outlet) update() {
 	was.Changed, cfg.Changed, was.ChangedOther, cfg.ChangedOther = nil, nil, nil, nil // taken already
 	if !reflect.DeepEqual(was, cfg) {
 		o.uplink.Reconfigure(cfg)
-		o.log.Info("uplink", "address", cfg.Address, "mac", cfg.MAC, "mtu", cfg.MTU, "routes", len(cfg.Routes))
+		o.log.Info("uplink changed", "address", cfg.Address, "mac", cfg.MAC, "mtu", cfg.MTU, "routes", len(cfg.Routes))
 	}
 }
 

@@ -35,10 +35,14 @@ func (d *Daemon) Publishes(network string) ([]api.Publish, error) {
 func (d *Daemon) publishedFlows(n *config.Network) []int {
 	counts := make([]int, len(n.NAT.Publish))
 	for f := range d.flowsOf(n.Name) {
+		by := -1
 		for i, p := range n.NAT.Publish {
-			if protocols[p.Protocol] == f.protocol && leads(p, f.original[1], f.translated[1]) {
-				counts[i]++
+			if protocols[p.Protocol] == f.protocol && leads(p, f.original[1], f.translated[1]) && (by < 0 || p.Listen.Addr.IsValid()) {
+				by = i // a socket at that address before the same port of the uplink
 			}
+		}
+		if by >= 0 {
+			counts[by]++
 		}
 	}
 	return counts
@@ -81,6 +85,9 @@ func (d *Daemon) RemovePublish(network, protocol, listen string) error {
 
 // leads reports whether a flow has come in by a published port.
 func leads(p config.Publish, original, translated netip.AddrPort) bool {
+	if p.Listen.Addr.IsValid() && original.Addr() != p.Listen.Addr {
+		return false
+	}
 	port := int(original.Port())
 	return port >= p.Listen.First && port <= p.Listen.Last && translated.Addr() == p.To.Addr() &&
 		int(translated.Port()) == int(p.To.Port())+port-p.Listen.First

@@ -201,10 +201,15 @@ func (d *Daemon) check(p plan, next *config.Config) error {
 		if err := d.checkRoutes(u, networks); err != nil {
 			errs = append(errs, err)
 		}
-		if d.outlets[u] == nil && u.Owned() {
-			if err := d.ownedDevice(u.Interface).check(); err != nil {
-				errs = append(errs, fmt.Errorf("uplink %q: %w", u.Interface, err))
-			}
+		if d.outlets[u] != nil || u.Interface == "" || u.Address == config.AddressSockets {
+			continue
+		}
+		_, err := netdev.Find("", u.Interface)
+		if u.Owned() {
+			err = d.ownedDevice(u.Interface).check()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("uplink %q: %w", u.Interface, err))
 		}
 	}
 	errs = append(errs, d.checkListeners(next)...)

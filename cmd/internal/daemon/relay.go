@@ -20,7 +20,10 @@ import (
 func (d *Daemon) relay(n *dataplane.Network, c *config.Network, routing *dataplane.RoutingConfig) error {
 	r := d.relayOf(n.Name())
 	publish := published(c, routing.Sockets)
-	switch needed := routing.Relay && c != nil && c.Gateway().IsValid(); {
+	if c == nil {
+		delete(d.relayed, n.Name())
+	}
+	switch needed := routing.Relay != nil && c != nil && c.Gateway().IsValid(); {
 	case !needed && r != nil:
 		d.setRelay(n.Name(), nil)
 		r.Close()
@@ -29,6 +32,7 @@ func (d *Daemon) relay(n *dataplane.Network, c *config.Network, routing *datapla
 		return nil
 	}
 	cfg := d.relayConfig(c, publish)
+	cfg.Relay = routing.Relay
 	if was := d.seats[n.Name()]; r != nil && was == (seat{cfg.Address, cfg.MTU}) {
 		return r.Reconfigure(cfg)
 	}
@@ -43,6 +47,17 @@ func (d *Daemon) relay(n *dataplane.Network, c *config.Network, routing *datapla
 	d.setRelay(n.Name(), r)
 	d.seats[n.Name()] = seat{cfg.Address, cfg.MTU}
 	return nil
+}
+
+// relayPorts returns what a network's sockets tell the dataplane of the gateway's ports
+// that they use.
+func (d *Daemon) relayPorts(network string) *dataplane.RelayPorts {
+	p := d.relayed[network]
+	if p == nil {
+		p = new(dataplane.RelayPorts)
+		d.relayed[network] = p
+	}
+	return p
 }
 
 // seat is what the sockets of a network cannot change while they are open.
@@ -101,10 +116,16 @@ func (d *Daemon) checkListeners(next *config.Config) []error {
 				continue
 			}
 			for port := p.Listen.First; port <= p.Listen.Last; port++ {
-				if err := tryListen(p.Protocol, netip.AddrPortFrom(p.Listen.Addr, uint16(port))); err != nil {
-					errs = append(errs, fmt.Errorf("network %q: nat.publish: %s %s: %w: choose another port, or end the program that has it", n.Name, p.Protocol, p.Listen, err))
-					break
+				err := tryListen(p.Protocol, netip.AddrPortFrom(p.Listen.Addr, uint16(port)))
+				if err == nil {
+					continue
 				}
+				remedy := "choose another port, or end the program that has it"
+				if errors.Is(err, syscall.EADDRNOTAVAIL) {
+					remedy = "write an address that this host has"
+				}
+				errs = append(errs, fmt.Errorf("network %q: nat.publish: %s %s: %w: %s", n.Name, p.Protocol, p.Listen, err, remedy))
+				break
 			}
 		}
 	}
@@ -140,7 +161,7 @@ var socketFilterings = map[string]sockets.Filtering{
 
 func (d *Daemon) relayConfig(c *config.Network, publish []sockets.Publish) sockets.Config {
 	return sockets.Config{
-		Address: c.Gateway(), MTU: c.MTU, Publish: publish,
+		Address: c.Gateway(), MTU: c.MTU, Budget: d.budget, Publish: publish,
 		Allowed:   d.allowed(c),
 		Local:     func(a netip.Addr) bool { return slices.Contains(d.machine.Addresses(), a) },
 		Filtering: socketFilterings[c.NAT.Filtering],

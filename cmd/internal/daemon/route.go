@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -31,13 +34,13 @@ func (d *Daemon) nudge() {
 func (d *Daemon) follow() {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
-	refused := map[string]uint64{}
+	refused, states := map[string]uint64{}, map[string]string{}
 	for {
 		select {
 		case <-d.stop:
 			return
 		case <-second.C:
-			d.complain(refused)
+			d.lookAround(refused, states)
 			continue
 		case <-d.nudges:
 		}
@@ -48,6 +51,27 @@ func (d *Daemon) follow() {
 			}
 		}
 		d.changing.Unlock()
+	}
+}
+
+// lookAround is called once a second: an uplink's link may have come or gone.
+func (d *Daemon) lookAround(refused map[string]uint64, states map[string]string) {
+	d.complain(refused)
+	if d.changing.TryLock() { // else another second does no harm
+		for _, o := range d.outlets {
+			o.update()
+		}
+		d.changing.Unlock()
+	}
+	for _, u := range d.Uplinks() {
+		if name := cmp.Or(u.Interface, u.Kind); states[name] != u.State {
+			level := slog.LevelInfo
+			if u.State != api.StateUp {
+				level = slog.LevelWarn
+			}
+			d.log.Log(context.Background(), level, "uplink is "+u.State, "uplink", name, "kind", u.Kind, "address", u.Address, "detail", u.Detail)
+			states[name] = u.State
+		}
 	}
 }
 
@@ -272,8 +296,10 @@ func (d *Daemon) routing(all *config.Config, n *config.Network) dataplane.Routin
 		HostAddresses: d.machine.Addresses(),
 		ReachHost:     slices.Contains(n.Reach, config.ReachHost),
 	}
-	r.Relay = r.ReachHost && n.HostPort == "" ||
-		slices.ContainsFunc(n.NAT.Publish, func(p config.Publish) bool { return p.Listen.Addr.IsValid() })
+	if r.ReachHost && n.HostPort == "" ||
+		slices.ContainsFunc(n.NAT.Publish, func(p config.Publish) bool { return p.Listen.Addr.IsValid() }) {
+		r.Relay = d.relayPorts(n.Name)
+	}
 	for _, route := range n.Routes {
 		if n.Gateway().Contains(route.Via) {
 			r.Routes = append(r.Routes, dataplane.Route{Destination: route.To, Via: route.Via})
@@ -284,6 +310,11 @@ func (d *Daemon) routing(all *config.Config, n *config.Network) dataplane.Routin
 			r.Reach = append(r.Reach, dataplane.Reach{Network: d.sw.Network(name), Prefixes: prefixesOf(other)})
 		}
 	}
+	for i := range all.Networks {
+		if other := &all.Networks[i]; other.Name != n.Name && other.Gateway().IsValid() && !slices.Contains(n.Reach, other.Name) {
+			r.Barred = append(r.Barred, other.Gateway().Masked())
+		}
+	}
 	u, ok := d.uplinkOf(n)
 	if !ok {
 		return r
@@ -292,7 +323,7 @@ func (d *Daemon) routing(all *config.Config, n *config.Network) dataplane.Routin
 	switch {
 	case o == nil || o.unroutable(n) != nil:
 	case o.kind == api.UplinkSockets:
-		r.Sockets, r.Relay = true, true
+		r.Sockets, r.Relay = true, d.relayPorts(n.Name)
 	default:
 		r.Uplink = o.uplink
 		if r.NAT = n.Forward == config.ForwardNAT; r.NAT {

@@ -288,6 +288,8 @@ func (s *sharing) state() (state, detail string) {
 		return api.StateMissing, fmt.Sprintf("interface %q does not exist", s.o.name)
 	case !now.Up:
 		return api.StateDown, fmt.Sprintf("interface is down: ip link set %s up", s.o.name)
+	case !now.Carrier:
+		return api.StateNoCarrier, "the interface has no link"
 	case s.trouble != "":
 		return api.StateFailed, s.trouble
 	}

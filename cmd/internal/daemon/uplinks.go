@@ -46,6 +46,19 @@ func (d *Daemon) outletOf(network string) *outlet {
 	return d.outlets[u]
 }
 
+// uplinkNetwork returns the network that an uplink is inside, by the name of its
+// interface, nil where there is none.
+func (d *Daemon) uplinkNetwork(name string) *dataplane.Network {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, o := range d.outlets {
+		if o.name == name && o.uplink != nil {
+			return o.uplink.Network()
+		}
+	}
+	return nil
+}
+
 func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
 	v := api.Uplink{Interface: o.name, Kind: o.kind, Detail: o.why, State: api.StateUp, Drops: map[string]uint64{}}
 	cfg := d.config()
@@ -64,10 +77,11 @@ func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
 	c := o.uplink.Config()
 	v.MAC, v.MTU = c.MAC.String(), c.MTU
 	switch {
-	case c.Idle:
-		v.State, v.Detail = api.StateNoAddress, o.waitsFor()
-	default:
+	case c.Address.IsValid():
 		v.Address = c.Address.String()
+	}
+	if o.lacksAddress() {
+		v.State, v.Detail, v.Address = api.StateNoAddress, o.waitsFor(), ""
 	}
 	for _, r := range c.Routes {
 		if r.Destination.Bits() == 0 && !r.Blocked && r.Via.IsValid() {
@@ -105,6 +119,19 @@ func (o *outlet) state() (state, detail string) {
 		state, detail = o.shared.state()
 	}
 	return state, detail
+}
+
+// lacksAddress reports whether there is none to leave by now.
+func (o *outlet) lacksAddress() bool {
+	switch o.kind {
+	case api.UplinkHost:
+		return !addressOf(o.shared.host.State()).IsValid()
+	case api.UplinkDHCP:
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return !o.lease.Address.IsValid()
+	}
+	return false
 }
 
 // waitsFor says why there is no address.
