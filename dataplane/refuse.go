@@ -64,6 +64,9 @@ func (w *worker) refuse(s *snapshot, f *frame.Frame, p *frame.Parsed, e refusal,
 	b := make([]byte, frame.Headroom+frame.HeaderLen+ipv4Len+icmpLen+len(quoted))
 	out := wrap(b)
 	ip := g.putHeaders(out, f.Src(), [4]byte(quoted[12:16]))
+	ip[1] = quoted[1] &^ 3 // the class of service; congestion was not here
+	ip[10], ip[11] = 0, 0
+	binary.BigEndian.PutUint16(ip[10:], frame.Checksum(ip[:ipv4Len], 0))
 	icmp := ip[ipv4Len:]
 	icmp[0], icmp[1] = e.kind, e.code
 	binary.BigEndian.PutUint16(icmp[6:], e.mtu)

@@ -115,7 +115,12 @@ func (w *worker) leave(s *snapshot, in *ingress, f *frame.Frame, p *frame.Parsed
 		return w.cross(d, f, p, y.next(dst), v)
 	}
 	res := g.table.Outbound(r.zone, uint16(w.port.index), f, p, d.now)
-	v := w.cross(d, f, p, y.next(dst), natVerdicts[res.Verdict])
+	v := natVerdicts[res.Verdict]
+	switch res.Verdict {
+	case nat.TableFull, nat.HostFull, nat.PortsFull, nat.Unsupported:
+		return w.refuse(s, f, p, prohibited, v) // RFC 5508 REQ-8
+	}
+	v = w.cross(d, f, p, y.next(dst), v)
 	for _, f := range res.Released {
 		p.Parse(f)
 		w.count(w.cross(d, f, p, y.next(dst), Forwarded))

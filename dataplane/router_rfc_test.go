@@ -148,12 +148,11 @@ func TestRFC5508REQ8(t *testing.T) {
 	forbidden := l.fromGuest(serverIP, frame.ProtoUDP, udp(5000, 7, "x"))
 	l.guest.send(forbidden)
 	l.guest.expectError(3, 13, forbidden)
-	for port := range uint16(2) {
-		l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, udp(5000+port, 7, "x")))
-	}
+	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "x")))
+	tooMany := l.fromGuest(farIP, frame.ProtoUDP, udp(5001, 7, "x"))
+	l.guest.send(tooMany)
 	l.guest.drops(NATTableFull, 1)
-	l.guest.settle(3)
-	l.guest.silent()
+	l.guest.expectError(3, 13, tooMany)
 	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, udp(5000, 7, "x")))
 	l.world.silent()
 }
@@ -264,4 +263,15 @@ func TestRFC5508REQ10f(t *testing.T) {
 		t.Errorf("%d errors were sent, want at most %d", told, most)
 	}
 	l.guest.drops(TTLExceeded, 400)
+}
+
+// An error has the class of service of what it is about.
+func TestRFC5508REQ10d(t *testing.T) {
+	l := newNATLab(t, RoutingConfig{})
+	b := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "x"))
+	b[15], b[22] = 0xb8|2, 1
+	l.guest.send(rechecked(b))
+	if e := l.guest.next().Bytes; e[15] != 0xb8 || e[34] != 11 || frame.Checksum(e[14:34], 0) != 0 {
+		t.Errorf("answered % x", e)
+	}
 }
