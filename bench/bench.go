@@ -144,7 +144,7 @@ func (r *Report) measure(ctx context.Context, o Options, peers []Peer, scenarios
 			outcome = "failed: " + m.Error
 		}
 		r.Measurements = append(r.Measurements, m)
-		fmt.Fprintf(o.Progress, "%3d/%d  round %d  %-9s %-14s %s\n",
+		fmt.Fprintf(o.Progress, "%3d/%d  round %d  %-15s %-17s %s\n",
 			len(r.Measurements), total, round, s.Name, p.Name(), outcome)
 		return true
 	})
@@ -190,7 +190,11 @@ func once(ctx context.Context, s Scenario, p Peer, timing Timing) (sample Sample
 	if err != nil {
 		return Sample{}, err
 	}
-	if err := settle(ctx, bed.Hosts); err != nil {
+	ready := settle
+	if bed.ready != nil {
+		ready = bed.ready
+	}
+	if err := ready(ctx, bed.Hosts); err != nil {
 		return Sample{}, errors.Join(err, bed.alive())
 	}
 	sample, err = s.Run(ctx, bed, timing)

@@ -96,6 +96,34 @@ func TestRunWeftPeers(t *testing.T) {
 	}
 }
 
+// All peers that translate, in all that they are compared in; flows by the million
+// have their own test.
+func TestRunNATPeers(t *testing.T) {
+	if err := (masquerade{}).Available(); err != nil {
+		t.Skip(err)
+	}
+	checkDescriptors(t)
+	r, err := Run(t.Context(), Options{
+		Rounds: 1, Timing: short, Weft: useStandIn(t),
+		Peers:     []string{peerMasquerade, peerNAT, peerNATHost, peerNATSockets},
+		Scenarios: []string{scenarioNATTCP, scenarioNATFrames, scenarioNATConnections},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range r.Failures() {
+		t.Errorf("%s over %s: %s", m.Scenario, m.Peer, m.Error)
+	}
+	if len(r.Rows) != 12 || len(r.Outcomes) != 3 {
+		t.Errorf("%d rows, %d outcomes", len(r.Rows), len(r.Outcomes))
+	}
+	for _, row := range r.Rows {
+		if row.Against != peerMasquerade || row.Ratio == nil || row.Peer == peerMasquerade && row.Ratio.Median != 1 {
+			t.Errorf("row %+v", row)
+		}
+	}
+}
+
 func TestRunNamesWhatIsMissing(t *testing.T) {
 	var progress bytes.Buffer
 	r, err := Run(t.Context(), Options{

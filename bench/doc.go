@@ -2,7 +2,8 @@
 // same traffic, from the same generators, between the same two hosts, and
 // changes only what joins them: a Peer. It goes A B A B through the peers, so
 // that the drift of a noisy machine falls on all of them, and compares each
-// with the kernel bridge of the same round.
+// with the kernel bridge of the same round, or where addresses are translated with
+// the kernel's masquerade.
 //
 // A Peer joins hosts, a Scenario puts a load on them and yields one Sample, a
 // Lab owns the namespaces and processes of one measurement and undoes them. A

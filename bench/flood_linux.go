@@ -37,12 +37,17 @@ func startFlood(from, to *Host) (*flood, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.SetsockoptInt(f.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, floodBuffer); err != nil {
-		return nil, errors.Join(fmt.Errorf("receive buffer: %w", err), f.stop())
-	}
 	out, err := f.open(from, func() (int, error) { return udp(from, to, floodPort) })
 	if err != nil {
 		return nil, errors.Join(err, f.stop())
+	}
+	return f.start(from, to, out)
+}
+
+// start sends on a socket, and counts on f.fd.
+func (f *flood) start(from, to *Host, out int) (*flood, error) {
+	if err := unix.SetsockoptInt(f.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, floodBuffer); err != nil {
+		return nil, errors.Join(fmt.Errorf("receive buffer: %w", err), f.stop())
 	}
 	f.spawn(to, f.count)
 	f.spawn(from, func() error { return f.send(out) })

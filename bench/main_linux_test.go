@@ -60,11 +60,19 @@ func standIn(args []string) error {
 }
 
 type standInConfig struct {
-	Metrics  struct{ Listen string }
-	Networks map[string]struct {
-		Forward string
-		Ports   map[string]struct{ Type, Interface, Netns, Address string }
+	LeaseFile string `yaml:"lease_file"`
+	Metrics   struct{ Listen string }
+	Networks  map[string]standInNetwork
+}
+
+type standInNetwork struct {
+	Forward, Address string
+	HostPort         bool `yaml:"host_port"`
+	Uplink           struct{ Interface, Address string }
+	NAT              struct {
+		MaxFlows int `yaml:"max_flows"`
 	}
+	Ports map[string]struct{ Type, Interface, Netns, Address string }
 }
 
 func standInPorts(path string) error {
@@ -89,6 +97,9 @@ func standInPorts(path string) error {
 		return err
 	}
 	for _, network := range c.Networks {
+		if network.Forward == "nat" {
+			return standInNAT(network)
+		}
 		if network.Forward != "isolated" {
 			return fmt.Errorf("forward %q", network.Forward)
 		}
@@ -106,6 +117,39 @@ func standInPorts(path string) error {
 		}
 	}
 	return nil
+}
+
+// standInNAT routes and masquerades, whatever kind of uplink is asked for.
+func standInNAT(network standInNetwork) error {
+	addresses := map[string]string{network.Ports["h1"].Interface: network.Address}
+	switch network.Uplink.Address {
+	case "host", "sockets": // the host's, which it has
+	default:
+		addresses[network.Uplink.Interface] = network.Uplink.Address
+	}
+	for name, cidr := range addresses {
+		ip, subnet, err := net.ParseCIDR(cidr)
+		if err != nil {
+			return err
+		}
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		subnet.IP = ip
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: subnet}); err != nil {
+			return fmt.Errorf("%s on %s: %w", cidr, name, err)
+		}
+	}
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+		return err
+	}
+	here, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	defer here.Close()
+	return (&Namespace{Name: "here", handle: here}).translate(network.Uplink.Interface)
 }
 
 func standInAttach(br netlink.Link, name string) error {

@@ -10,7 +10,7 @@ import (
 
 // Names of the peers that other files speak of.
 const (
-	// Baseline is the peer that ratios refer to.
+	// Baseline is the peer that ratios refer to, where a scenario names no other.
 	Baseline     = "bridge"
 	peerDirect   = "direct"
 	peerRaw      = "weft-raw"
@@ -18,6 +18,11 @@ const (
 	peerEight    = "weft-8ports"
 	peerServices = "weft-services"
 	peerDnsmasq  = "dnsmasq"
+
+	peerMasquerade = "kernel-masquerade"
+	peerNAT        = "weft-nat"
+	peerNATHost    = "weft-nat-host"
+	peerNATSockets = "weft-nat-sockets"
 )
 
 // Peer is one way to join hosts.
@@ -40,6 +45,9 @@ type Peer interface {
 type Bed struct {
 	Hosts  []*Host
 	Switch *Process
+
+	// ready waits until the hosts reach one another; nil: they are neighbours.
+	ready func(ctx context.Context, hosts []*Host) error
 }
 
 // Peers returns every peer that this version knows. weft is the path of the
@@ -54,6 +62,10 @@ func Peers(weft string) []Peer {
 			"raw", "raw", "raw", "raw", "internal", "internal", "internal", "internal"}},
 		servicesPeer{weft},
 		dnsmasq{},
+		masquerade{},
+		natPeer{peerNAT, "weft, NAT, uplink with its own address", weft, "address: " + natOutside, false},
+		natPeer{peerNATHost, "weft, NAT, uplink that shares the host's address", weft, "address: host", true},
+		natPeer{peerNATSockets, "weft, NAT by sockets of the host", weft, "address: sockets", true},
 	}
 }
 

@@ -18,6 +18,11 @@ const (
 	scenarioDNS    = "dns"
 	scenarioLeases = "leases64k"
 	scenarioBeside = "beside"
+
+	scenarioNATTCP         = "nat-tcp"
+	scenarioNATFrames      = "nat-frames64"
+	scenarioNATConnections = "nat-connections"
+	scenarioNATMemory      = "nat-memory"
 )
 
 // Better says which way a figure improves.
@@ -43,9 +48,20 @@ type Scenario struct {
 	Better Better
 	Peers  []string // names of the peers it is run on
 
+	// Against names the peer that ratios refer to; empty: Baseline.
+	Against string
+
 	// Run puts the load on a bed whose hosts reach one another. It leaves no
 	// thread and no socket behind, after an error too.
 	Run func(ctx context.Context, bed *Bed, timing Timing) (Sample, error)
+}
+
+// baseline returns the name of the peer that ratios refer to.
+func (s *Scenario) baseline() string {
+	if s.Against == "" {
+		return Baseline
+	}
+	return s.Against
 }
 
 func (s *Scenario) runsOn(peer string) bool { return slices.Contains(s.Peers, peer) }
@@ -54,15 +70,24 @@ func (s *Scenario) runsOn(peer string) bool { return slices.Contains(s.Peers, pe
 func Scenarios() []Scenario {
 	pairs := []string{peerDirect, Baseline, peerRaw, peerInternal}
 	servers := []string{peerServices, peerDnsmasq}
+	translators := []string{peerMasquerade, peerNAT, peerNATHost, peerNATSockets}
 	return []Scenario{
-		{scenarioTCP, "one TCP stream, offloads on", "Gbit/s", Higher, pairs, runTCP},
-		{scenarioFrames, "64-byte frames delivered, one sender", "kframes/s", Higher, pairs, runFrames},
-		{scenarioRTT, "UDP round trip, p50", "us", Lower, pairs, runRTT},
-		{scenarioMemory, "resident memory with 8 ports, after traffic", "MiB", Lower, []string{peerEight}, runMemory},
-		{scenarioDHCP, "DHCP: DISCOVER, OFFER, REQUEST and ACK", "exchanges/s", Higher, servers, runDHCP},
-		{scenarioDNS, "DNS: answers out of the cache", "kanswers/s", Higher, servers, runDNS},
-		{scenarioLeases, "resident memory for 65536 leases", "MiB", Lower, []string{peerServices}, runLeases},
-		{scenarioBeside, "TCP stream beside 500 leases and 3000 answers a second, of the same alone", "%", Higher, []string{peerServices}, runBeside},
+		{Name: scenarioTCP, About: "one TCP stream, offloads on", Unit: "Gbit/s", Better: Higher, Peers: pairs, Run: runTCP},
+		{Name: scenarioFrames, About: "64-byte frames delivered, one sender", Unit: "kframes/s", Better: Higher, Peers: pairs, Run: runFrames},
+		{Name: scenarioRTT, About: "UDP round trip, p50", Unit: "us", Better: Lower, Peers: pairs, Run: runRTT},
+		{Name: scenarioMemory, About: "resident memory with 8 ports, after traffic", Unit: "MiB", Better: Lower, Peers: []string{peerEight}, Run: runMemory},
+		{Name: scenarioDHCP, About: "DHCP: DISCOVER, OFFER, REQUEST and ACK", Unit: "exchanges/s", Better: Higher, Peers: servers, Run: runDHCP},
+		{Name: scenarioDNS, About: "DNS: answers out of the cache", Unit: "kanswers/s", Better: Higher, Peers: servers, Run: runDNS},
+		{Name: scenarioLeases, About: "resident memory for 65536 leases", Unit: "MiB", Better: Lower, Peers: []string{peerServices}, Run: runLeases},
+		{Name: scenarioBeside, About: "TCP stream beside 500 leases and 3000 answers a second, of the same alone", Unit: "%", Better: Higher, Peers: []string{peerServices}, Run: runBeside},
+		{Name: scenarioNATTCP, About: "one TCP stream to the world outside, translated", Unit: "Gbit/s", Better: Higher,
+			Peers: translators, Against: peerMasquerade, Run: runTCP},
+		{Name: scenarioNATFrames, About: "64-byte frames delivered outside, one flow, translated", Unit: "kframes/s", Better: Higher,
+			Peers: translators, Against: peerMasquerade, Run: runNATFrames},
+		{Name: scenarioNATConnections, About: "TCP connections made and closed, translated", Unit: "connections/s", Better: Higher,
+			Peers: translators, Against: peerMasquerade, Run: runNATConnections},
+		{Name: scenarioNATMemory, About: "resident memory with 1000000 translated flows", Unit: "MiB", Better: Lower,
+			Peers: []string{peerNAT}, Run: runNATMemory},
 	}
 }
 
@@ -101,6 +126,11 @@ func runFrames(ctx context.Context, bed *Bed, timing Timing) (Sample, error) {
 	if err != nil {
 		return Sample{}, err
 	}
+	return measureFlood(ctx, bed, load, timing)
+}
+
+// measureFlood counts what arrives of a flood, and ends it.
+func measureFlood(ctx context.Context, bed *Bed, load *flood, timing Timing) (Sample, error) {
 	w, err := observe(ctx, bed, &load.traffic, timing)
 	if err = errors.Join(err, load.stop()); err != nil {
 		return Sample{}, err

@@ -14,12 +14,13 @@ type Row struct {
 	Median   float64  `json:"median"`
 	Min      float64  `json:"min"`
 	Max      float64  `json:"max"`
-	Spread   float64  `json:"spread"`          // (Max-Min)/Median
-	Ratio    *Ratio   `json:"ratio,omitempty"` // to the kernel bridge; nil where one of the two is missing
+	Spread   float64  `json:"spread"`            // (Max-Min)/Median
+	Against  string   `json:"against,omitempty"` // the peer that Ratio refers to; empty: the kernel bridge
+	Ratio    *Ratio   `json:"ratio,omitempty"`   // nil where one of the two is missing
 	Details  []Figure `json:"details,omitempty"`
 }
 
-// Ratio holds the ratios of the single rounds to the kernel bridge in the same
+// Ratio holds the ratios of the single rounds to the peer compared with in the same
 // round. Median need not be the quotient of the two medians.
 type Ratio struct {
 	Median float64 `json:"median"`
@@ -55,12 +56,12 @@ func (r *Report) row(s Scenario, peer string) (row Row, ok bool) {
 	row = Row{
 		Scenario: s.Name, Peer: peer, Unit: s.Unit, Rounds: len(values),
 		Median: median(values), Min: slices.Min(values), Max: slices.Max(values),
-		Details: r.details(s.Name, peer),
+		Against: s.Against, Details: r.details(s.Name, peer),
 	}
 	if sp := spread(values); !math.IsNaN(sp) {
 		row.Spread = sp
 	}
-	if ratios := pairedRatios(byRound, r.values(s.Name, Baseline)); len(ratios) > 0 {
+	if ratios := pairedRatios(byRound, r.values(s.Name, s.baseline())); len(ratios) > 0 {
 		row.Ratio = &Ratio{Median: median(ratios), Min: ratios[0], Max: ratios[len(ratios)-1]}
 	}
 	return row, true

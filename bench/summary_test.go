@@ -34,6 +34,8 @@ func sampleReport() *Report {
 			{Name: peerRaw, About: "weft raw"},
 			{Name: peerInternal, About: "weft internal", Missing: "no weft binary was given"},
 			{Name: peerEight, About: "weft 8"},
+			{Name: peerMasquerade, About: "kernel NAT"},
+			{Name: peerNAT, About: "weft NAT"},
 		},
 		Measurements: []Measurement{
 			measured(1, scenarioTCP, Baseline, 10), measured(1, scenarioTCP, peerRaw, 7),
@@ -42,6 +44,7 @@ func sampleReport() *Report {
 			measured(1, scenarioRTT, Baseline, 80), measured(1, scenarioRTT, peerRaw, 128),
 			failed(1, scenarioFrames, Baseline, "no bridge"), measured(1, scenarioFrames, peerRaw, 400),
 			measured(1, scenarioMemory, peerEight, 41.5),
+			measured(1, scenarioNATTCP, peerMasquerade, 8), measured(1, scenarioNATTCP, peerNAT, 7.2),
 		},
 	}
 	r.summarise(Scenarios(), Targets())
@@ -63,6 +66,10 @@ func TestSummariseRows(t *testing.T) {
 			Ratio: &Ratio{1.6, 1.6, 1.6}, Details: []Figure{{"twice", "x", 256}}},
 		{Scenario: scenarioMemory, Peer: peerEight, Unit: "MiB", Rounds: 1, Median: 41.5, Min: 41.5, Max: 41.5,
 			Details: []Figure{{"twice", "x", 83}}},
+		{Scenario: scenarioNATTCP, Peer: peerMasquerade, Unit: "Gbit/s", Rounds: 1, Median: 8, Min: 8, Max: 8, Against: peerMasquerade,
+			Ratio: &Ratio{1, 1, 1}, Details: []Figure{{"twice", "x", 16}}},
+		{Scenario: scenarioNATTCP, Peer: peerNAT, Unit: "Gbit/s", Rounds: 1, Median: 7.2, Min: 7.2, Max: 7.2, Against: peerMasquerade,
+			Ratio: &Ratio{0.9, 0.9, 0.9}, Details: []Figure{{"twice", "x", 14.4}}},
 	}
 	if diff := cmp.Diff(want, r.Rows, cmpopts.EquateApprox(0, 1e-9)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
@@ -80,17 +87,21 @@ func TestOutcomes(t *testing.T) {
 		Unit    string
 	}
 	want := map[string]short{
-		scenarioTCP + " " + peerRaw:         {0.6, true, "x bridge"}, // exactly on the bound
-		scenarioFrames + " " + peerRaw:      {math.NaN(), false, "x bridge"},
-		scenarioRTT + " " + peerRaw:         {1.6, false, "x bridge"},
-		scenarioTCP + " " + peerInternal:    {math.NaN(), false, "x bridge"},
-		scenarioFrames + " " + peerInternal: {math.NaN(), false, "x bridge"},
-		scenarioRTT + " " + peerInternal:    {math.NaN(), false, "x bridge"},
-		scenarioMemory + " " + peerEight:    {41.5, true, "MiB"},
-		scenarioDHCP + " " + peerServices:   {math.NaN(), false, "exchanges/s"},
-		scenarioDNS + " " + peerServices:    {math.NaN(), false, "kanswers/s"},
-		scenarioLeases + " " + peerServices: {math.NaN(), false, "MiB"},
-		scenarioBeside + " " + peerServices: {math.NaN(), false, "%"},
+		scenarioTCP + " " + peerRaw:            {0.6, true, "x bridge"}, // exactly on the bound
+		scenarioFrames + " " + peerRaw:         {math.NaN(), false, "x bridge"},
+		scenarioRTT + " " + peerRaw:            {1.6, false, "x bridge"},
+		scenarioTCP + " " + peerInternal:       {math.NaN(), false, "x bridge"},
+		scenarioFrames + " " + peerInternal:    {math.NaN(), false, "x bridge"},
+		scenarioRTT + " " + peerInternal:       {math.NaN(), false, "x bridge"},
+		scenarioMemory + " " + peerEight:       {41.5, true, "MiB"},
+		scenarioDHCP + " " + peerServices:      {math.NaN(), false, "exchanges/s"},
+		scenarioDNS + " " + peerServices:       {math.NaN(), false, "kanswers/s"},
+		scenarioLeases + " " + peerServices:    {math.NaN(), false, "MiB"},
+		scenarioBeside + " " + peerServices:    {math.NaN(), false, "%"},
+		scenarioNATTCP + " " + peerNAT:         {0.9, true, "x kernel-masquerade"},
+		scenarioNATFrames + " " + peerNAT:      {math.NaN(), false, "x kernel-masquerade"},
+		scenarioNATConnections + " " + peerNAT: {math.NaN(), false, "x kernel-masquerade"},
+		scenarioNATMemory + " " + peerNAT:      {math.NaN(), false, "MiB"},
 	}
 	got := map[string]short{}
 	for _, o := range r.Outcomes {
@@ -154,6 +165,9 @@ func TestScenariosNameKnownPeers(t *testing.T) {
 				t.Errorf("scenario %s runs on peer %q, which does not exist", s.Name, p)
 			}
 		}
+		if findPeer(Peers(""), s.baseline()) == nil {
+			t.Errorf("scenario %s compares with peer %q, which does not exist", s.Name, s.Against)
+		}
 	}
 }
 
@@ -168,8 +182,8 @@ func TestPick(t *testing.T) {
 	_, _, err = Options{Rounds: 0, Peers: []string{"brdge"}, Scenarios: []string{"tcp9"}}.pick(Peers(""), Scenarios())
 	want := `rounds: 0, wanted 1 or more
 duration: 0s after 0s of warm-up, wanted more than 0
-peer "brdge" does not exist: there are direct, bridge, weft-raw, weft-internal, weft-8ports, weft-services, dnsmasq
-scenario "tcp9" does not exist: there are tcp1, frames64, rtt, memory, dhcp, dns, leases64k, beside`
+peer "brdge" does not exist: there are direct, bridge, weft-raw, weft-internal, weft-8ports, weft-services, dnsmasq, kernel-masquerade, weft-nat, weft-nat-host, weft-nat-sockets
+scenario "tcp9" does not exist: there are tcp1, frames64, rtt, memory, dhcp, dns, leases64k, beside, nat-tcp, nat-frames64, nat-connections, nat-memory`
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}

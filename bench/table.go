@@ -22,8 +22,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 		fmt.Fprintf(&b, ", %d MiB", r.Machine.MemoryMiB)
 	}
 	fmt.Fprintf(&b, "\nversions  weft %s, %s\n", r.Versions.Weft, r.Versions.Go)
-	fmt.Fprintf(&b, "rounds    %d of %.3g s each, %.3g s warm-up; x %s is the median of the rounds' own ratios\n",
-		r.Settings.Rounds, r.Settings.Measure, r.Settings.Warmup, Baseline)
+	fmt.Fprintf(&b, "rounds    %d of %.3g s each, %.3g s warm-up; x PEER is the median of the rounds' own ratios to it\n",
+		r.Settings.Rounds, r.Settings.Measure, r.Settings.Warmup)
 	if r.Machine.Busy > busyWarning {
 		fmt.Fprintf(&b, "warning   others used %.0f %% of the CPUs before a round: do not trust the figures\n", 100*r.Machine.Busy)
 	}
@@ -45,7 +45,7 @@ func (r *Report) writeScenario(b *bytes.Buffer, s Scenario) {
 		}
 		if lines == 0 {
 			fmt.Fprintf(b, "\n%s: %s (%s, %s is better)\n", s.Name, s.About, s.Unit, s.Better)
-			fmt.Fprintf(t, "  peer\tmedian\tspread\tx %s\t(min-max)\t%s\n", Baseline, headings(row.Details))
+			fmt.Fprintf(t, "  peer\tmedian\tspread\tx %s\t(min-max)\t%s\n", s.baseline(), headings(row.Details))
 		}
 		lines++
 		ratio, limits := "-", "-"

@@ -6,8 +6,8 @@ type Target struct {
 	Peer     string  `json:"peer"`
 	Better   Better  `json:"better"` // Higher: Bound is a floor; Lower: a ceiling
 	Bound    float64 `json:"bound"`
-	// Absolute: Bound is in the unit of the scenario, not a ratio to the
-	// kernel bridge.
+	// Absolute: Bound is in the unit of the scenario, not a ratio to the peer
+	// that it compares with.
 	Absolute bool `json:"absolute,omitempty"`
 }
 
@@ -36,15 +36,21 @@ func Targets() []Target {
 		Target{Scenario: scenarioDHCP, Peer: peerServices, Better: Higher, Bound: 5000, Absolute: true},
 		Target{Scenario: scenarioDNS, Peer: peerServices, Better: Higher, Bound: 30, Absolute: true},
 		Target{Scenario: scenarioLeases, Peer: peerServices, Better: Lower, Bound: 64, Absolute: true},
-		Target{Scenario: scenarioBeside, Peer: peerServices, Better: Higher, Bound: 90, Absolute: true})
+		Target{Scenario: scenarioBeside, Peer: peerServices, Better: Higher, Bound: 90, Absolute: true},
+		Target{Scenario: scenarioNATTCP, Peer: peerNAT, Better: Higher, Bound: 0.8},
+		Target{Scenario: scenarioNATFrames, Peer: peerNAT, Better: Higher, Bound: 1.3},
+		Target{Scenario: scenarioNATConnections, Peer: peerNAT, Better: Higher, Bound: 0.7},
+		Target{Scenario: scenarioNATMemory, Peer: peerNAT, Better: Lower, Bound: 256, Absolute: true})
 }
 
 // judge compares the target with the medians of the report.
 func (t Target) judge(r *Report) Outcome {
 	o := Outcome{Target: t, Unit: "x " + Baseline}
 	row := r.find(t.Scenario, t.Peer)
-	if s := findScenario(Scenarios(), t.Scenario); s != nil && t.Absolute {
-		o.Unit = s.Unit
+	if s := findScenario(Scenarios(), t.Scenario); s != nil {
+		if o.Unit = "x " + s.baseline(); t.Absolute {
+			o.Unit = s.Unit
+		}
 	}
 	switch {
 	case row != nil && t.Absolute:

@@ -18,6 +18,8 @@ const (
 	floodPort = 5002
 	pingPort  = 5003
 	probePort = 5004
+	connPort  = 5005
+	idlePort  = 5006
 )
 
 // ioTimeout bounds every blocking call of a generator, so that it sees in time

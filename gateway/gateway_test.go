@@ -245,6 +245,51 @@ func TestShortPackets(t *testing.T) {
 	}
 }
 
+// Fragments of TCP go no further: the stack is not safe with short ones. Those of a
+// ping are joined.
+func TestFragments(t *testing.T) {
+	l := newLab(t)
+	for _, test := range []struct {
+		protocol byte
+		l4       []byte
+		answered bool
+	}{{frame.ProtoTCP, opening(9), false}, {frame.ProtoICMP, echo("in two parts"), true}} {
+		l.send(fragment(test.protocol, test.l4[:8], 0, true))
+		l.send(fragment(test.protocol, test.l4[8:], 8, false))
+		l.send(packet("10.0.0.1", frame.ProtoICMP, 64, echo("end")))
+		b := l.next()
+		if ended := string(b[len(b)-3:]) == "end"; ended == test.answered {
+			t.Errorf("protocol %d in fragments: answered with % x", test.protocol, b)
+		}
+		if test.answered {
+			l.next()
+		}
+	}
+}
+
+// opening is a segment that asks for a connection.
+func opening(port uint16) []byte {
+	b := make([]byte, 20)
+	b[0], b[12], b[13], b[14] = 0xc0, 0x50, 2, 0xff
+	binary.BigEndian.PutUint16(b[2:], port)
+	src, dst := guest.As4(), config.Address.Addr().As4()
+	binary.BigEndian.PutUint16(b[16:], frame.Checksum(b, frame.PseudoHeader(src[:], dst[:], frame.ProtoTCP, len(b))))
+	return b
+}
+
+// fragment is a part of a packet to the gateway.
+func fragment(protocol byte, part []byte, offset uint16, more bool) []byte {
+	b := packet("10.0.0.1", protocol, 64, part)
+	ip := b[frame.HeaderLen : frame.HeaderLen+20]
+	if offset /= 8; more {
+		offset |= 0x2000
+	}
+	binary.BigEndian.PutUint16(ip[6:], offset)
+	ip[10], ip[11] = 0, 0
+	binary.BigEndian.PutUint16(ip[10:], frame.Checksum(ip, 0))
+	return b
+}
+
 func FuzzReceive(f *testing.F) {
 	f.Add([]byte{}, uint8(0), uint8(0))
 	f.Add(packet("10.0.0.1", frame.ProtoUDP, 64, make([]byte, 2)), uint8(0), uint8(0))

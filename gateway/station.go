@@ -152,6 +152,12 @@ func (g *Gateway) receive(f *frame.Frame, port string) {
 	if p.IPVersion != 4 || p.Layer < frame.LayerNetwork {
 		return
 	}
+	if p.IsFragment() && p.Protocol == frame.ProtoTCP {
+		// No sender on this link has a reason to send such. The stack reads memory that it
+		// has given back already where the first fragment is shorter than the header of
+		// TCP; the headers of UDP and ICMP are as short as a first fragment can be.
+		return
+	}
 	b := f.Bytes()
 	src := addr4(b[p.L3+12:])
 	if addr4(b[p.L3+16:]) == g.cfg.Address.Addr() && intact(f, &p) && g.cfg.Address.Contains(src) && src != g.cfg.Address.Addr() {

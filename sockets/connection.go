@@ -37,6 +37,7 @@ type connection struct {
 
 	// The rest is the worker's.
 	fd     int // -1 where there is none
+	hold   *holding
 	ep     tcpip.Endpoint
 	notify waiter.Queue
 	entry  waiter.Entry
@@ -155,6 +156,7 @@ func (c *connection) open() {
 	c.ep.SocketOptions().SetKeepAlive(true)
 	c.hostIn, c.hostOut = true, true
 	c.syn = nil
+	c.hold.keep()
 	c.enter(opened)
 }
 
@@ -191,16 +193,22 @@ func (c *connection) called() {
 	}
 }
 
-// tooLate ends a connection that has not come about in time, or does not come to its
-// end.
+// tooLate ends a connection that has not come about in time or has to make room for
+// others, or that does not come to its end. A guest whose SYN nobody has answered is
+// told nothing, as it would hear nothing from the peer either: it asks again.
 func (c *connection) tooLate() {
-	if c.phase.Load() == dialing && c.syn != nil {
-		c.s.tell(c.syn, noHost)
+	if c.phase.Load() == dialing {
 		c.finish(false)
 		return
 	}
 	c.reset()
 }
+
+// evict implements loan.
+func (c *connection) evict() { c.wake(expired) }
+
+// lastUse implements loan.
+func (c *connection) lastUse() int64 { return c.since.Load() }
 
 // reset ends the connection, which either side is told by a RST.
 func (c *connection) reset() {
@@ -212,13 +220,13 @@ func (c *connection) reset() {
 
 // finish gives back what the connection has. reset says that the guest gets a RST.
 func (c *connection) finish(reset bool) {
-	connecting := c.phase.Load() < opened
 	c.enter(ended)
 	if c.fd >= 0 {
 		c.s.ready.remove(c.fd)
 		closeSocket(c.fd)
 		c.fd = -1
 	}
+	c.hold.release()
 	if c.ep != nil {
 		c.notify.EventUnregister(&c.entry)
 		if reset {
@@ -227,7 +235,6 @@ func (c *connection) finish(reset bool) {
 		c.ep.Close()
 	}
 	c.pending = nil
-	c.small.stop()
 	if r := c.request.Swap(nil); r != nil {
 		r.Complete(reset)
 	}
@@ -235,7 +242,7 @@ func (c *connection) finish(reset bool) {
 	t := &c.s.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.remove(&c.flow, connecting)
+	t.remove(&c.flow)
 }
 
 // discard ends what comes after the end.

@@ -1,7 +1,9 @@
 package sockets
 
 import (
+	"fmt"
 	"net/netip"
+	"os"
 
 	"github.com/weft/weft/dataplane/frame"
 	"golang.org/x/sys/unix"
@@ -32,7 +34,7 @@ func (s *Sockets) answer(id stack.TransportEndpointID, p *stack.PacketBuffer) bo
 		return true
 	}
 	c := s.newConnection(t)
-	c.syn = quoted
+	c.syn, c.from = quoted, s.from
 	if !s.admit(&c.flow) {
 		return true // the guest asks again, perhaps when there is room
 	}
@@ -48,7 +50,7 @@ func (s *Sockets) admit(f *flow) bool {
 	t := &s.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	reason, ok := t.admit(f.protocol, f.guest.Addr())
+	reason, ok := t.admit(f.protocol, f.guest.Addr(), f.from)
 	if !ok {
 		s.counters.refused[reason].Add(1)
 		return false
@@ -57,9 +59,23 @@ func (s *Sockets) admit(f *flow) bool {
 	return true
 }
 
+// makeRoom ends a connection that is on its way, where that has to be. The table is
+// locked.
+func (s *Sockets) makeRoom(from string) {
+	t := &s.table
+	if f := t.crowded(from); f != nil {
+		s.counters.refused[Connecting].Add(1)
+		t.remove(f)
+		f.owner.(*connection).wake(expired)
+	}
+}
+
 // take puts a flow in the table, which is locked.
 func (s *Sockets) take(f *flow) {
 	f.used.Store(s.now.Load())
+	if f.protocol == frame.ProtoTCP {
+		s.makeRoom(f.from)
+	}
 	s.table.insert(f)
 	s.counters.made[slotOf(f.protocol)].Add(1)
 	if f.protocol == frame.ProtoTCP {
@@ -85,6 +101,12 @@ func (s *Sockets) begin(r *tcp.ForwarderRequest) {
 
 // dial begins to connect to the peer.
 func (c *connection) dial() {
+	if c.hold = c.s.budget.take(user{c.s, c.from}); c.hold == nil {
+		c.s.counters.refused[NoSocket].Add(1)
+		c.finish(false) // the guest asks again, perhaps when there is one
+		return
+	}
+	c.hold.lend(c)
 	fd, err := c.s.env.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
 		c.s.counters.refused[NoSocket].Add(1)
@@ -93,6 +115,7 @@ func (c *connection) dial() {
 	}
 	c.fd = fd
 	tuneTCP(fd)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, synRetries) // every kernel knows it
 	err = c.s.env.Connect(fd, c.peer)
 	if err != nil && err != unix.EINPROGRESS {
 		c.refused(err)
@@ -134,9 +157,17 @@ func (c *connection) dialed() {
 	go c.handshakeWithGuest(r)
 }
 
+// synRetries is how often the kernel sends a SYN again, which is 15 seconds in all: who
+// asks for longer is the guest.
+const synRetries = 3
+
 // refused tells the guest why the host cannot connect: as the network would, where it
 // is the network's fault.
 func (c *connection) refused(err error) {
+	if err == unix.ETIMEDOUT {
+		c.tooLate()
+		return
+	}
 	e, known := reasons[err]
 	if known {
 		c.s.tell(c.syn, e)
@@ -150,7 +181,6 @@ var reasons = map[error]icmpError{
 	unix.ENETUNREACH:  noNetwork,
 	unix.EHOSTUNREACH: noHost,
 	unix.EHOSTDOWN:    noHost,
-	unix.ETIMEDOUT:    noHost,
 	unix.EACCES:       prohibited,
 	unix.EPERM:        prohibited,
 }
@@ -218,5 +248,20 @@ func (e Env) orMachine() Env {
 	if e.Connect == nil {
 		e.Connect = func(fd int, to netip.AddrPort) error { return unix.Connect(fd, toSockaddr(to)) }
 	}
+	if e.PortRange == nil {
+		e.PortRange = portRange
+	}
 	return e
+}
+
+// portRange reads it; where that fails, it is Linux's own.
+func portRange() (first, last uint16) {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err == nil {
+		_, err = fmt.Sscan(string(b), &first, &last)
+	}
+	if err != nil {
+		return 32768, 60999
+	}
+	return first, last
 }

@@ -3,7 +3,6 @@ package sockets
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 
@@ -53,16 +52,20 @@ func (s *Sockets) openEcho(guest netip.AddrPort) (*mapping, error) {
 	m.raw = s.echo.kind == unix.SOCK_RAW
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 	if !m.raw {
-		// The guest's own identifier, where no other has it: else the kernel's choice.
-		_ = unix.Bind(fd, toSockaddr(netip.AddrPortFrom(netip.IPv4Unspecified(), guest.Port())))
+		// The identifier is the kernel's choice. It lets several sockets have one that
+		// they ask for, and gives the errors to any of them.
+		if err := unix.Bind(fd, &unix.SockaddrInet4{}); err != nil {
+			m.close()
+			return nil, err
+		}
 		m.local = localAddr(fd)
 		return m, nil
 	}
-	if m.id, err = s.table.takeEcho(guest.Port()); err == nil {
-		err = filterReplies(fd, m.id)
-	}
-	if err != nil {
-		m.raw = false // it has no identifier to give back
+	m.id = s.table.takeEcho(guest.Port())
+	if err = filterReplies(fd, m.id); err != nil {
+		s.table.mu.Lock()
+		delete(s.table.echoes, m.id)
+		s.table.mu.Unlock()
 		m.close()
 		return nil, err
 	}
@@ -71,17 +74,14 @@ func (s *Sockets) openEcho(guest netip.AddrPort) (*mapping, error) {
 }
 
 // takeEcho returns an identifier that no other raw socket of ours has.
-func (t *table) takeEcho(wanted uint16) (uint16, error) {
+func (t *table) takeEcho(wanted uint16) uint16 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.echoes) >= maxRaw {
-		return 0, fmt.Errorf("%d raw sockets are open", maxRaw)
-	}
 	for t.echoes[wanted] {
 		wanted = uint16(rand.Uint32())
 	}
 	t.echoes[wanted] = true
-	return wanted, nil
+	return wanted
 }
 
 // filterReplies has a raw socket receive the replies to one identifier only. The
@@ -119,7 +119,7 @@ func (m *mapping) readEcho(w *worker, slot *slot, mem []byte, peer netip.AddrPor
 	if f == nil {
 		return
 	}
-	f.count(len(icmp), m.s.now.Load())
+	m.count(f, len(icmp))
 	putIdentifier(icmp, f.guest.Port())
 	m.s.wrap(&slot.frame, mem, frame.ProtoICMP, f.remote.Addr(), f.guest.Addr())
 	w.frames = append(w.frames, &slot.frame)

@@ -1,11 +1,13 @@
 package sockets
 
 import (
+	"container/list"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/frame"
 )
 
@@ -20,18 +22,23 @@ type tuple struct {
 // a mapping has many.
 type flow struct {
 	tuple
-	peer    netip.AddrPort // who it is: tuple.remote, but where the gateway stands for it
-	outside bool           // it was begun from outside
-	relay   uint16         // the gateway's port that stands for the peer, else 0
-	via     netip.Addr     // this machine's address that the peer of a published port talks to
-	owner   owner
+	peer  netip.AddrPort // who it is: tuple.remote, but where the gateway stands for it
+	from  string         // the port of the switch that it was begun by, or outside
+	relay uint16         // the gateway's port that stands for the peer, else 0
+	via   netip.Addr     // this machine's address that the peer of a published port talks to
+	owner owner
 
-	local netip.AddrPort // of the host's socket; guarded by table.mu, as is at
-	at    int            // in table.list
+	// Guarded by table.mu.
+	local      netip.AddrPort // of the host's socket
+	at         int            // in table.list
+	connecting *list.Element  // in entrance.connecting: a connection that has not come about yet
 
 	packets, bytes atomic.Uint64
 	used           atomic.Int64
 }
+
+// outside stands for a port of the switch where something has begun from outside.
+const outside = ""
 
 // owner is the job that a flow belongs to.
 type owner interface {
@@ -69,12 +76,19 @@ func (r Reason) String() string {
 	return [numReasons]string{"table-full", "host-full", "connecting", "ports-full", "no-socket", "prohibited"}[r]
 }
 
-// How many connections may be on their way, in all and of one guest: each holds a
-// goroutine, or a socket that the kernel sends SYNs for.
+// How many connections may be on their way, in all, by one port of the switch and of
+// one address: each holds a goroutine, or a socket that the kernel sends SYNs for. A
+// guest has addresses at will, so that where there are too many the oldest one of the
+// port with the most goes, for it has the least hope.
 const (
 	maxConnecting     = 4096
+	maxPortConnecting = maxConnecting / 2
 	maxHostConnecting = 1024
 )
+
+// leastShared is the size of a table from which on one port, or all that is outside,
+// may fill only half of it: smaller ones are too small to be divided.
+const leastShared = 4096
 
 // table knows all flows.
 type table struct {
@@ -83,9 +97,11 @@ type table struct {
 	list       []*flow // the same, in some order
 	mappings   map[inside]*mapping
 	hosts      map[netip.Addr]*host
-	relays     map[relay]bool
+	entrances  map[string]*entrance
+	relays     *dataplane.RelayPorts
 	nextRelay  uint16
-	echoes     map[uint16]bool // identifiers of raw sockets
+	ephemeral  struct{ first, last uint16 } // ports that the machine takes by itself
+	echoes     map[uint16]bool              // identifiers of raw sockets
 	connecting int
 	now        [3]int // flows by protocol: see slotOf
 
@@ -98,19 +114,20 @@ type inside struct {
 	guest    netip.AddrPort
 }
 
-type relay struct {
-	protocol uint8
-	port     uint16
-}
-
 // host counts what one guest has.
 type host struct{ flows, connecting int }
 
-func (t *table) init() {
+// entrance counts what was begun by one port of the switch, or from outside.
+type entrance struct {
+	flows      int
+	connecting list.List // of *flow, oldest first
+}
+
+func (t *table) init(relays *dataplane.RelayPorts) {
 	t.flows, t.mappings = map[tuple]*flow{}, map[inside]*mapping{}
-	t.hosts, t.relays = map[netip.Addr]*host{}, map[relay]bool{}
+	t.hosts, t.entrances = map[netip.Addr]*host{}, map[string]*entrance{}
 	t.echoes = map[uint16]bool{}
-	t.nextRelay = relayFirst
+	t.relays, t.nextRelay = relays, dataplane.RelayFirst
 }
 
 func (t *table) limit(flows, perHost int) {
@@ -126,18 +143,37 @@ func (t *table) find(k tuple) *flow {
 	return t.flows[k]
 }
 
-// admit says whether a guest may have one more flow. t.mu is held.
-func (t *table) admit(protocol uint8, guest netip.Addr) (Reason, bool) {
-	h := t.hosts[guest]
+// admit says whether a guest may have one more flow, begun by a port of the switch or
+// from outside. t.mu is held.
+func (t *table) admit(protocol uint8, guest netip.Addr, from string) (Reason, bool) {
+	h, e := t.hosts[guest], t.entrances[from]
 	switch {
 	case len(t.flows) >= t.max:
 		return TableFull, false
-	case h != nil && h.flows >= t.maxPerHost:
+	case h != nil && h.flows >= t.maxPerHost, e != nil && t.max >= leastShared && e.flows >= t.max/2:
 		return HostFull, false
-	case protocol == frame.ProtoTCP && (t.connecting >= maxConnecting || h != nil && h.connecting >= maxHostConnecting):
+	case protocol == frame.ProtoTCP && h != nil && h.connecting >= maxHostConnecting:
 		return Connecting, false
 	}
 	return 0, true
+}
+
+// crowded returns the connection that has to go before there may be another one on its
+// way, nil where none has to. t.mu is held.
+func (t *table) crowded(from string) *flow {
+	e := t.entrances[from]
+	switch {
+	case e != nil && e.connecting.Len() >= maxPortConnecting:
+	case t.connecting >= maxConnecting:
+		for _, o := range t.entrances {
+			if e == nil || o.connecting.Len() > e.connecting.Len() {
+				e = o
+			}
+		}
+	default:
+		return nil
+	}
+	return e.connecting.Front().Value.(*flow)
 }
 
 // insert takes in a flow that has been admitted. t.mu is held.
@@ -152,15 +188,22 @@ func (t *table) insert(f *flow) {
 		t.hosts[f.guest.Addr()] = h
 	}
 	h.flows++
+	e := t.entrances[f.from]
+	if e == nil {
+		e = &entrance{}
+		t.entrances[f.from] = e
+	}
+	e.flows++
 	if f.protocol == frame.ProtoTCP {
 		h.connecting++
 		t.connecting++
+		f.connecting = e.connecting.PushBack(f)
 	}
 }
 
-// remove is the inverse of insert. connecting says that a connection has not come
-// about. t.mu is held.
-func (t *table) remove(f *flow, connecting bool) {
+// remove is the inverse of insert; what is not in the table any more does not matter.
+// t.mu is held.
+func (t *table) remove(f *flow) {
 	if t.flows[f.tuple] != f {
 		return
 	}
@@ -171,44 +214,58 @@ func (t *table) remove(f *flow, connecting bool) {
 	t.list = t.list[:len(t.list)-1]
 	t.now[slotOf(f.protocol)]--
 	if f.relay != 0 {
-		delete(t.relays, relay{f.protocol, f.relay})
+		t.relays.Set(f.protocol, f.relay, false)
 	}
-	h := t.hosts[f.guest.Addr()]
-	h.flows--
-	if connecting {
-		h.connecting--
-		t.connecting--
-	}
-	if h.flows == 0 {
+	t.settle(f)
+	if h := t.hosts[f.guest.Addr()]; h.flows == 1 {
 		delete(t.hosts, f.guest.Addr())
+	} else {
+		h.flows--
 	}
+	if e := t.entrances[f.from]; e.flows == 1 {
+		delete(t.entrances, f.from)
+	} else {
+		e.flows--
+	}
+}
+
+// settle notes that a connection is not on its way any more. t.mu is held.
+func (t *table) settle(f *flow) {
+	if f.connecting == nil {
+		return
+	}
+	t.entrances[f.from].connecting.Remove(f.connecting)
+	t.hosts[f.guest.Addr()].connecting--
+	t.connecting--
+	f.connecting = nil
 }
 
 // connected notes that a connection has come about.
 func (t *table) connected(f *flow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.hosts[f.guest.Addr()].connecting--
-	t.connecting--
+	t.settle(f)
 }
 
-// The gateway's ports that stand for peers: see dataplane.RelayFirst.
-const (
-	relayFirst = 61000
-	relayLast  = 65535
-)
-
 // takeRelay returns a port of the gateway's that no other flow has. Those that were
-// free for longest come first. t.mu is held.
+// free for longest come first, but any that the host, which may have the gateway's
+// address too, does not take by itself are better. t.mu is held.
 func (t *table) takeRelay(protocol uint8) (uint16, bool) {
-	for range relayLast - relayFirst + 1 {
-		r := relay{protocol, t.nextRelay}
-		if t.nextRelay++; t.nextRelay < relayFirst { // after the last one
-			t.nextRelay = relayFirst
+	const ports = 1<<16 - dataplane.RelayFirst
+	for _, any := range [2]bool{false, true} {
+		if !any && t.ephemeral.first <= dataplane.RelayFirst && t.ephemeral.last == 1<<16-1 {
+			continue // there is none
 		}
-		if !t.relays[r] {
-			t.relays[r] = true
-			return r.port, true
+		for range ports {
+			port := t.nextRelay
+			if t.nextRelay++; t.nextRelay < dataplane.RelayFirst { // after the last one
+				t.nextRelay = dataplane.RelayFirst
+			}
+			hosts := port >= t.ephemeral.first && port <= t.ephemeral.last
+			if hosts == any && !t.relays.Has(protocol, port) {
+				t.relays.Set(protocol, port, true)
+				return port, true
+			}
 		}
 	}
 	return 0, false
@@ -231,7 +288,7 @@ func (t *table) each(do func(*flow) (over bool)) (taken int) {
 			continue
 		}
 		if f := t.list[i]; do(f) {
-			t.remove(f, false)
+			t.remove(f)
 			taken++
 		}
 	}
@@ -254,7 +311,9 @@ func (s *Sockets) sweep(now int64) {
 	s.reconfigure.Lock()
 	defer s.reconfigure.Unlock()
 	for _, l := range s.listeners {
-		l.wake(hostIn) // it may have had no socket for a client
+		if l.stalled.Swap(false) {
+			l.wake(hostIn)
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -153,7 +152,7 @@ type guest struct {
 	t          testing.TB
 	stack      *stack.Stack
 	dispatcher stack.NetworkDispatcher
-	out        chan *frame.Frame
+	out        chan sent
 	done       chan struct{}
 	loop       sync.WaitGroup
 	supers     atomic.Int64 // frames from Sockets that stood for several segments
@@ -166,7 +165,7 @@ type guest struct {
 }
 
 func newGuest(t testing.TB) *guest {
-	g := &guest{t: t, out: make(chan *frame.Frame, 8192), done: make(chan struct{})}
+	g := &guest{t: t, out: make(chan sent, 8192), done: make(chan struct{})}
 	g.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
@@ -196,7 +195,7 @@ func (g *guest) serve(s *Sockets) {
 		for {
 			select {
 			case f := <-g.out:
-				s.receive(f)
+				s.receive(f.frame, f.port)
 			case <-g.done:
 				return
 			}
@@ -210,8 +209,17 @@ func (g *guest) stop() {
 	g.loop.Wait()
 }
 
+// sent is a frame with the port of the switch that it comes in by.
+type sent struct {
+	frame *frame.Frame
+	port  string
+}
+
 // send sends an IP packet, with what is still to be done to it.
-func (g *guest) send(ip []byte, o frame.Offload) {
+func (g *guest) send(ip []byte, o frame.Offload) { g.sendBy("guest", ip, o) }
+
+// sendBy is send by a port of the switch.
+func (g *guest) sendBy(port string, ip []byte, o frame.Offload) {
 	if g.mute.Load() {
 		return
 	}
@@ -219,7 +227,7 @@ func (g *guest) send(ip []byte, o frame.Offload) {
 	f.Set(append(append([]byte(nil), emptyHeader[:]...), ip...), frame.Headroom)
 	f.Offload = o
 	select {
-	case g.out <- f:
+	case g.out <- sent{f, port}:
 	default: // lost, as in any full queue
 	}
 }
@@ -376,11 +384,4 @@ func (g *guestLink) WritePackets(list stack.PacketBufferList) (int, tcpip.Error)
 		g.guest.send(o.frame.Bytes()[frame.HeaderLen:], o.frame.Offload)
 	}
 	return list.Len(), nil
-}
-
-func writeFile(t testing.TB, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -20,7 +20,8 @@ type listener struct {
 	mu sync.Mutex // guards fd while it is used
 	fd int        // -1 once it is closed
 
-	mapping *mapping // of UDP; then fd is the mapping's
+	stalled atomic.Bool // clients wait for a socket that the machine has not had
+	mapping *mapping    // of UDP; then fd is the mapping's
 }
 
 // backlog is how many clients may wait to be accepted.
@@ -118,7 +119,7 @@ func (l *listener) retarget(to target) {
 // abandon ends all flows of the mapping. The table is locked.
 func (m *mapping) abandon() {
 	for _, f := range m.flows {
-		m.s.table.remove(f, false)
+		m.s.table.remove(f)
 	}
 	clear(m.flows)
 	clear(m.peers)
@@ -142,6 +143,7 @@ func (l *listener) close() {
 		t := &l.s.table
 		t.mu.Lock()
 		l.mapping.abandon()
+		l.mapping.gone = true
 		t.mu.Unlock()
 		l.mapping.close()
 	} else {
@@ -162,7 +164,8 @@ func (l *listener) run(*worker, event) {
 		case err == unix.ECONNABORTED || err == unix.EINTR: // the next one, then
 		case err == unix.EMFILE || err == unix.ENFILE:
 			l.s.counters.refused[NoSocket].Add(1)
-			return // sweep comes back to it
+			l.stalled.Store(true) // sweep comes back to it
+			return
 		case err != nil:
 			return
 		default:
@@ -190,14 +193,19 @@ func (s *Sockets) accepted(fd int, client netip.AddrPort, to target) {
 	tuneTCP(fd)
 	local := localAddr(fd)
 	c := s.newConnection(tuple{frame.ProtoTCP, to.to, client})
-	c.peer, c.outside, c.fd = client, true, fd
+	c.peer, c.from, c.fd = client, outside, fd
 	c.flow.local = local
 	c.phase.Store(calling)
-	if !s.admitClient(&c.flow, to.keep && !s.isLocal(client.Addr(), local.Addr())) {
+	if c.hold = s.budget.take(user{s, outside}); c.hold == nil {
+		s.counters.refused[NoSocket].Add(1)
+	}
+	if c.hold == nil || !s.admitClient(&c.flow, to.keep && !s.isLocal(client.Addr(), local.Addr())) {
 		resetOnClose(fd)
 		closeSocket(fd)
+		c.hold.release()
 		return
 	}
+	c.hold.lend(c)
 	if s.ready.add(fd, &c.job) != nil {
 		c.wake(kill)
 		return
@@ -211,7 +219,7 @@ func (s *Sockets) admitClient(f *flow, keep bool) bool {
 	t := &s.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	reason, ok := t.admit(f.protocol, f.guest.Addr())
+	reason, ok := t.admit(f.protocol, f.guest.Addr(), f.from)
 	if ok && (!keep || t.flows[f.tuple] != nil) {
 		if f.relay, ok = t.takeRelay(f.protocol); ok {
 			f.remote = netip.AddrPortFrom(s.gateway.Addr(), f.relay)

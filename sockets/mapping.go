@@ -2,8 +2,10 @@ package sockets
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/weft/weft/dataplane/frame"
 	"golang.org/x/sys/unix"
@@ -16,14 +18,19 @@ type mapping struct {
 	job
 	s         *Sockets
 	protocol  uint8
+	from      string // the port of the switch that it was opened by
+	holds     []*holding
 	published bool
 	keep      bool // published: clients are seen by the guest as they are
 	raw       bool // an ICMP socket that gets whole packets
 	id        uint16
 	local     netip.AddrPort
 
+	used atomic.Int64 // when something was last sent or received
+
 	// Guarded by table.mu.
 	guest netip.AddrPort
+	gone  bool                     // it has been closed, or will be at once
 	flows map[netip.AddrPort]*flow // by peer
 	peers map[netip.Addr]int       // how many flows to each address
 
@@ -46,6 +53,7 @@ func (s *Sockets) newMapping(protocol uint8, guest netip.AddrPort, fd int) *mapp
 // datagram is what a guest sends by UDP or as an echo request.
 type datagram struct {
 	tuple
+	from     string // the port of the switch
 	ttl      uint8
 	whole    bool // must not be fragmented
 	payload  []byte
@@ -61,11 +69,14 @@ func (s *Sockets) outgoing(d *datagram) {
 		}
 	}
 	m := f.owner.(*mapping)
-	f.count(len(d.payload), s.now.Load())
+	m.count(f, len(d.payload))
 	err := m.send(f, d)
 	switch err {
 	case nil, unix.EAGAIN, unix.ENOBUFS: // as any router does where a queue is full
-	case unix.EMSGSIZE: // the error queue says how much would fit
+	case unix.EMSGSIZE:
+		if mtu := s.pathMTU(f.peer); mtu > 0 {
+			s.tell(d.quotable, icmpError{kind: icmpUnreachable, code: 4, info: uint32(mtu)})
+		}
 	default:
 		if e, known := reasons[err]; known {
 			s.tell(d.quotable, e)
@@ -88,7 +99,7 @@ func (s *Sockets) newFlow(d *datagram) *flow {
 	t := &s.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if reason, ok := t.admit(d.protocol, d.guest.Addr()); !ok {
+	if reason, ok := t.admit(d.protocol, d.guest.Addr(), d.from); !ok {
 		s.counters.refused[reason].Add(1)
 		return nil
 	}
@@ -101,16 +112,25 @@ func (s *Sockets) newFlow(d *datagram) *flow {
 	if m == nil {
 		return nil
 	}
-	return m.newFlow(d.remote, d.remote, false, netip.Addr{})
+	return m.newFlow(d.from, d.remote, d.remote, netip.Addr{})
+}
+
+// count notes a datagram.
+func (m *mapping) count(f *flow, bytes int) {
+	now := m.s.now.Load()
+	m.used.Store(now)
+	f.count(bytes, now)
 }
 
 // openMapping opens a socket for an endpoint of a guest, nil where that fails.
 func (s *Sockets) openMapping(d *datagram) *mapping {
+	holds, err := s.borrow(d)
 	var m *mapping
-	var err error
-	if d.protocol == frame.ProtoUDP {
+	switch {
+	case err != nil:
+	case d.protocol == frame.ProtoUDP:
 		m, err = s.openUDP(d.guest)
-	} else {
+	default:
 		m, err = s.openEcho(d.guest)
 	}
 	if err == nil {
@@ -118,24 +138,66 @@ func (s *Sockets) openMapping(d *datagram) *mapping {
 	}
 	if err != nil {
 		if m != nil {
-			m.close()
+			m.evict()
+		}
+		for _, h := range holds {
+			h.release()
 		}
 		s.counters.refused[NoSocket].Add(1)
 		s.tell(d.quotable, prohibited)
 		return nil
 	}
+	m.from, m.holds = d.from, holds
+	m.used.Store(s.now.Load())
 	t := &s.table
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.mappings[inside{m.protocol, m.guest}] = m
+	t.mu.Unlock()
+	for _, h := range holds {
+		h.lend(m)
+	}
 	return m
 }
 
-// newFlow adds a flow. remote is the peer as the guest sees it. It returns nil where
-// the guest has one with that name already. The table is locked.
-func (m *mapping) newFlow(peer, remote netip.AddrPort, outside bool, via netip.Addr) *flow {
-	f := &flow{tuple: tuple{m.protocol, m.guest, remote}, peer: peer, outside: outside, via: via, owner: m, local: m.local}
-	if m.s.table.flows[f.tuple] != nil {
+// errBudget is why a guest gets no socket though the machine has some.
+var errBudget = errors.New("the budget of sockets is used up")
+
+// borrow takes what the socket of a mapping needs out of the budgets.
+func (s *Sockets) borrow(d *datagram) ([]*holding, error) {
+	h := s.budget.take(user{s, d.from})
+	if h == nil {
+		return nil, errBudget
+	}
+	if d.protocol != frame.ProtoICMP || s.echo.kind != unix.SOCK_RAW {
+		return []*holding{h}, nil
+	}
+	raw := s.raws.take(user{s, d.from})
+	if raw == nil {
+		h.release()
+		return nil, errBudget
+	}
+	return []*holding{h, raw}, nil
+}
+
+// evict implements loan: the mapping ends, with all its flows.
+func (m *mapping) evict() {
+	t := &m.s.table
+	t.mu.Lock()
+	m.abandon()
+	m.gone = true
+	t.mu.Unlock()
+	m.close()
+}
+
+// lastUse implements loan.
+func (m *mapping) lastUse() int64 { return m.used.Load() }
+
+// newFlow adds a flow that was begun by a port of the switch, or from outside. remote
+// is the peer as the guest sees it. It returns nil where the guest has one with that
+// name already, or the mapping has ended. The table is locked.
+func (m *mapping) newFlow(from string, peer, remote netip.AddrPort, via netip.Addr) *flow {
+	f := &flow{tuple: tuple{m.protocol, m.guest, remote}, peer: peer, from: from, via: via, owner: m, local: m.local}
+	if m.gone || m.s.table.flows[f.tuple] != nil {
 		return nil
 	}
 	m.flows[peer] = f
@@ -195,6 +257,7 @@ func (m *mapping) retire() {
 	unused := len(m.flows) == 0 && !m.published
 	if unused {
 		m.unmap()
+		m.gone = true
 	}
 	t.mu.Unlock()
 	if unused {
@@ -221,6 +284,9 @@ func (m *mapping) close() {
 		closeSocket(m.fd)
 		m.fd = -1
 	}
+	for _, h := range m.holds {
+		h.release()
+	}
 }
 
 // admits returns the flow of what has come from a peer, nil where the peer may not
@@ -238,7 +304,7 @@ func (m *mapping) admits(peer netip.AddrPort, via netip.Addr) *flow {
 		m.s.counters.filtered.Add(1)
 		return nil
 	}
-	if reason, ok := t.admit(m.protocol, m.guest.Addr()); !ok {
+	if reason, ok := t.admit(m.protocol, m.guest.Addr(), outside); !ok {
 		m.s.counters.refused[reason].Add(1)
 		return nil
 	}
@@ -248,7 +314,7 @@ func (m *mapping) admits(peer netip.AddrPort, via netip.Addr) *flow {
 // fromOutside makes the flow of a peer that begins. The table is locked.
 func (m *mapping) fromOutside(peer netip.AddrPort, via netip.Addr) *flow {
 	if !m.published || m.keep && !m.s.isLocal(peer.Addr(), via) {
-		if f := m.newFlow(peer, peer, true, via); f != nil || !m.published {
+		if f := m.newFlow(outside, peer, peer, via); f != nil || !m.published {
 			return f
 		}
 	}
@@ -257,7 +323,11 @@ func (m *mapping) fromOutside(peer netip.AddrPort, via netip.Addr) *flow {
 		m.s.counters.refused[PortsFull].Add(1)
 		return nil
 	}
-	f := m.newFlow(peer, netip.AddrPortFrom(m.s.gateway.Addr(), port), true, via)
+	f := m.newFlow(outside, peer, netip.AddrPortFrom(m.s.gateway.Addr(), port), via)
+	if f == nil {
+		m.s.table.relays.Set(m.protocol, port, false)
+		return nil
+	}
 	f.relay = port
 	return f
 }

@@ -134,7 +134,7 @@ func (m *mapping) read(w *worker) bool {
 	mem := slot.mem[:start+n]
 	if m.protocol == frame.ProtoUDP {
 		if f := m.admits(peer, m.destination(w.oob[:oobn])); f != nil {
-			f.count(n, m.s.now.Load())
+			m.count(f, n)
 			m.s.wrapUDP(&slot.frame, mem, f.remote, f.guest)
 			w.frames = append(w.frames, &slot.frame)
 		}
@@ -209,19 +209,10 @@ const (
 func (m *mapping) pass(b []byte, peer netip.AddrPort, rest []byte) {
 	e := icmpError{kind: b[extendedType], code: b[extendedCode]}
 	info := binary.NativeEndian.Uint32(b[extendedInfo:])
-	switch b[extendedOrigin] {
-	case unix.SO_EE_ORIGIN_LOCAL:
-		if unix.Errno(binary.NativeEndian.Uint32(b)) != unix.EMSGSIZE {
-			return // the system call has said so, too
-		}
-		e = icmpError{kind: icmpUnreachable, code: 4}
-	case unix.SO_EE_ORIGIN_ICMP:
-		if len(b) >= offender+4 {
-			e.from = addr4(b[offender:])
-		}
-	default:
-		return
+	if b[extendedOrigin] != unix.SO_EE_ORIGIN_ICMP || len(b) < offender+4 {
+		return // what the machine itself says the system call has said, too
 	}
+	e.from = addr4(b[offender:])
 	switch {
 	case e.kind == icmpUnreachable && e.code == 4:
 		e.info = info & 0xffff // the MTU (RFC 1191)
@@ -242,6 +233,24 @@ func (m *mapping) pass(b []byte, peer netip.AddrPort, rest []byte) {
 		e.from = f.remote.Addr() // by the name that the guest knows
 	}
 	m.s.tell(m.quote(f, rest), e)
+}
+
+// pathMTU returns how long a packet to a peer may be, by what the kernel knows of the
+// path; 0 where that cannot be said.
+func (s *Sockets) pathMTU(peer netip.AddrPort) int {
+	fd, err := s.env.Socket(unix.AF_INET, unix.SOCK_DGRAM|datagramFlags, unix.IPPROTO_UDP)
+	if err != nil {
+		return 0
+	}
+	defer closeSocket(fd)
+	if unix.Connect(fd, toSockaddr(netip.AddrPortFrom(peer.Addr(), 9))) != nil { // sends nothing
+		return 0
+	}
+	mtu, err := unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU)
+	if err != nil {
+		return 0
+	}
+	return mtu
 }
 
 // putControl appends a control message of IPPROTO_IP (cmsg(3)).

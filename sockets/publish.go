@@ -69,36 +69,18 @@ func (c *Config) listeners() (map[listenKey]target, error) {
 // relisten opens what is wanted and closes what is not. After an error everything is as
 // before. s.reconfigure is held.
 func (s *Sockets) relisten(wanted map[listenKey]target) error {
-	opened := map[listenKey]*listener{}
-	var closed []listenKey // to make room for others at the same port
-	undo := func() {
+	opened, closed, err := s.openListeners(wanted)
+	if err != nil {
 		for _, l := range opened {
 			l.close()
 		}
 		for _, key := range closed {
-			old := s.listeners[key]
-			if l, err := s.listen(key, old.target()); err == nil {
+			if l, err := s.listen(key, s.listeners[key].target()); err == nil {
 				s.listeners[key] = l
 				l.begin()
 			}
 		}
-	}
-	for key, to := range wanted {
-		if s.listeners[key] != nil {
-			continue
-		}
-		for old, l := range s.listeners {
-			if _, stays := wanted[old]; !stays && old.overlaps(key) && !l.isClosed() {
-				l.close()
-				closed = append(closed, old)
-			}
-		}
-		l, err := s.listen(key, to)
-		if err != nil {
-			undo()
-			return err
-		}
-		opened[key] = l
+		return err
 	}
 	for key, l := range s.listeners {
 		if to, stays := wanted[key]; stays {
@@ -113,6 +95,29 @@ func (s *Sockets) relisten(wanted map[listenKey]target) error {
 		l.begin()
 	}
 	return nil
+}
+
+// openListeners opens what is not open yet, up to the first error. It closes what has
+// to make room at the same port, and returns what that was.
+func (s *Sockets) openListeners(wanted map[listenKey]target) (opened map[listenKey]*listener, closed []listenKey, err error) {
+	opened = map[listenKey]*listener{}
+	for key, to := range wanted {
+		if s.listeners[key] != nil {
+			continue
+		}
+		for old, l := range s.listeners {
+			if _, stays := wanted[old]; !stays && old.overlaps(key) && !l.isClosed() {
+				l.close()
+				closed = append(closed, old)
+			}
+		}
+		l, err := s.listen(key, to)
+		if err != nil {
+			return opened, closed, err
+		}
+		opened[key] = l
+	}
+	return opened, closed, nil
 }
 
 // overlaps reports whether two sockets cannot be open at once.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/frame"
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -79,10 +80,13 @@ func TestPublishTCP(t *testing.T) {
 		switch {
 		case test.keeps && seen != addrOf(far.LocalAddr()):
 			t.Errorf("%s: the guest sees %s, want %s", test.to, seen, far.LocalAddr())
-		case !test.keeps && (seen.Addr() != gatewayIP || seen.Port() < relayFirst):
+		case !test.keeps && (seen.Addr() != gatewayIP || seen.Port() < dataplane.RelayFirst):
 			t.Errorf("%s: the guest sees %s, want the gateway", test.to, seen)
 		}
 		exchange(t, c, far)
+		if l.s.table.relays.Has(frame.ProtoTCP, seen.Port()) == test.keeps {
+			t.Errorf("%s: the guest's answers to %s do not come to us, or another's do", test.to, seen)
+		}
 		v := l.s.Flows()
 		if len(v) != 1 || !v[0].FromOutside || v[0].Remote != addrOf(far.LocalAddr()) || v[0].Seen != seen || v[0].Local.String() != test.to || v[0].Guest.String() != "10.0.0.5:22" {
 			t.Errorf("flows %+v", v)
@@ -96,8 +100,8 @@ func TestPublishTCP(t *testing.T) {
 	}
 	l.s.table.mu.Lock()
 	defer l.s.table.mu.Unlock()
-	if len(l.s.table.relays) != 0 {
-		t.Errorf("ports %v of the gateway are left", l.s.table.relays)
+	if l.s.table.relays.HasAny(frame.ProtoTCP) {
+		t.Error("ports of the gateway are left")
 	}
 }
 
@@ -107,14 +111,21 @@ func TestPublishRefused(t *testing.T) {
 	l := newLab(t, func(c *Config) {
 		c.Publish = []Publish{publish(frame.ProtoTCP, "0.0.0.0:2200", "10.0.0.5:23", true)}
 	})
-	far := dialFrom(t, l.world, "198.51.100.1:2200")
-	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
-		t.Errorf("the client reads %v, want a reset", err)
+	var far net.Conn
+	var err error
+	l.world.Do(func() { far, err = net.DialTimeout("tcp4", "198.51.100.1:2200", patience) })
+	if err == nil { // the reset has not come yet
+		defer far.Close()
+		_ = far.SetDeadline(time.Now().Add(patience))
+		_, err = far.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the client gets %v, want a reset", err)
 	}
 	l.eventually("the flow is over", func() bool { return len(l.s.Flows()) == 0 })
-	_, _, err := l.guest.dial(netip.AddrPortFrom(gatewayIP, relayFirst))
-	if _, ok := err.(*tcpip.ErrConnectionRefused); !ok {
-		t.Errorf("connect to the relay: %v", err)
+	_, _, refusal := l.guest.dial(netip.AddrPortFrom(gatewayIP, dataplane.RelayFirst))
+	if _, ok := refusal.(*tcpip.ErrConnectionRefused); !ok {
+		t.Errorf("connect to the relay: %v", refusal)
 	}
 }
 
@@ -137,6 +148,16 @@ func TestPublishHairpin(t *testing.T) {
 		t.Errorf("seen from %s", seen)
 	}
 	in.Close()
+	// And nothing else of this machine, whoever listens there.
+	listen(t, l.host, "198.51.100.1:2201")
+	udpIn(t, l.host, "198.51.100.1:2200")
+	for _, ip := range [][]byte{
+		synPacket(guestAddr, netip.AddrPortFrom(hostIP, 2201), 7), synPacket(guestAddr, netip.AddrPortFrom(hostIP, 2199), 7),
+		udpPacket(guestAddr, netip.AddrPortFrom(hostIP, 2200), 7, nil), echoPacket(guestAddr, hostIP, 7, 1, nil),
+	} {
+		l.guest.send(ip, frame.Offload{})
+		errorAbout(t, l.nextICMP(), 3, 13, gatewayIP, ip[9], hostIP, [4]byte(ip[ipLen:]))
+	}
 }
 
 // The same for UDP: clients are told apart, are answered from the address that they
@@ -159,7 +180,7 @@ func TestPublishUDP(t *testing.T) {
 			if len(got) != 1 || got[0] != byte(i) {
 				t.Fatalf("received % x", got)
 			}
-			if local := addrOf(client.LocalAddr()); keep && from != local || !keep && (from.Addr() != gatewayIP || from.Port() < relayFirst) {
+			if local := addrOf(client.LocalAddr()); keep && from != local || !keep && (from.Addr() != gatewayIP || from.Port() < dataplane.RelayFirst) {
 				t.Errorf("keep %v: the guest sees %s for %s", keep, from, local)
 			}
 			seen[from] = true
@@ -284,6 +305,7 @@ func TestReconfigure(t *testing.T) {
 	}
 	cfg := l.cfg
 	cfg.Publish = nil
+	cfg.Allowed = func(netip.Addr) bool { return false } // which is about guests, not their clients
 	if err := l.s.Reconfigure(cfg); err != nil || strings.TrimSpace(l.listening()) != "" {
 		t.Errorf("%v: %s still listens", err, l.listening())
 	}
@@ -314,30 +336,6 @@ func TestRetarget(t *testing.T) {
 		if _, from := receiveUDP(t, client); from.Port() != 5300 {
 			t.Errorf("answered from %s", from)
 		}
-	}
-}
-
-// The ports that stand for clients run out, and come back.
-func TestRelayPorts(t *testing.T) {
-	var tb table
-	tb.init()
-	seen := map[uint16]bool{}
-	for range relayLast - relayFirst + 1 {
-		p, ok := tb.takeRelay(frame.ProtoTCP)
-		if !ok || p < relayFirst || seen[p] {
-			t.Fatalf("port %d, %v", p, ok)
-		}
-		seen[p] = true
-	}
-	if p, ok := tb.takeRelay(frame.ProtoTCP); ok {
-		t.Errorf("port %d twice", p)
-	}
-	if _, ok := tb.takeRelay(frame.ProtoUDP); !ok {
-		t.Error("UDP has none")
-	}
-	delete(tb.relays, relay{frame.ProtoTCP, 62000})
-	if p, ok := tb.takeRelay(frame.ProtoTCP); !ok || p != 62000 {
-		t.Errorf("port %d, %v, want 62000", p, ok)
 	}
 }
 

@@ -2,7 +2,6 @@ package sockets
 
 import (
 	"io"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -30,9 +29,9 @@ func (c *connection) pump(w *worker) (again bool) {
 			c.finish(false) // the guest has all, or will never
 		}
 		return false
-	case state == tcp.StateError && (c.fromGuestEnd || len(c.pending) > 0),
-		c.hostErr && c.hostIn && !c.fromHostEnd && hasError(c.fd):
-		c.reset() // one side is gone, and nobody reads from it at present
+	case state == tcp.StateError && (c.fromGuestEnd || !c.hostOut),
+		c.hostErr && c.hostIn && !c.fromHostEnd && !moreToGuest && hasError(c.fd):
+		c.reset() // one side is gone, while nobody reads from it
 		return false
 	}
 	return more || moreToGuest
@@ -168,14 +167,14 @@ func (g *gather) finish() {
 // toGuest moves data from the host.
 func (c *connection) toGuest() (more, alive bool) {
 	for moved := 0; moved < turn; {
-		if c.fromHostEnd || !c.hostIn || c.small.hold(c) {
+		if c.fromHostEnd || !c.hostIn {
 			return false, true
 		}
 		src := hostReader{fd: c.fd}
 		n, err := c.ep.Write(&src, tcpip.WriteOptions{})
 		moved += int(n)
 		c.flow.bytes.Add(uint64(n))
-		c.small.wrote(int(n))
+		c.small.wrote(int(n), c.ep)
 		switch err.(type) {
 		case nil:
 		case *tcpip.ErrWouldBlock:
@@ -265,44 +264,27 @@ func (s *hostReader) receive(b []byte) int {
 
 // small bounds what lies in the buffers of the stack by number, as each segment costs
 // some 500 bytes beside its data: a server that sends single bytes to a guest that does
-// not read would fill our memory otherwise.
-type small struct {
-	writes, bytes int // since the guest had read all
-	timer         *time.Timer
-}
+// not read would fill our memory otherwise. After many short writes the buffer shrinks;
+// it grows again as the guest acknowledges.
+type small struct{ writes, bytes int }
 
 const (
 	smallWrites = 256
 	smallMean   = 1 << 10
-	smallWait   = 20 * time.Millisecond
+	smallBuffer = 4 << 10
 )
 
-func (m *small) wrote(n int) {
-	if n > 0 {
-		m.writes++
-		m.bytes += n
+func (m *small) wrote(n int, ep tcpip.Endpoint) {
+	if n == 0 {
+		return
 	}
-}
-
-// hold reports whether the guest has to read first.
-func (m *small) hold(c *connection) bool {
-	if m.writes < smallWrites || m.bytes/m.writes >= smallMean {
-		return false
+	m.writes++
+	m.bytes += n
+	if m.writes < smallWrites {
+		return
 	}
-	if queued, err := c.ep.GetSockOptInt(tcpip.SendQueueSizeOption); err != nil || queued == 0 {
-		m.writes, m.bytes = 0, 0
-		return false
+	if m.bytes < smallWrites*smallMean {
+		ep.SocketOptions().SetSendBufferSize(smallBuffer, false) // "true" would end the growing
 	}
-	if m.timer == nil {
-		m.timer = time.AfterFunc(smallWait, func() { c.wake(guestEvent) })
-	} else {
-		m.timer.Reset(smallWait)
-	}
-	return true
-}
-
-func (m *small) stop() {
-	if m.timer != nil {
-		m.timer.Stop()
-	}
+	*m = small{}
 }

@@ -42,7 +42,7 @@ const (
 	maxHostDatagrams = 32
 	maxParts         = 128
 	maxFragmentBytes = 8 << 20
-	maxPayload       = 0xffff - 60
+	maxLength        = 0xffff // of a packet, with its header
 )
 
 // add takes a fragment, of which it keeps a copy. It returns the packet once it is
@@ -54,7 +54,7 @@ func (r *reassembly) add(f *frame.Frame, p *frame.Parsed, now int64) *frame.Fram
 		return nil
 	}
 	data, offset := b[p.L4:p.End], int(p.FragOffset)
-	if len(data) == 0 || offset+len(data) > maxPayload || p.MoreFragments && len(data)%8 != 0 {
+	if len(data) == 0 || p.L4-p.L3+offset+len(data) > maxLength || p.MoreFragments && len(data)%8 != 0 {
 		return nil
 	}
 	key := fragmentKey{[4]byte(b[p.L3+12:]), [4]byte(b[p.L3+16:]), binary.BigEndian.Uint16(b[p.L3+4:]), b[p.L3+9]}

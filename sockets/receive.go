@@ -16,14 +16,16 @@ func (s *Sockets) serve(inbox *dataplane.Inbox) {
 		case <-s.stop:
 			return
 		case m := <-inbox.Messages():
-			s.receive(&m.Frame)
+			s.receive(&m.Frame, m.Port())
 			inbox.Done(m)
 		}
 	}
 }
 
-// receive takes one frame, which it may change. It is for one goroutine at a time.
-func (s *Sockets) receive(f *frame.Frame) {
+// receive takes one frame, which it may change, of a port of the switch. It is for one
+// goroutine at a time.
+func (s *Sockets) receive(f *frame.Frame, port string) {
+	s.from = port
 	var p frame.Parsed
 	p.Parse(f)
 	if p.IPVersion != 4 || p.Layer < frame.LayerNetwork {
@@ -99,7 +101,7 @@ func (s *Sockets) receiveICMP(f *frame.Frame, p *frame.Parsed) {
 // that may go no further.
 func (s *Sockets) datagramOf(f *frame.Frame, p *frame.Parsed) (d datagram, ok bool) {
 	ip := f.Bytes()[p.L3:p.End]
-	d.protocol, d.quotable = p.Protocol, ip
+	d.protocol, d.quotable, d.from = p.Protocol, ip, s.from
 	d.guest, d.remote = netip.AddrPortFrom(source(p), 0), netip.AddrPortFrom(destination(p), 0)
 	d.whole = ip[6]&0x40 != 0
 	if ip[8] <= 1 {

@@ -45,6 +45,12 @@ type Config struct {
 	MTU     int          // of the network, in bytes; fixed
 	Env     Env          // fixed
 
+	// Budget bounds the sockets of all networks of the process; nil: one for this
+	// network alone. Relay is told which ports of the gateway stand for peers; nil:
+	// nobody is. Both are fixed.
+	Budget *Budget
+	Relay  *dataplane.RelayPorts
+
 	// Allowed says where guests may go; nil: everywhere. Addresses of the machine
 	// are asked about as any others. Loopback, groups and the subnet itself are out
 	// of the question.
@@ -86,6 +92,9 @@ type Env struct {
 	Socket func(family, kind, protocol int) (int, error)
 	// Connect begins a connection, as connect(2) does on a non-blocking socket.
 	Connect func(fd int, to netip.AddrPort) error
+	// PortRange returns the ports that the machine itself takes for connections
+	// (net.ipv4.ip_local_port_range).
+	PortRange func() (first, last uint16)
 }
 
 // Sockets is the way out of one network. It is safe for concurrent use.
@@ -104,7 +113,11 @@ type Sockets struct {
 	ready *poller
 	echo  echoKind
 
-	reassembly reassembly // of the inbox's goroutine
+	budget *Budget
+	raws   *Budget // of raw sockets
+
+	reassembly reassembly // of the inbox's goroutine, as is from
+	from       string     // the port by which the packet in hand has come in
 	errors     bucket     // of ICMP errors
 	counters   counters
 	ipID       atomic.Uint32
@@ -137,8 +150,12 @@ func open(seat Seat, cfg Config, log *slog.Logger) (*Sockets, error) {
 		seat: seat, log: log, env: cfg.Env.orMachine(), gateway: cfg.Address, mtu: cfg.MTU,
 		listeners: map[listenKey]*listener{}, stop: make(chan struct{}),
 	}
+	if s.budget, s.raws = cfg.Budget, newBudget(maxRaw); s.budget == nil {
+		s.budget = NewBudget()
+	}
 	s.now.Store(1)
-	s.table.init()
+	s.table.init(orElse(cfg.Relay, new(dataplane.RelayPorts)))
+	s.table.ephemeral.first, s.table.ephemeral.last = s.env.PortRange()
 	s.queue.init()
 	s.echo = s.env.probeEcho()
 	var err error
@@ -149,6 +166,7 @@ func open(seat Seat, cfg Config, log *slog.Logger) (*Sockets, error) {
 		s.ready.close()
 		return nil, err
 	}
+	s.budget.join(s)
 	s.start()
 	if err := s.Reconfigure(cfg); err != nil {
 		s.Close()
@@ -229,6 +247,7 @@ func (s *Sockets) Close() {
 	s.queue.close()
 	s.workers.Wait()
 	s.stack.wait()
+	s.budget.leave(s)
 }
 
 // tick is the clock of all timeouts.

@@ -24,7 +24,7 @@ type Flow struct {
 
 func (f *flow) status() Flow {
 	v := Flow{
-		Protocol: f.protocol, Guest: f.guest, Remote: f.peer, Seen: f.remote, Local: f.local, FromOutside: f.outside,
+		Protocol: f.protocol, Guest: f.guest, Remote: f.peer, Seen: f.remote, Local: f.local, FromOutside: f.from == outside,
 		Packets: f.packets.Load(), Bytes: f.bytes.Load(),
 	}
 	f.owner.describe(f, &v)
@@ -59,7 +59,7 @@ func (s *Sockets) Flush(match func(*Flow) bool) int {
 
 // endForbidden ends flows to where guests may not go any more.
 func (s *Sockets) endForbidden() {
-	s.table.each(func(f *flow) bool { return !f.outside && !s.mayReach(f.protocol, f.peer) && f.owner.end(f) })
+	s.table.each(func(f *flow) bool { return f.from != outside && !s.mayReach(f.protocol, f.peer) && f.owner.end(f) })
 }
 
 // The protocols that have flows, as indices.

@@ -86,7 +86,7 @@ func TestUDPEcho(t *testing.T) {
 	far := udpIn(t, l.world, "198.51.100.2:0")
 	echoes(far)
 	c := l.udp(netip.AddrPortFrom(guestAddr, 5000))
-	for _, n := range []int{0, 1, 1471, 1472, 1473, 9000, 65507} {
+	for _, n := range []int{0, 1, 1471, 1472, 1473, 9000, 65507} { // as much as there can be
 		data := content(byte(n), n)
 		if _, err := c.WriteTo(data, net4(addrOf(far.LocalAddr()))); err != nil {
 			t.Fatal(err)
@@ -188,6 +188,7 @@ func TestUDPErrors(t *testing.T) {
 
 	l.world.Sysctl(t, "net.ipv4.ip_forward", "1")
 	l.host.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.2")
+	l.world.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.1")
 	l.guest.send(change(udpPacket(guestAddr, far, 5000, []byte("second hop")), func(ip []byte) { ip[8] = 2 }), frame.Offload{})
 	errorAbout(t, l.nextICMP(), 11, 0, worldIP, frame.ProtoUDP, far.Addr(), ports)
 
@@ -249,6 +250,9 @@ func TestUDPChecksums(t *testing.T) {
 	bad := udpPacket(guestAddr, to, 5000, []byte("bad"))
 	bad[len(bad)-1]++
 	l.guest.send(bad, frame.Offload{})
+	header := udpPacket(guestAddr, to, 5000, []byte("header"))
+	header[10]++
+	l.guest.send(header, frame.Offload{})
 	none := udpPacket(guestAddr, to, 5000, []byte("none"))
 	none[26], none[27] = 0, 0
 	l.guest.send(none, frame.Offload{})
@@ -265,7 +269,7 @@ func TestUDPChecksums(t *testing.T) {
 			t.Errorf("received %q, want %q", got, want)
 		}
 	}
-	if n := l.s.Stats().Bad; n != 1 {
+	if n := l.s.Stats().Bad; n != 2 {
 		t.Errorf("%d bad packets", n)
 	}
 }
@@ -300,11 +304,15 @@ func testPing(t *testing.T, raw bool) {
 	if b := l.nextICMP(); addr4(b[16:]) != otherGuest || string(b[28:]) != "other" || binary.BigEndian.Uint16(b[24:]) != 77 {
 		t.Errorf("raw %v: the other guest gets % x", raw, b)
 	}
+	if v := l.s.Flows(); len(v) == 2 && v[0].Local == v[1].Local {
+		t.Errorf("raw %v: both guests have the identifier %d outside", raw, v[0].Local.Port())
+	}
 	if st := l.s.Stats(); st.ICMP.Flows != 2 || st.Mappings != 2 {
 		t.Errorf("raw %v: stats %+v", raw, st)
 	}
 	l.world.Sysctl(t, "net.ipv4.ip_forward", "1")
 	l.host.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.2")
+	l.world.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.1")
 	far := netip.MustParseAddr("203.0.113.1")
 	l.guest.send(change(echoPacket(guestAddr, far, 77, 9, []byte("hop")), func(ip []byte) { ip[8] = 2 }), frame.Offload{})
 	b := l.nextICMP()

@@ -215,6 +215,10 @@ func (c *Client) SetLink(up bool) {
 	c.event(func(m *clientMachine, now time.Time) { m.setLink(now, up) })
 }
 
+// LinkEvent says that something about the link has changed, which may have been down in
+// between. A client that waits for a server looks for one at once then.
+func (c *Client) LinkEvent() { c.event((*clientMachine).linkEvent) }
+
 // Conflict says that another station, mac, has said that it has addr.
 func (c *Client) Conflict(addr netip.Addr, mac frame.MAC) {
 	c.event(func(m *clientMachine, now time.Time) { m.conflict(now, addr, mac) })

@@ -80,6 +80,7 @@ type clientMachine struct {
 	offer  *Lease     // Requesting: what was chosen; Checking: what was acknowledged
 	avoid  netip.Addr // a server that offered and then did not give
 	failed int        // how often it has begun anew without an address in between
+	least  time.Time  // before which it does not begin anew, whatever happens
 
 	held          *Lease // what the client has, nil without
 	since         time.Time
@@ -127,6 +128,7 @@ func (m *clientMachine) again(now time.Time, least time.Duration, problem string
 		wait = m.fuzz(min(time.Second<<min(m.failed-1, 10), lastRetry))
 	}
 	m.failed++
+	m.least = now.Add(least)
 	m.enter(ClientInit, now.Add(max(wait, least)))
 }
 
@@ -330,6 +332,19 @@ func (m *clientMachine) setLink(now time.Time, up bool) {
 	case !up:
 		m.offer = nil
 		m.enter(ClientNoLink, now)
+	}
+}
+
+// linkEvent is told that something about the link has changed, perhaps so briefly that
+// setLink has seen nothing of it: who was waiting for a server may have one now.
+func (m *clientMachine) linkEvent(now time.Time) {
+	switch m.state {
+	case ClientInit, ClientSelecting:
+		begin := now
+		if m.least.After(now) {
+			begin = m.least
+		}
+		m.enter(ClientInit, begin)
 	}
 }
 

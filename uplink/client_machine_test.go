@@ -244,6 +244,40 @@ func TestClientLink(t *testing.T) {
 	w.holds(t, leased)
 }
 
+// A link that was down for so short a time that nobody has seen it is an event all the
+// same: a client without an address does not wait for the next try of its own.
+func TestClientLinkEvent(t *testing.T) {
+	w := newWorld(t, ClientConfig{}, 1)
+	w.m.start(w.now)
+	w.run(time.Minute)
+	w.is(t, ClientSelecting)
+	w.take()
+	if wait := w.m.next(w.now).Sub(w.now); wait < 5*time.Second {
+		t.Fatalf("the next try is due in %v: the test shows nothing", wait)
+	}
+	w.m.linkEvent(w.now)
+	w.run(10 * time.Millisecond)
+	if sent := w.take(); len(sent) != 1 || sent[0].MessageType() != dhcpv4.MessageTypeDiscover {
+		t.Errorf("after the event: %v", sent)
+	}
+	for range 1000 {
+		w.m.linkEvent(w.now)
+		w.run(10 * time.Millisecond)
+	}
+	if n := len(w.take()); n > maxBurst+int(10*time.Second/sendEvery) {
+		t.Errorf("%d messages in ten seconds", n)
+	}
+
+	b := bound(t, newTestServer())
+	b.take()
+	b.m.linkEvent(b.now)
+	b.run(time.Second)
+	b.is(t, ClientBound)
+	if sent := b.take(); len(sent) != 0 {
+		t.Errorf("with an address: %v", sent)
+	}
+}
+
 // A link that flaps ten times a second costs no more messages than any other
 // trouble.
 func TestClientFlappingLink(t *testing.T) {

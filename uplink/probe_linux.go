@@ -16,15 +16,24 @@ const (
 // has the state s, and why.
 func Probe(s State) (how, why string) {
 	_, err := fastpath.LoadShare()
-	return choose(s, err)
+	var ports *TakenPorts
+	if err == nil && len(s.Addresses) > 0 {
+		ports, err = ReadTaken(s.Addresses[0].Addr())
+	}
+	return choose(s, err, ports)
 }
 
-func choose(s State, load error) (how, why string) {
+// choose decides by whether the kernel has taken the programs, and by what ports of
+// the address are not weft's.
+func choose(s State, load error, ports *TakenPorts) (how, why string) {
 	if err := s.Shareable(); err != nil {
 		return BySockets, err.Error()
 	}
 	if load != nil {
 		return BySockets, load.Error()
+	}
+	if left := ports.Usable(1024, 65535).Free; left < FewPorts {
+		return BySockets, fmt.Sprintf("this host leaves guests only %d ports of its address: shorten net.ipv4.ip_local_port_range", left)
 	}
 	return ByHost, fmt.Sprintf("interface %q has an IPv4 address and takes eBPF programs", s.Name)
 }

@@ -27,6 +27,7 @@ type TakenPorts struct {
 	// What its sockets use at this moment, but for connections by ephemeral
 	// ports. It is for a port that somebody asks for by its number.
 	BoundTCP, BoundUDP nat.PortSet
+	Kernel             nat.PortSet // what the kernel keeps for programs: both ranges
 }
 
 // Of returns the ports of a protocol, nil for one that is neither TCP nor UDP.
@@ -155,16 +156,18 @@ func (t *Taken) read() (*TakenPorts, error) {
 	if err := t.diag.ports(&p.BoundUDP, unix.IPPROTO_UDP, *t.addr.Load(), first, last); err != nil {
 		return nil, err
 	}
-	p.TCP, p.UDP = p.BoundTCP, p.BoundUDP
 	reserved, err := contents(t.aside)
 	if err != nil {
 		return nil, err
 	}
-	for _, set := range []*nat.PortSet{&p.TCP, &p.UDP} {
-		set.AddRange(first, last)
-		if err := addList(set, reserved); err != nil {
-			return nil, fmt.Errorf("%s: %w", t.aside.Name(), err)
-		}
+	p.Kernel.AddRange(first, last)
+	if err := addList(&p.Kernel, reserved); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.aside.Name(), err)
+	}
+	p.TCP, p.UDP = p.Kernel, p.Kernel
+	for i := range p.Kernel {
+		p.TCP[i] |= p.BoundTCP[i]
+		p.UDP[i] |= p.BoundUDP[i]
 	}
 	return p, nil
 }

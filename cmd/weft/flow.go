@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -57,9 +60,11 @@ func addFlowFilter(cmd *cobra.Command) *api.FlowFilter {
 }
 
 const flowHelp = "A flow is shown as whoever opened it sends. TRANSLATED is what becomes of its\n" +
-	"source, or of its destination where it came in by a published port. The port of\n" +
-	"an ICMP echo is its identifier. --address and --port look at all ends, before\n" +
-	"and after translation."
+	"source, or of its destination where it came in by a published port; both, source\n" +
+	"first, where a guest reaches another by its published port, and by a socket of\n" +
+	"this host. The port of an ICMP echo is its identifier. --address and --port look\n" +
+	"at all ends, before and after translation. Flows are sorted by network, protocol\n" +
+	"and source."
 
 func newFlowListCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
@@ -71,14 +76,42 @@ func newFlowListCommand(a *app) *cobra.Command {
 			"  weft flow list --address 10.0.0.0/28 --limit 100000 -o json",
 	}
 	a.showFlows(cmd, func(t *table, flows []api.Flow) {
+		slices.SortFunc(flows, byPlace)
 		t.row("NETWORK", "PROTO", "STATE", "SOURCE", "DESTINATION", "TRANSLATED", "PACKETS", "BYTES", "EXPIRES")
 		for i := range flows {
 			f := &flows[i]
 			t.row(f.Network, f.Protocol, f.State, f.Original.Source, f.Original.Destination, translatedCell(f),
-				f.Packets, humanBytes(f.Bytes), humanSeconds(f.ExpiresSeconds))
+				f.Packets, humanBytes(f.Bytes), expiryCell(f))
 		}
 	})
 	return cmd
+}
+
+// byPlace orders flows by their network, protocol and source, then by where they go.
+func byPlace(a, b api.Flow) int {
+	return cmp.Or(
+		strings.Compare(a.Network, b.Network), strings.Compare(a.Protocol, b.Protocol),
+		compareEnds(a.Original.Source, b.Original.Source), compareEnds(a.Original.Destination, b.Original.Destination),
+	)
+}
+
+// compareEnds has 10.0.0.9 before 10.0.0.10, and what is no end, such as one without a
+// port, by its text.
+func compareEnds(a, b string) int {
+	x, err := netip.ParseAddrPort(a)
+	y, err2 := netip.ParseAddrPort(b)
+	if err != nil || err2 != nil {
+		return strings.Compare(a, b)
+	}
+	return x.Compare(y)
+}
+
+// expiryCell is empty for a flow that its sockets keep: it ends when they do.
+func expiryCell(f *api.Flow) string {
+	if f.ExpiresSeconds == 0 && f.State == api.FlowEstablished {
+		return ""
+	}
+	return humanSeconds(f.ExpiresSeconds)
 }
 
 // translatedCell holds the ends that are not what they were: none where the flow
@@ -99,6 +132,7 @@ func newFlowShowCommand(a *app) *cobra.Command {
 		Example: "  weft flow show lab --address 10.0.0.10 --port 22",
 	}
 	a.showFlows(cmd, func(t *table, flows []api.Flow) {
+		slices.SortFunc(flows, byPlace)
 		for i := range flows {
 			if i > 0 {
 				t.gap()
@@ -122,7 +156,9 @@ func fillFlow(t *table, f *api.Flow) {
 	t.field("Translated source", f.Translated.Source)
 	t.field("Translated destination", f.Translated.Destination)
 	t.field("Passed", fmt.Sprintf("%s, %s", count(f.Packets, "packet"), humanBytes(f.Bytes)))
-	t.field("Expires", "in "+humanSeconds(f.ExpiresSeconds))
+	if expires := expiryCell(f); expires != "" {
+		t.field("Expires", "in "+expires)
+	}
 	t.field("Path", path)
 }
 

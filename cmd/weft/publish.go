@@ -26,9 +26,11 @@ func newPublishCommand(a *app) *cobra.Command {
 
 func newPublishListCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:               "list [NETWORK]",
-		Aliases:           []string{"ls"},
-		Short:             "List published ports",
+		Use:     "list [NETWORK]",
+		Aliases: []string{"ls"},
+		Short:   "List published ports",
+		Long: "List published ports. TAKEN are those that a program of this host has: it gets\n" +
+			"the connections that others begin there, until it ends.",
 		ValidArgsFunction: a.completeNames,
 	}
 	out := addOutput(cmd)
@@ -38,9 +40,9 @@ func newPublishListCommand(a *app) *cobra.Command {
 			return err
 		}
 		return out.print(cmd.OutOrStdout(), list, func(t *table) {
-			t.row("NETWORK", "PROTO", "LISTEN", "TO", "FLOWS")
+			t.row("NETWORK", "PROTO", "LISTEN", "TO", "FLOWS", "TAKEN")
 			for _, p := range list {
-				t.row(p.Network, p.Protocol, p.Listen, p.To, p.Flows)
+				t.row(p.Network, p.Protocol, p.Listen, p.To, p.Flows, p.Taken)
 			}
 		})
 	}

@@ -48,6 +48,9 @@ func fillRouting(t *table, n api.Network, cfg *config.Network, u *api.Uplink) {
 	}
 	if n.NAT != nil {
 		fillNATSettings(t, &cfg.NAT)
+		if p := n.NAT.Ports; p != nil {
+			t.field("NAT ports", portsText(p))
+		}
 		fillFlows(t, n.NAT, cfg.NAT.MaxFlowsPerHost)
 	}
 }

@@ -95,3 +95,34 @@ func TestUplinkCell(t *testing.T) {
 		}
 	}
 }
+
+// Flows are listed by network, protocol and source, whatever order they come in, and
+// addresses and ports are numbers.
+func TestFlowsAreSorted(t *testing.T) {
+	var want []api.Flow
+	for _, v := range [][3]string{
+		{"a", "47", "10.0.0.9"}, {"a", "tcp", "10.0.0.9:5000"}, {"a", "tcp", "10.0.0.9:40000"}, {"a", "tcp", "10.0.0.10:80"},
+		{"a", "udp", "10.0.0.1:53"}, {"b", "icmp", "10.0.0.1:7"},
+	} {
+		want = append(want, api.Flow{Network: v[0], Protocol: v[1], Original: api.FlowEnds{Source: v[2], Destination: "192.0.2.1:80"}})
+	}
+	got := slices.Clone(want)
+	slices.Reverse(got)
+	slices.SortFunc(got, byPlace)
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+// A connection that sockets keep does not expire, and one that is about to is no such.
+func TestExpiryCell(t *testing.T) {
+	for f, want := range map[api.Flow]string{
+		{State: api.FlowEstablished}:                       "",
+		{State: api.FlowEstablished, ExpiresSeconds: 7440}: "2h4m",
+		{State: api.FlowReplied}:                           "0s",
+	} {
+		if got := expiryCell(&f); got != want {
+			t.Errorf("%+v: %q, want %q", f, got, want)
+		}
+	}
+}

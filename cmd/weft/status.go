@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +37,7 @@ func newStatusCommand(a *app) *cobra.Command {
 			t.field("Fast path", fastpath)
 			t.field("Networks", s.Networks)
 			t.field("Ports", s.Ports)
+			t.field("Uplinks", cmp.Or(strings.Join(s.Uplinks, ", "), "none"))
 			for _, note := range s.Notes {
 				t.field("Note", note)
 			}

@@ -42,8 +42,13 @@ func newUplinkListCommand(a *app) *cobra.Command {
 			t.row("INTERFACE", "KIND", "STATE", "ADDRESS", "GATEWAY", "NETWORKS", "FLOWS",
 				"RX-FRAMES", "RX-BYTES", "TX-FRAMES", "TX-BYTES", "DROPS")
 			for _, u := range uplinks {
-				t.row(u.Interface, u.Kind, u.State, u.Address, u.Gateway, strings.Join(u.Networks, ","), u.Flows,
-					u.RX.Frames, humanBytes(u.RX.Bytes), u.TX.Frames, humanBytes(u.TX.Bytes), sumOf(u.Drops))
+				cells := []any{u.Interface, u.Kind, u.State, u.Address, u.Gateway, strings.Join(u.Networks, ","), u.Flows}
+				if u.Kind == api.UplinkSockets { // which carry no frames
+					cells = append(cells, "-", "-", "-", "-", "-")
+				} else {
+					cells = append(cells, u.RX.Frames, humanBytes(u.RX.Bytes), u.TX.Frames, humanBytes(u.TX.Bytes), sumOf(u.Drops))
+				}
+				t.row(cells...)
 			}
 		})
 	}
@@ -93,6 +98,9 @@ func fillUplink(t *table, u api.Uplink) {
 	}
 	t.field("Networks", strings.Join(u.Networks, ", "))
 	t.field("Flows", u.Flows)
+	if u.Ports != nil {
+		t.field("Ports", portsText(u.Ports))
+	}
 	if u.Kind == api.UplinkSockets {
 		return // which carry no frames
 	}
@@ -103,6 +111,11 @@ func fillUplink(t *table, u api.Uplink) {
 	for _, reason := range slices.Sorted(maps.Keys(u.Drops)) {
 		t.field("  "+reason, u.Drops[reason])
 	}
+}
+
+// portsText says what is left of the ports of an address that the host uses too.
+func portsText(p *api.UsablePorts) string {
+	return fmt.Sprintf("%s, less %d in use by this host: %d free", p.Ranges, p.InUse, p.Free)
 }
 
 // stateText has the reason beside it: of a state that is not up, and else of the kind.

@@ -29,9 +29,18 @@ type Guard struct {
 func LoadGuard() (*Guard, error) {
 	g := &Guard{}
 	if err := loadGuardObjects(&g.objs, nil); err != nil {
-		return nil, fmt.Errorf("load guard: %w", err)
+		return nil, loadError("guard", err)
 	}
 	return g, nil
+}
+
+// loadError says in a few words why the kernel has not taken a program: a library's
+// words about memory that may be locked lead astray.
+func loadError(what string, err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("load %s: weft lacks CAP_BPF: %w", what, unix.EPERM)
+	}
+	return fmt.Errorf("load %s: %w", what, err)
 }
 
 // Close unloads the program. Attachments by tcx keep their own reference.

@@ -13,6 +13,19 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type shareOther struct {
+	_        structs.HostLayout
+	Remote   uint32
+	Protocol uint8
+	Unused   [3]uint8
+}
+
+type sharePrefix struct {
+	_       structs.HostLayout
+	Bits    uint32
+	Address uint32
+}
+
 type shareShare struct {
 	_       structs.HostLayout
 	Nic     uint32
@@ -28,10 +41,12 @@ type shareShare struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	shareMapWeftShare      = "weft_share"
-	shareProgWeftShareIn   = "weft_share_in"
-	shareProgWeftShareOut  = "weft_share_out"
-	shareProgWeftShareSeal = "weft_share_seal"
+	shareMapWeftShare       = "weft_share"
+	shareMapWeftShareOthers = "weft_share_others"
+	shareMapWeftShareRouted = "weft_share_routed"
+	shareProgWeftShareIn    = "weft_share_in"
+	shareProgWeftShareOut   = "weft_share_out"
+	shareProgWeftShareSeal  = "weft_share_seal"
 )
 
 // loadShare returns the embedded CollectionSpec for share.
@@ -85,7 +100,9 @@ type shareProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type shareMapSpecs struct {
-	WeftShare *ebpf.MapSpec `ebpf:"weft_share"`
+	WeftShare       *ebpf.MapSpec `ebpf:"weft_share"`
+	WeftShareOthers *ebpf.MapSpec `ebpf:"weft_share_others"`
+	WeftShareRouted *ebpf.MapSpec `ebpf:"weft_share_routed"`
 }
 
 // shareVariableSpecs contains global variables before they are loaded into the kernel.
@@ -114,12 +131,16 @@ func (o *shareObjects) Close() error {
 //
 // It can be passed to loadShareObjects or ebpf.CollectionSpec.LoadAndAssign.
 type shareMaps struct {
-	WeftShare *ebpf.Map `ebpf:"weft_share"`
+	WeftShare       *ebpf.Map `ebpf:"weft_share"`
+	WeftShareOthers *ebpf.Map `ebpf:"weft_share_others"`
+	WeftShareRouted *ebpf.Map `ebpf:"weft_share_routed"`
 }
 
 func (m *shareMaps) Close() error {
 	return _ShareClose(
 		m.WeftShare,
+		m.WeftShareOthers,
+		m.WeftShareRouted,
 	)
 }
 

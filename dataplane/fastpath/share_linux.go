@@ -62,14 +62,16 @@ type Attachment struct {
 	objs  *shareObjects
 	links []func() error // how to detach, in order
 
-	mu    sync.Mutex
-	table *shareShare // memory that the programs read; nil once closed
+	mu     sync.Mutex
+	table  *shareShare           // memory that the programs read; nil once closed
+	routed map[netip.Prefix]bool // what weft_share_routed has
 }
 
 // Attach gives weft its part of the frames for addr that come to the interface
 // nic: they come out of the tap shadow, and what is written into that leaves on
 // nic. Both are indexes in the calling thread's namespace. The shadow has to be
-// up, and carries nothing else from then on. At first no port is weft's.
+// up, and carries nothing else from then on. At first nothing is weft's but
+// copies of what both may want.
 //
 // All of it goes with the process. Where the kernel has no tcx (before Linux
 // 6.6), filters of the older kind stay behind a killed one until the next
@@ -87,7 +89,7 @@ func (s *Share) attach(nic, shadow int, addr netip.Addr, put attacher) (*Attachm
 	if err != nil {
 		return nil, err
 	}
-	a := &Attachment{objs: objs}
+	a := &Attachment{objs: objs, routed: map[netip.Prefix]bool{}}
 	if a.table, err = mapShare(objs.WeftShare); err != nil {
 		return nil, errors.Join(fmt.Errorf("attach share: %w", err), a.Close())
 	}
@@ -138,14 +140,19 @@ func attachShareFilter(index int, p *ebpf.Program, at ebpf.AttachType) (func() e
 func (a *Attachment) SetAddress(addr netip.Addr) {
 	var v uint32
 	if addr = addr.Unmap(); addr.Is4() {
-		b := addr.As4()
-		v = binary.NativeEndian.Uint32(b[:]) // as it stands in the packet
+		v = inPacket(addr)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.table != nil {
 		atomic.StoreUint32(&a.table.Address, v)
 	}
+}
+
+// inPacket returns an IPv4 address as it stands in a packet.
+func inPacket(addr netip.Addr) uint32 {
+	b := addr.As4()
+	return binary.NativeEndian.Uint32(b[:])
 }
 
 // SetUsed says whether weft maps a port of TCP or UDP, or an identifier of ICMP
@@ -173,6 +180,103 @@ func (a *Attachment) SetUsed(protocol uint8, port uint16, used bool) {
 	} else {
 		atomic.AndUint32(word, ^bit)
 	}
+}
+
+// SetOther says whether somebody behind weft speaks a protocol without ports with
+// a remote address, so that its packets from there to the shared address are
+// weft's. There is room for 65536 such pairs; one more is not noted, and what is
+// spoken then gets no answers. Addresses that are not IPv4 are ignored.
+func (a *Attachment) SetOther(protocol uint8, remote netip.Addr, used bool) {
+	if remote = remote.Unmap(); !remote.Is4() {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.table == nil {
+		return
+	}
+	key := shareOther{Remote: inPacket(remote), Protocol: protocol}
+	if used {
+		_ = a.objs.WeftShareOthers.Put(&key, uint8(1)) // there may be no room
+	} else {
+		_ = a.objs.WeftShareOthers.Delete(&key) // there may have been none
+	}
+}
+
+// maxRouted is how many prefixes and exceptions SetPrefixes takes. The map has
+// room for twice as many, as the new ones come before the old ones go.
+const maxRouted = 4096
+
+// SetPrefixes says which addresses are behind weft: what comes in by the NIC for
+// them is weft's, but for the addresses in but, which the host has. The shared
+// address stays under its own rules. What is IPv6 is ignored. On an error some of
+// it may hold.
+func (a *Attachment) SetPrefixes(prefixes []netip.Prefix, but []netip.Addr) error {
+	next := map[netip.Prefix]bool{} // true: weft's
+	for _, p := range prefixes {
+		if p.Addr().Is4() {
+			next[p.Masked()] = true
+		}
+	}
+	for _, addr := range but {
+		if addr.Is4() {
+			next[netip.PrefixFrom(addr, 32)] = false
+		}
+	}
+	if len(next) > maxRouted {
+		return fmt.Errorf("share: %d subnets and routes behind weft: at most %d are possible", len(next), maxRouted)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.table == nil {
+		return nil
+	}
+	var errs []error
+	// No address of the host's is weft's in between: exceptions come first and go
+	// last.
+	for _, weft := range []bool{false, true} {
+		for p, is := range next {
+			if is == weft {
+				errs = append(errs, a.setRouted(p, weft))
+			}
+		}
+	}
+	for _, weft := range []bool{true, false} {
+		for p, is := range a.routed {
+			if _, stays := next[p]; is == weft && !stays {
+				errs = append(errs, a.dropRouted(p))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// setRouted and dropRouted change weft_share_routed. mu is held.
+func (a *Attachment) setRouted(p netip.Prefix, weft bool) error {
+	if was, there := a.routed[p]; there && was == weft {
+		return nil
+	}
+	v := uint8(0)
+	if weft {
+		v = 1
+	}
+	if err := a.objs.WeftShareRouted.Put(keyOf(p), v); err != nil {
+		return fmt.Errorf("share: route %s to weft: %w", p, err)
+	}
+	a.routed[p] = weft
+	return nil
+}
+
+func (a *Attachment) dropRouted(p netip.Prefix) error {
+	if err := a.objs.WeftShareRouted.Delete(keyOf(p)); err != nil {
+		return fmt.Errorf("share: do not route %s to weft: %w", p, err)
+	}
+	delete(a.routed, p)
+	return nil
+}
+
+func keyOf(p netip.Prefix) *sharePrefix {
+	return &sharePrefix{Bits: uint32(p.Bits()), Address: inPacket(p.Addr())}
 }
 
 // Close gives every frame back to the host. An interface that is gone by now is

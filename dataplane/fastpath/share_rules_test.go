@@ -2,6 +2,7 @@ package fastpath
 
 import (
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -15,13 +16,16 @@ import (
 // What the program says of a frame, where weft's are the ports and identifiers
 // 40000-40009 and the host has, among them: a connection from 40001 to far's
 // 4444, a listener on 40002, a UDP socket on 40003, and one on 40004 that is
-// connected to far's 4444.
+// connected to far's 4444. Protocol 47 is spoken with far from behind weft, where
+// 10.5.0.0/16 is, but for the host's own 10.5.0.1.
 func TestShareRules(t *testing.T) {
 	s := newSharing(t)
 	s.occupy(t)
 	s.attach(t, attachShare)
 	s.use(40000, 40009)
 	s.SetUsed(unix.IPPROTO_UDP, 40009, false)
+	s.SetOther(unix.IPPROTO_GRE, farAddr, true)
+	s.setPrefixes(t, "10.5.0.0/16", "10.5.0.1")
 	frames, wire := s.frames(t), s.far.RawConn(t, "eth0")
 	const (
 		host = "the host"
@@ -34,10 +38,21 @@ func TestShareRules(t *testing.T) {
 	for range 5 {
 		options.Options = append(options.Options, layers.IPv4Option{OptionType: 1, OptionLength: 1})
 	}
-	elsewhere := s.ip(layers.IPProtocolTCP)
-	elsewhere.DstIP = net.IP{10, 0, 0, 77}
+	to := func(protocol layers.IPProtocol, last ...byte) *layers.IPv4 {
+		ip := s.ip(protocol)
+		ip.DstIP = append(net.IP{10}, last...)
+		return ip
+	}
+	from := func(ip *layers.IPv4, last byte) *layers.IPv4 {
+		ip.SrcIP = net.IP{10, 0, 0, last}
+		return ip
+	}
 	gre := s.ip(layers.IPProtocolGRE)
 	gre.FragOffset = 10
+	behind := to(layers.IPProtocolUDP, 5, 0, 2)
+	behind.FragOffset = 10
+	behindToOther := s.frame(t, to(layers.IPProtocolTCP, 5, 0, 2), tcpHeader(4444, 80, "S"))
+	behindToOther[5] ^= 1
 	toOther := s.tcp(t, 4444, 40000, "S")
 	toOther[5] ^= 1
 	arpToOther := s.arp(t, farAddr, hostAddr)
@@ -67,7 +82,7 @@ func TestShareRules(t *testing.T) {
 		{"TCP to the port before", s.tcp(t, 4444, 39999, "S"), host},
 		{"with IP options", s.frame(t, options, tcpHeader(4444, 40000, "A")), weft},
 		{"TCP cut short", s.tcp(t, 4444, 40000, "A")[:14+20+19], host},
-		{"to another address", s.frame(t, elsewhere, tcpHeader(4444, 40000, "A")), host},
+		{"to another address", s.frame(t, to(layers.IPProtocolTCP, 0, 0, 77), tcpHeader(4444, 40000, "A")), host},
 		{"to another MAC address", toOther, host},
 		{"the host's connection", s.tcp(t, 4444, 40001, "A"), host},
 		{"another connection by that port", s.tcp(t, 4445, 40001, "A"), weft},
@@ -85,7 +100,21 @@ func TestShareRules(t *testing.T) {
 		{"echo request", s.echo(t, 8, 40000), host},
 		{"first fragment", s.frame(t, first, udpHeader(4444, 40000), gopacket.Payload("weft")), weft},
 		{"later fragment", s.frame(t, later, gopacket.Payload("what has no ports")), both},
-		{"later fragment of another protocol", s.frame(t, gre, gopacket.Payload("GRE")), host},
+		{"GRE", s.frame(t, s.ip(layers.IPProtocolGRE), gopacket.Payload("GRE")), weft},
+		{"later fragment of GRE", s.frame(t, gre, gopacket.Payload("GRE")), weft},
+		{"GRE with nothing in it", s.frame(t, s.ip(layers.IPProtocolGRE)), weft},
+		{"GRE of somebody else's", s.frame(t, from(s.ip(layers.IPProtocolGRE), 3), gopacket.Payload("GRE")), host},
+		{"GRE to another address", s.frame(t, to(layers.IPProtocolGRE, 0, 0, 77), gopacket.Payload("GRE")), host},
+		{"ESP", s.frame(t, s.ip(layers.IPProtocolESP), gopacket.Payload("ESP")), host},
+		{"to a network behind weft", s.frame(t, to(layers.IPProtocolTCP, 5, 0, 2), tcpHeader(4444, 80, "S")), weft},
+		{"UDP there", s.frame(t, to(layers.IPProtocolUDP, 5, 255, 255), udpHeader(4444, 80), gopacket.Payload("weft")), weft},
+		{"echo request there", s.frame(t, to(layers.IPProtocolICMPv4, 5, 0, 2), echoRequest(7)), weft},
+		{"later fragment there", s.frame(t, behind, gopacket.Payload("what has no ports")), weft},
+		{"ESP there", s.frame(t, to(layers.IPProtocolESP, 5, 0, 2), gopacket.Payload("ESP")), weft},
+		{"to the address before", s.frame(t, to(layers.IPProtocolTCP, 4, 255, 255), tcpHeader(4444, 80, "S")), host},
+		{"to the address after", s.frame(t, to(layers.IPProtocolTCP, 6, 0, 0), tcpHeader(4444, 80, "S")), host},
+		{"to the host's address among those", s.frame(t, to(layers.IPProtocolTCP, 5, 0, 1), tcpHeader(4444, 40000, "S")), host},
+		{"there by another MAC address", behindToOther, host},
 		{"error about TCP", s.icmpError(t, 3, s.quote(t, layers.IPProtocolTCP, 0, tcpHeader(40000, 4444, "A"))), weft},
 		{"error about TCP with IP options", s.icmpError(t, 11, s.quote(t, layers.IPProtocolTCP, 8, tcpHeader(40000, 4444, "A"))), weft},
 		{"error about eight bytes of TCP", s.icmpError(t, 12, s.quote(t, layers.IPProtocolTCP, 0, tcpHeader(40000, 4444, "A"))[:28]), weft},
@@ -98,6 +127,8 @@ func TestShareRules(t *testing.T) {
 		{"error about an echo request", s.icmpError(t, 11, s.quote(t, layers.IPProtocolICMPv4, 0, echoRequest(40000))), both},
 		{"error about the host's", s.icmpError(t, 11, s.quote(t, layers.IPProtocolICMPv4, 0, echoRequest(7))), host},
 		{"error about an unmapped port", s.icmpError(t, 3, s.quote(t, layers.IPProtocolTCP, 0, tcpHeader(50000, 4444, "A"))), host},
+		{"error about GRE", s.icmpError(t, 3, s.quote(t, layers.IPProtocolGRE, 0, gopacket.Payload("whatever"))), weft},
+		{"error about ESP", s.icmpError(t, 3, s.quote(t, layers.IPProtocolESP, 0, gopacket.Payload("whatever"))), host},
 		{"error about a later fragment", s.icmpError(t, 3, fragmentQuote), host},
 		{"error about what another sent", s.icmpError(t, 3, foreignQuote), host},
 		{"redirect", s.icmpError(t, 5, s.quote(t, layers.IPProtocolTCP, 0, tcpHeader(40000, 4444, "A"))), host},
@@ -121,6 +152,23 @@ func TestShareRules(t *testing.T) {
 				t.Errorf("goes to %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// setPrefixes gives weft the subnets, but for the addresses among them.
+func (s *sharing) setPrefixes(t *testing.T, names ...string) {
+	t.Helper()
+	var prefixes []netip.Prefix
+	var but []netip.Addr
+	for _, n := range names {
+		if p, err := netip.ParsePrefix(n); err == nil {
+			prefixes = append(prefixes, p)
+		} else {
+			but = append(but, netip.MustParseAddr(n))
+		}
+	}
+	if err := s.SetPrefixes(prefixes, but); err != nil {
+		t.Error(err)
 	}
 }
 

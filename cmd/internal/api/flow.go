@@ -21,7 +21,7 @@ type Flow struct {
 	Translated     FlowEnds `json:"translated"`
 	Packets        uint64   `json:"packets"` // both directions
 	Bytes          uint64   `json:"bytes"`
-	ExpiresSeconds int64    `json:"expires_seconds"` // until it is forgotten, if nothing more comes
+	ExpiresSeconds int64    `json:"expires_seconds"` // until it is forgotten, if nothing more comes; 0 for a connection by sockets
 	Offloaded      bool     `json:"offloaded"`       // its frames cross in the kernel
 }
 

@@ -142,9 +142,9 @@ func TestFlowsHaveALimit(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
-	const ssh = `{"network":"lab","protocol":"tcp","listen":"19888","to":"10.0.0.10:22","flows":1}`
-	const local = `{"network":"lab","protocol":"tcp","listen":"127.0.0.1:8080","to":"10.0.0.10:80","flows":0}`
-	const dns = `{"network":"lab","protocol":"udp","listen":"5353-5360","to":"10.0.0.10:53","flows":0}`
+	const ssh = `{"network":"lab","protocol":"tcp","listen":"19888","to":"10.0.0.10:22","flows":1,"taken":""}`
+	const local = `{"network":"lab","protocol":"tcp","listen":"127.0.0.1:8080","to":"10.0.0.10:80","flows":0,"taken":""}`
+	const dns = `{"network":"lab","protocol":"udp","listen":"5353-5360","to":"10.0.0.10:53","flows":0,"taken":""}`
 	const of = "/v1/networks/lab/publish"
 	steps := []struct {
 		method, target, body string
@@ -181,9 +181,9 @@ func TestPublish(t *testing.T) {
 func TestUplinks(t *testing.T) {
 	const want = `[{"interface":"eth0","kind":"host","state":"up","detail":"","address":"192.0.2.2/24","gateway":"192.0.2.1",` +
 		`"mac":"52:54:00:00:00:fe","mtu":1500,"networks":["lab"],"rx":{"frames":30,"bytes":4096},"tx":{"frames":20,"bytes":2500000},` +
-		`"drops":{"nat-filtered":5,"ttl":1},"flows":5,"neighbors":2},` +
+		`"drops":{"nat-filtered":5,"ttl":1},"flows":5,"neighbors":2,"ports":{"ranges":"1024-32767, 61000-65535","in_use":3,"free":36277}},` +
 		`{"interface":"wlan0","kind":"sockets","state":"down","detail":"the interface is switched off","address":"","gateway":"",` +
-		`"mac":"","mtu":1500,"networks":[],"rx":{"frames":0,"bytes":0},"tx":{"frames":0,"bytes":0},"drops":{},"flows":0,"neighbors":0}]`
+		`"mac":"","mtu":1500,"networks":[],"rx":{"frames":0,"bytes":0},"tx":{"frames":0,"bytes":0},"drops":{},"flows":0,"neighbors":0,"ports":null}]`
 	for b, want := range map[*apitest.Backend]string{withUplink(): want, apitest.New(): "[]"} {
 		if resp, got := ask(t, api.Handler(b), "GET", "/v1/uplinks", ""); resp.StatusCode != 200 || got != want {
 			t.Errorf("got  %d %s\nwant 200 %s", resp.StatusCode, got, want)
@@ -203,9 +203,9 @@ func TestNetworkWithNAT(t *testing.T) {
 		backend api.Backend
 		want    string
 	}{
-		{idle{apitest.New()}, `,"nat":{"max_flows":9,"protocols":[],"refused":{}}}`},
+		{idle{apitest.New()}, `,"nat":{"max_flows":9,"protocols":[],"refused":{},"ports":null}}`},
 		{withUplink(), `,"nat":{"max_flows":65536,"protocols":[{"protocol":"tcp","flows":2,"mappings":2,"created":40,"expired":38},` +
-			`{"protocol":"udp","flows":1,"mappings":1,"created":7,"expired":6}],"refused":{"nat-host-full":3,"nat-ports-full":0}}}`},
+			`{"protocol":"udp","flows":1,"mappings":1,"created":7,"expired":6}],"refused":{"nat-host-full":3,"nat-ports-full":0},"ports":{"ranges":"1024-32767, 61000-65535","in_use":3,"free":36277}}}`},
 	} {
 		if _, got := ask(t, api.Handler(c.backend), "GET", "/v1/networks/lab", ""); !strings.HasSuffix(got, c.want) {
 			t.Errorf("got %s\nwithout %s", got, c.want)

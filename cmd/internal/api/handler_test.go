@@ -297,7 +297,7 @@ func TestStatus(t *testing.T) {
 	resp, got := ask(t, api.Handler(apitest.New()), "GET", "/v1/status", "")
 	want := `{"version":"v0.0.0-test","pid":4711,"uptime_seconds":0,"socket":"/run/weft/weft.sock",` +
 		`"metrics_listen":"127.0.0.1:9820","fastpath":{"state":"off","reason":"memory has no kernel"},` +
-		`"networks":1,"ports":2,"notes":["network \"lab\" keeps everything in memory"]}`
+		`"networks":1,"ports":2,"uplinks":[],"notes":["network \"lab\" keeps everything in memory"]}`
 	if resp.StatusCode != 200 || got != want {
 		t.Errorf("got  %d %s\nwant 200 %s", resp.StatusCode, got, want)
 	}

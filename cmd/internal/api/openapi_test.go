@@ -162,7 +162,7 @@ func jsonTypes() []reflect.Type {
 		reflect.TypeFor[NetworkDNS](), reflect.TypeFor[DNSUpstream](), reflect.TypeFor[DNSLatency](),
 		reflect.TypeFor[Lease](), reflect.TypeFor[LeaseSpec](),
 		reflect.TypeFor[Flow](), reflect.TypeFor[FlowEnds](), reflect.TypeFor[NetworkNAT](), reflect.TypeFor[NATProtocol](),
-		reflect.TypeFor[Publish](), reflect.TypeFor[PublishSpec](), reflect.TypeFor[Uplink](),
+		reflect.TypeFor[Publish](), reflect.TypeFor[PublishSpec](), reflect.TypeFor[Uplink](), reflect.TypeFor[UsablePorts](),
 		reflect.TypeFor[Applied](), reflect.TypeFor[Problem](),
 	}
 }

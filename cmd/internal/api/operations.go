@@ -10,7 +10,7 @@ import (
 
 func getStatus(b Backend, w http.ResponseWriter, _ *http.Request) error {
 	s := b.Status()
-	s.Notes = orEmpty(s.Notes)
+	s.Uplinks, s.Notes = orEmpty(s.Uplinks), orEmpty(s.Notes)
 	writeJSON(w, http.StatusOK, s)
 	return nil
 }
@@ -39,7 +39,7 @@ func findNetwork(b Backend, name string) (Network, error) {
 			return n, nil
 		}
 	}
-	return Network{}, Mark(ErrNotFound, fmt.Errorf("network %q does not exist", name))
+	return Network{}, Mark(ErrNotFound, fmt.Errorf("network %q does not exist: see \"weft network list\"", name))
 }
 
 func setNetwork(b Backend, w http.ResponseWriter, r *http.Request) error {

@@ -12,7 +12,8 @@ type Status struct {
 	Fastpath      Fastpath `json:"fastpath"`
 	Networks      int      `json:"networks"`
 	Ports         int      `json:"ports"`
-	Notes         []string `json:"notes"` // what a user should know, a sentence each
+	Uplinks       []string `json:"uplinks"` // interface, kind and state of each: "eth0 host up"
+	Notes         []string `json:"notes"`   // what a user should know, a sentence each
 }
 
 // Fastpath tells whether frames are switched in the kernel.

@@ -6,6 +6,7 @@ type NetworkNAT struct {
 	MaxFlows  int               `json:"max_flows"`
 	Protocols []NATProtocol     `json:"protocols"` // one without a flow so far may be left out
 	Refused   map[string]uint64 `json:"refused"`   // flows that were not made, by reason; one without may be left out
+	Ports     *UsablePorts      `json:"ports"`     // what of nat.ports there is on a shared address; nil: all
 }
 
 // NATProtocol counts the flows of one protocol. A guest may send any of 256, so
@@ -13,7 +14,7 @@ type NetworkNAT struct {
 type NATProtocol struct {
 	Protocol string `json:"protocol"` // one of NATProtocols
 	Flows    int    `json:"flows"`
-	Mappings int    `json:"mappings"` // outside ports in use, those of publish included
+	Mappings int    `json:"mappings"` // outside ports in use
 	Created  uint64 `json:"created"`
 	Expired  uint64 `json:"expired"` // those whose time ran out
 }
@@ -28,6 +29,7 @@ type Publish struct {
 	Listen   string `json:"listen"`   // port, FIRST-LAST, or one of both with the host's address and a colon before it
 	To       string `json:"to"`       // address and port of the guest, for the first port
 	Flows    int    `json:"flows"`
+	Taken    string `json:"taken"` // ports of it that a socket of the host has, which gets what is new there; empty: none
 }
 
 // PublishSpec asks for one, in the form of Publish.
@@ -65,6 +67,15 @@ type Uplink struct {
 	Drops     map[string]uint64 `json:"drops"`    // frames by reason; zeroes are left out
 	Flows     int               `json:"flows"`
 	Neighbors int               `json:"neighbors"` // addresses on the link whose MAC is known
+	Ports     *UsablePorts      `json:"ports"`     // of a shared address; nil: all that the networks want
+}
+
+// UsablePorts is what a host leaves guests of the ports that they may have of its
+// address, of the protocol with fewer of them.
+type UsablePorts struct {
+	Ranges string `json:"ranges"` // such as "1024-32767, 61000-65535", or "none"
+	InUse  int    `json:"in_use"` // of those, by sockets of the host
+	Free   int    `json:"free"`   // the others
 }
 
 // complete replaces what is nil, as Port.complete does.

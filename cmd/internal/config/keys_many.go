@@ -12,7 +12,11 @@ import (
 func table[T, V any](name string, keys []key[V], field func(*T) *[]V) key[T] {
 	return key[T]{
 		name: name,
-		decode: func(r *report, n ast.Node, at place, into, _ *T) {
+		decode: func(r *report, n ast.Node, at place, into, def *T) {
+			if _, single := n.(ast.ScalarNode); single && def != nil && !isNothing(n) {
+				r.refuse(at, "a single value, where a list of maps belongs, which is written in the file only (%s=, without a value, clears it)", at.key)
+				return
+			}
 			var out []V
 			for i, item := range items(r, n, at) {
 				var v V

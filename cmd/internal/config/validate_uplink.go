@@ -87,7 +87,11 @@ func (r *report) uplinkAddress(at place, n *Network) {
 		return
 	}
 	if g := n.Gateway(); g.IsValid() && p.Overlaps(g) && !n.carvedOut() {
-		r.refuse(at, "%v overlaps the network's own subnet %v: choose another one for the network", p, g.Masked())
+		remedy := ""
+		if n.Forward == ForwardRoute && !n.Uplink.ProxyARP {
+			remedy = ", or write proxy_arp: true to make it a part of this one"
+		}
+		r.refuse(at, "%v overlaps the network's own subnet %v: choose another one for the network%s", p, g.Masked(), remedy)
 	}
 }
 

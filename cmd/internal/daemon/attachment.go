@@ -52,7 +52,7 @@ type attachment struct {
 
 func newAttachment(log *slog.Logger, dev *device, port *dataplane.Port) *attachment {
 	return &attachment{
-		log:    log.With("network", dev.network, "port", dev.cfg.Name),
+		log:    log,
 		dev:    dev,
 		port:   port,
 		nudges: make(chan struct{}, 1),

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft/weft/cmd/internal/api"
@@ -42,10 +43,15 @@ func (d *Daemon) Status() api.Status {
 		Notes:         slices.Clone(d.notes),
 	}
 	s.Notes = append(s.Notes, clashNotes(nil, cfg)...)
-	s.Notes = append(s.Notes, d.uplinkNotes()...)
-	for _, n := range cfg.Networks {
+	uplinks := d.Uplinks()
+	for _, u := range uplinks {
+		s.Uplinks = append(s.Uplinks, strings.TrimSpace(u.Interface+" "+u.Kind+" "+u.State))
+	}
+	s.Notes = append(s.Notes, uplinkNotes(uplinks)...)
+	for i := range cfg.Networks {
+		n := &cfg.Networks[i]
 		s.Ports += len(n.Ports)
-		s.Notes = append(s.Notes, d.guardNotes(n.Name)...)
+		s.Notes = slices.Concat(s.Notes, d.overlapNote(n), d.portNotes(n), d.publishNotes(n), d.guardNotes(n.Name))
 		for _, p := range n.Ports {
 			if p.Type == config.TypeRaw {
 				s.Notes = append(s.Notes, deafNotes("port "+n.Name+"/"+p.Name, p.Interface)...)

@@ -7,22 +7,70 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/nat"
 )
 
-// portFree reports whether a socket of this host could have a port of an IPv4 address
-// now. It opens none that anybody could reach.
-func portFree(protocol uint8, addr netip.Addr, port uint16) bool {
+// A published port of an address that the host has too would be open to any program
+// here: its socket would get what is for the guest, as no flow of the host is ever
+// taken. So weft binds it as a program does, to a socket that hears nothing.
+
+// heldPort is such a port.
+type heldPort struct {
+	protocol uint8
+	port     uint16
+}
+
+// maxHeld bounds the descriptors that a range of published ports may cost. One that is
+// larger is held by nobody.
+const maxHeld = 256
+
+// heldPorts returns those of published ports.
+func heldPorts(list []nat.Publish) []heldPort {
+	var ports []heldPort
+	for _, p := range list {
+		for port := int(p.First); port <= int(p.Last) && p.Last-p.First < maxHeld; port++ {
+			ports = append(ports, heldPort{p.Protocol, uint16(port)})
+		}
+	}
+	return ports
+}
+
+// hold binds a port of an address, and returns the descriptor that keeps it. The socket
+// of TCP does not listen, and that of UDP is connected to itself: neither is found for a
+// packet that comes in.
+func hold(at heldPort, addr netip.Addr) (int, error) {
 	kind := unix.SOCK_DGRAM
-	if protocol == frame.ProtoTCP {
+	if at.protocol == frame.ProtoTCP {
 		kind = unix.SOCK_STREAM
 	}
 	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return true // nothing is known against it
+		return -1, err
 	}
-	defer unix.Close(fd)
+	own := &unix.SockaddrInet4{Port: int(at.port), Addr: addr.As4()}
 	if kind == unix.SOCK_STREAM { // what is left of former connections is in nobody's way
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
-	return !errors.Is(unix.Bind(fd, &unix.SockaddrInet4{Port: int(port), Addr: addr.As4()}), unix.EADDRINUSE)
+	err = unix.Bind(fd, own)
+	switch {
+	case err != nil:
+	case kind == unix.SOCK_DGRAM:
+		err = unix.Connect(fd, own)
+	default: // or another program could say that it does not mind either, and listen
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// portFree reports whether a socket of this host could have a port now.
+func portFree(at heldPort, addr netip.Addr) bool {
+	fd, err := hold(at, addr)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return !errors.Is(err, unix.EADDRINUSE)
 }

@@ -3,11 +3,13 @@ package daemon
 import (
 	"net/netip"
 	"slices"
-	"sync/atomic"
+	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/weft/weft/ports/netdev"
 	"github.com/weft/weft/uplink"
 )
 
@@ -15,7 +17,10 @@ import (
 type machine struct {
 	byDefault *uplink.Host      // the interface of the default route
 	addresses *uplink.Addresses // of all interfaces
-	last      atomic.Pointer[string]
+
+	mu            sync.Mutex // guards what follows
+	current, next string     // interface of the default route, and the one that may become that
+	since         time.Time  // next is
 }
 
 // followMachine calls changed for every change, from other goroutines.
@@ -32,17 +37,40 @@ func followMachine(changed func()) (*machine, error) {
 	return m, nil
 }
 
+// settleTime is how long another default route has to last before it is followed,
+// unless the interface of the former one is gone. A route that flaps ends no flows.
+const settleTime = 5 * time.Second
+
 // DefaultInterface returns the name of the interface of the default route, or of the
 // one that was: it may come back, and flows wait for it. It is empty where there has
 // been none.
 func (m *machine) DefaultInterface() string {
-	if name := m.byDefault.State().Name; name != "" {
-		m.last.Store(&name)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch now := m.byDefault.State().Name; {
+	case now == "" || now == m.current:
+		m.next = ""
+	case m.current == "":
+		m.current = now
+	case now != m.next:
+		m.next, m.since = now, time.Now()
 	}
-	if last := m.last.Load(); last != nil {
-		return *last
+	if m.next != "" && (time.Since(m.since) >= settleTime || !hasLink(m.current)) {
+		m.current, m.next = m.next, ""
 	}
-	return ""
+	return m.current
+}
+
+// isMoving reports whether another default route is waited for to last.
+func (m *machine) isMoving() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.next != ""
+}
+
+func hasLink(name string) bool {
+	info, err := netdev.Find("", name)
+	return err == nil && info.Up && info.Carrier
 }
 
 // Addresses returns the addresses that this host can be reached at.

@@ -36,9 +36,9 @@ var guardText = map[string]string{
 
 // uplinkNotes tells of networks that leave in another way than their users may expect,
 // or not at all.
-func (d *Daemon) uplinkNotes() []string {
+func uplinkNotes(uplinks []api.Uplink) []string {
 	var notes []string
-	for _, u := range d.Uplinks() {
+	for _, u := range uplinks {
 		networks, verb := "network "+strings.Join(u.Networks, ", "), "leaves"
 		if len(u.Networks) > 1 {
 			networks, verb = "networks "+strings.Join(u.Networks, ", "), "leave"

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
@@ -36,6 +37,8 @@ type outlet struct {
 	shared *sharing          // of one that is the host's too
 	client *uplink.Client    // with DHCP
 	undo   []func()          // what has been opened, in order
+
+	touched atomic.Bool // the interface may have been down in between
 
 	mu    sync.Mutex // guards lease
 	lease uplink.Lease
@@ -65,6 +68,8 @@ func (d *Daemon) openOutlet(want config.Uplink) (*outlet, error) {
 		}
 		return nil, err
 	}
+	o.log.Info("uplink opened", "kind", o.kind, "why", o.why)
+	o.later(func() { o.log.Info("uplink closed", "kind", o.kind) })
 	return o, nil
 }
 
@@ -253,6 +258,9 @@ func (o *outlet) update() {
 			cfg.Idle = cfg.Idle || !link // guests are told so
 			if o.client != nil {
 				o.client.SetLink(link)
+				if o.touched.Swap(false) && link {
+					o.client.LinkEvent()
+				}
 			}
 			cfg.MTU = info.MTU
 			if lease := o.leaseMTU(); lease > 0 {
@@ -320,5 +328,8 @@ func (o *outlet) accept(l uplink.Lease) error {
 func (o *outlet) changed(name string, index int) {
 	if o.port != nil {
 		o.port.changed(name, index)
+	}
+	if name == "" || name == o.name {
+		o.touched.Store(true) // update follows: the client's lock is not to be waited for here
 	}
 }

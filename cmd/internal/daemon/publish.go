@@ -21,10 +21,10 @@ func (d *Daemon) Publishes(network string) ([]api.Publish, error) {
 		if len(n.NAT.Publish) == 0 || network != "" && n.Name != network {
 			continue
 		}
-		flows := d.publishedFlows(n)
+		flows, o := d.publishedFlows(n), d.outletOf(n.Name)
 		for i, p := range n.NAT.Publish {
 			list = append(list, api.Publish{
-				Network: n.Name, Protocol: p.Protocol, Listen: p.Listen.String(), To: p.To.String(), Flows: flows[i],
+				Network: n.Name, Protocol: p.Protocol, Listen: p.Listen.String(), To: p.To.String(), Flows: flows[i], Taken: o.takenOf(&p),
 			})
 		}
 	}
@@ -54,7 +54,7 @@ func (d *Daemon) AddPublish(network string, spec api.PublishSpec) error {
 	if err != nil {
 		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: %w", network, err))
 	}
-	return d.change(func(c *config.Config) error {
+	err = d.change(func(c *config.Config) error {
 		if _, err := findNetwork(c, network); err != nil {
 			return err
 		}
@@ -63,6 +63,10 @@ func (d *Daemon) AddPublish(network string, spec api.PublishSpec) error {
 		}
 		return api.Mark(api.ErrInvalid, c.AddPublish(network, p))
 	})
+	if err == nil {
+		d.log.Info("port published", "network", network, "protocol", p.Protocol, "listen", p.Listen, "to", p.To)
+	}
+	return err
 }
 
 // RemovePublish implements api.Backend.
@@ -72,15 +76,35 @@ func (d *Daemon) RemovePublish(network, protocol, listen string) error {
 		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: %w", network, err))
 	}
 	protocol = cmp.Or(protocol, config.TCP)
-	return d.change(func(c *config.Config) error {
-		if _, err := findNetwork(c, network); err != nil {
+	err = d.change(func(c *config.Config) error {
+		n, err := findNetwork(c, network)
+		if err != nil {
 			return err
 		}
-		if !c.RemovePublish(network, protocol, l) {
-			return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s %s is not published: see \"weft publish list %s\"", network, protocol, listen, network))
+		if c.RemovePublish(network, protocol, l) {
+			return nil
 		}
-		return nil
+		if whole := within(n, protocol, l); whole != "" {
+			return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s %s is published as part of %s: remove that", network, protocol, listen, whole))
+		}
+		return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s %s is not published: see \"weft publish list %s\"", network, protocol, listen, network))
 	})
+	if err == nil {
+		d.log.Info("port published no longer", "network", network, "protocol", protocol, "listen", l)
+	}
+	return err
+}
+
+// within returns what is published and has these ports among others, empty where
+// nothing has.
+func within(n *config.Network, protocol string, l config.Listen) string {
+	for _, p := range n.NAT.Publish {
+		o := p.Listen
+		if p.Protocol == protocol && o.Addr == l.Addr && o.First <= l.First && l.Last <= o.Last {
+			return o.String()
+		}
+	}
+	return ""
 }
 
 // leads reports whether a flow has come in by a published port.

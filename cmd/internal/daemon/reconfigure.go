@@ -356,7 +356,7 @@ func (d *Daemon) addPort(c portChange) error {
 	if err != nil {
 		return err
 	}
-	a := newAttachment(d.log, d.device(c), port)
+	a := newAttachment(d.log.With("network", c.key.network, "port", c.key.port), d.device(c), port)
 	if err := a.start(); err != nil {
 		n.RemovePort(c.key.port)
 		return c.errorf(err)

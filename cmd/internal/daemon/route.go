@@ -57,6 +57,9 @@ func (d *Daemon) follow() {
 // lookAround is called once a second: an uplink's link may have come or gone.
 func (d *Daemon) lookAround(refused map[string]uint64, states map[string]string) {
 	d.complain(refused)
+	if d.machine.isMoving() {
+		d.nudge()
+	}
 	if d.changing.TryLock() { // else another second does no harm
 		for _, o := range d.outlets {
 			o.update()
@@ -121,6 +124,7 @@ func (d *Daemon) route(next *config.Config) error {
 			errs = append(errs, err)
 		}
 	}
+	d.holdPorts()
 	if len(errs) == 0 {
 		d.closeUnwanted(next, func(*outlet) bool { return true })
 	}
@@ -246,6 +250,23 @@ func (d *Daemon) lead(n *dataplane.Network, next *config.Config) error {
 	return nil
 }
 
+// holdPorts keeps the ports that networks publish at shared addresses from programs of
+// this host.
+func (d *Daemon) holdPorts() {
+	for _, o := range d.outlets {
+		if o.shared == nil {
+			continue
+		}
+		var published []nat.Publish
+		for _, r := range d.routings {
+			if r.Uplink == o.uplink {
+				published = append(published, r.Zone.Publish...)
+			}
+		}
+		o.shared.hold(published)
+	}
+}
+
 // routed is a routing with what else goes into it.
 type routed struct {
 	dataplane.RoutingConfig
@@ -270,7 +291,7 @@ func (d *Daemon) portsFree(c *config.Network, r dataplane.RoutingConfig) error {
 			continue
 		}
 		for port := int(p.First); port <= int(p.Last); port++ {
-			if o.shared.hostHas(p.Protocol, uint16(port)) {
+			if o.shared.hostHas(heldPort{p.Protocol, uint16(port)}) {
 				return fmt.Errorf("nat.publish: %s port %d: a socket of this host has it on %s: publish another, or end that program (\"ss -lnp\" names it)",
 					api.ProtocolName(p.Protocol), port, o.name)
 			}

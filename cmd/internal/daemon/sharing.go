@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane"
@@ -36,6 +38,8 @@ type sharing struct {
 	mu       sync.Mutex // guards what follows; Daemon.changing is not held
 	used     map[uint8]*nat.PortSet
 	others   map[otherPeer]bool
+	held     map[heldPort]int     // descriptors that keep published ports
+	heldAt   netip.Addr           // of which address
 	attached *fastpath.Attachment // nil while the interface is not there
 	broken   bool                 // the tap has gone
 	trouble  string
@@ -53,7 +57,7 @@ func (o *outlet) share() error {
 	if err != nil {
 		return err
 	}
-	s := &sharing{o: o, share: share, others: map[otherPeer]bool{}, used: map[uint8]*nat.PortSet{
+	s := &sharing{o: o, held: map[heldPort]int{}, share: share, others: map[otherPeer]bool{}, used: map[uint8]*nat.PortSet{
 		frame.ProtoTCP: {}, frame.ProtoUDP: {}, frame.ProtoICMP: {},
 	}}
 	if s.host, err = uplink.FollowHost(o.name, func(uplink.State) { o.d.nudge() }); err != nil {
@@ -61,6 +65,9 @@ func (o *outlet) share() error {
 	}
 	o.later(s.host.Close)
 	s.seen = s.host.State()
+	if s.seen.Index != 0 && (!s.seen.Ethernet || s.seen.Master != "") { // which passes by no waiting
+		return fmt.Errorf("%w: name another interface, or write uplink.address: sockets", s.seen.Shareable())
+	}
 	if s.taken, err = uplink.FollowTaken(addressOf(s.seen).Addr(), func(*uplink.TakenPorts) { o.d.nudge() }); err != nil {
 		return err
 	}
@@ -248,17 +255,40 @@ func (s *sharing) reopen() {
 	}
 }
 
-// hostHas reports whether a socket of the host is bound to a port now. The list may be
-// seconds old, and have one that weft itself has closed since, in whose place it wants to
-// publish the port here.
-func (s *sharing) hostHas(protocol uint8, port uint16) bool {
-	ports := s.taken.Ports()
-	bound := &ports.BoundUDP
-	if protocol == frame.ProtoTCP {
-		bound = &ports.BoundTCP
+// hostHas reports whether a program of the host has a port now.
+func (s *sharing) hostHas(at heldPort) bool {
+	addr := addressOf(s.host.State()).Addr()
+	s.mu.Lock()
+	_, ours := s.held[at]
+	s.mu.Unlock()
+	return addr.IsValid() && !ours && !portFree(at, addr)
+}
+
+// hold keeps the ports of published ones from other programs, and lets go of all others.
+// What somebody has already stays his: see portsFree.
+func (s *sharing) hold(published []nat.Publish) {
+	addr := addressOf(s.host.State()).Addr()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := map[heldPort]bool{}
+	for _, at := range heldPorts(published) {
+		wanted[at] = addr.IsValid()
 	}
-	addr := addressOf(s.seen).Addr()
-	return bound.Has(port) && addr.IsValid() && !portFree(protocol, addr, port)
+	for at, fd := range s.held {
+		if !wanted[at] || addr != s.heldAt {
+			unix.Close(fd)
+			delete(s.held, at)
+		}
+	}
+	s.heldAt = addr
+	for at, want := range wanted {
+		if _, ours := s.held[at]; ours || !want {
+			continue
+		}
+		if fd, err := hold(at, addr); err == nil {
+			s.held[at] = fd
+		}
+	}
 }
 
 // shut takes the tap away.
@@ -276,7 +306,10 @@ func (s *sharing) shut() {
 	}
 }
 
-func (s *sharing) close() { s.shut() }
+func (s *sharing) close() {
+	s.hold(nil)
+	s.shut()
+}
 
 // state is that of the interface.
 func (s *sharing) state() (state, detail string) {

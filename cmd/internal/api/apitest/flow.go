@@ -68,6 +68,7 @@ func (n *network) describeNAT(v *api.Network) {
 			{Protocol: "udp", Flows: 1, Mappings: 1, Created: 7, Expired: 6},
 		},
 		Refused: map[string]uint64{"nat-host-full": 3, "nat-ports-full": 0},
+		Ports:   leftPorts(),
 	}
 }
 
@@ -188,6 +189,11 @@ func (n *network) published(protocol, listen string) int {
 	return slices.IndexFunc(n.publishes, func(p api.Publish) bool { return p.Protocol == protocol && p.Listen == listen })
 }
 
+// leftPorts are those that the host of OpenUplink leaves.
+func leftPorts() *api.UsablePorts {
+	return &api.UsablePorts{Ranges: "1024-32767, 61000-65535", InUse: 3, Free: 36277}
+}
+
 // Uplinks implements api.Backend.
 func (b *Backend) Uplinks() []api.Uplink {
 	b.mu.Lock()
@@ -197,6 +203,7 @@ func (b *Backend) Uplinks() []api.Uplink {
 		MAC: "52:54:00:00:00:fe", MTU: 1500, Neighbors: 2,
 		RX: api.Counters{Frames: 30, Bytes: 4096}, TX: api.Counters{Frames: 20, Bytes: 2_500_000},
 		Drops: map[string]uint64{"nat-filtered": 5, "ttl": 1},
+		Ports: leftPorts(),
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.networks)) {
 		if n := b.networks[name]; n.uplink {
