@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft/weft/ports/porttest"
+)
+
+// Addresses of the internet that the tests of translation make: those of
+// documentation (RFC 5737), in namespaces only.
+const (
+	outsideAddress = "198.51.100.2" // of the gateway under test
+	movedAddress   = "198.51.100.3" // the one that it is given later
+	ispAddress     = "198.51.100.1"
+	nearAddress    = "198.51.100.9" // a neighbour on the same link
+	webAddress     = "203.0.113.10"
+	ftpAddress     = "203.0.113.11"
+	dnsAddress     = "203.0.113.12"
+	stunAddress    = "203.0.113.13"
+	stunOther      = "203.0.113.14" // of the same server
+	iperfAddress   = "203.0.113.15"
+	farAddress     = "192.0.2.10"
+
+	narrowMTU = 1280 // of the link between the two routers before far
+)
+
+// internet is what lies beyond a gateway under test:
+//
+//	host wan0 ── gw0 ┐              ┌ web ftp dns stun iperf
+//	      near eth0 ─┴ wan isp srv ─┴ r2 ══ MTU 1280 ══ r3 ── far
+//
+// It knows no way to the addresses inside: what leaves untranslated gets no
+// answer.
+type internet struct {
+	isp, near, web, ftp, dns, stun, iperf, r2, r3, far *porttest.NS
+
+	data *webServer // in web; far has one with the same content
+}
+
+func newInternet(t *testing.T) *internet {
+	t.Helper()
+	n := &internet{}
+	for label, ns := range map[string]**porttest.NS{
+		"isp": &n.isp, "near": &n.near, "web": &n.web, "ftp": &n.ftp, "dns": &n.dns,
+		"stun": &n.stun, "iperf": &n.iperf, "r2": &n.r2, "r3": &n.r3, "far": &n.far,
+	} {
+		*ns = porttest.NewNS(t, label)
+		(*ns).Quiet(t)
+	}
+	for _, router := range []*porttest.NS{n.isp, n.r2, n.r3} {
+		router.Sysctl(t, "net.ipv4.ip_forward", "1")
+		router.Sysctl(t, "net.ipv4.icmp_ratelimit", "0") // every probe has an answer
+	}
+	n.bridge(t, "wan", ispAddress+"/24")
+	n.bridge(t, "srv", "203.0.113.1/24")
+	n.join(t, "wan", "near0", n.near, nearAddress)
+	for i, s := range []struct {
+		ns   *porttest.NS
+		addr string
+	}{
+		{n.web, webAddress}, {n.ftp, ftpAddress}, {n.dns, dnsAddress}, {n.stun, stunAddress}, {n.iperf, iperfAddress}, {n.r2, "203.0.113.2"},
+	} {
+		n.join(t, "srv", fmt.Sprint("s", i), s.ns, s.addr)
+		s.ns.Run(t, "ip", "route", "add", "default", "via", "203.0.113.1")
+	}
+	n.stun.Addr(t, "eth0", stunOther+"/24")
+	n.near.Run(t, "ip", "route", "add", "default", "via", ispAddress)
+	n.beyond(t)
+	n.serve(t)
+	return n
+}
+
+// bridge makes a link of the router isp that several hosts are on.
+func (n *internet) bridge(t *testing.T, name, cidr string) {
+	t.Helper()
+	n.isp.Run(t, "ip", "link", "add", name, "type", "bridge", "mcast_snooping", "0")
+	n.isp.Addr(t, name, cidr)
+	n.isp.Up(t, name)
+}
+
+// join puts eth0 of a host on a link of isp.
+func (n *internet) join(t *testing.T, link, port string, ns *porttest.NS, addr string) {
+	t.Helper()
+	porttest.Veth(t, n.isp, port, ns, "eth0")
+	n.isp.Run(t, "ip", "link", "set", port, "master", link)
+	ns.Addr(t, "eth0", addr+"/24")
+}
+
+// beyond makes the way to far, whose narrow part is between two routers: neither
+// end knows of it before it is told.
+func (n *internet) beyond(t *testing.T) {
+	t.Helper()
+	porttest.Veth(t, n.r2, "down0", n.r3, "up0", porttest.VethMTU(narrowMTU))
+	n.r2.Addr(t, "down0", "192.0.2.129/30")
+	n.r3.Addr(t, "up0", "192.0.2.130/30")
+	porttest.Veth(t, n.r3, "far0", n.far, "eth0")
+	n.r3.Addr(t, "far0", "192.0.2.1/25")
+	n.far.Addr(t, "eth0", farAddress+"/25")
+	n.far.Run(t, "ip", "route", "add", "default", "via", "192.0.2.1")
+	n.r3.Run(t, "ip", "route", "add", "default", "via", "192.0.2.129")
+	n.r2.Run(t, "ip", "route", "add", "192.0.2.0/25", "via", "192.0.2.130")
+	n.isp.Run(t, "ip", "route", "add", "192.0.2.0/24", "via", "203.0.113.2")
+}
+
+// serve starts the servers that all scripts share.
+func (n *internet) serve(t *testing.T) {
+	t.Helper()
+	n.data = startWeb(t, n.web, webAddress+":80", webData())
+	startWeb(t, n.far, farAddress+":80", n.data.data)
+	startEcho(t, n.web, webAddress+":7")
+	startEcho(t, n.near, nearAddress+":7")
+	startEcho(t, n.far, farAddress+":7")
+	startFTP(t, n.ftp, n.data.data)
+	hostDnsmasq(t, n.dns, "--interface=eth0", "--except-interface=lo", "--address=/name.test/192.0.2.77")
+	n.iperf.Start(t, "iperf3", "-s", "--forceflush").WaitOutput(t, "Server listening", 30*time.Second)
+	n.stun.Start(t, "turnserver", "-n", "-S", "-z", "--no-tls", "--no-dtls", "--no-cli", "--log-file=stdout",
+		"--pidfile="+t.TempDir()+"/pid", "--userdb="+t.TempDir()+"/db", "-L", stunAddress, "-L", stunOther)
+	for _, addr := range []string{stunAddress, stunOther} {
+		eventually(t, "the STUN server answers", func() bool {
+			out, err := n.stun.TryRun("timeout", "2", "turnutils_stunclient", addr)
+			return err == nil && strings.Contains(out, "UDP reflexive addr")
+		})
+	}
+}
+
+// plug joins the gateway under test to the link to isp, as wan0.
+func (n *internet) plug(t *testing.T, host *porttest.NS) {
+	t.Helper()
+	porttest.Veth(t, host, "wan0", n.isp, "gw0")
+	n.isp.Run(t, "ip", "link", "set", "gw0", "master", "wan")
+}
+
+// wire sees what the gateway under test sends out.
+func (n *internet) wire(t *testing.T) *porttest.RawConn {
+	t.Helper()
+	return n.isp.RawConn(t, "gw0")
+}

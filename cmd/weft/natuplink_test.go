@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weft/weft/ports/porttest"
+)
+
+// The uplink comes and goes, and so does weft.
+
+// natCarrierLost pulls the cable for a moment: flows live through it.
+func natCarrierLost(t *testing.T, l *natLab) {
+	stream := porttest.TCPStream(t, l.guests[1], l.web, webAddress)
+	udp, err := dialEcho(l.guests[2], "udp4", ":0", webAddress+":7")
+	if err == nil {
+		err = udp.say("before")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	was := udp.seen
+	l.isp.Down(t, "gw0")
+	time.Sleep(time.Second)
+	l.isp.Up(t, "gw0")
+	eventually(t, "the guest reaches the internet again", func() bool { return udp.say("after") == nil })
+	if udp.seen != was {
+		t.Errorf("the flow was %s and is %s", was, udp.seen)
+	}
+	for _, e := range l.idle {
+		if err := e.say("still there"); err != nil {
+			t.Errorf("an idle connection: %v", err)
+		}
+	}
+	stream.Stop(t)
+}
+
+// natUplinkDown takes the interface down, which takes the host's routes away.
+func natUplinkDown(t *testing.T, l *natLab) {
+	up := sync.OnceFunc(func() {
+		l.host.Up(t, "wan0")
+		if !l.alone() {
+			l.host.Run(t, "ip", "route", "replace", "default", "via", ispAddress)
+		}
+	})
+	defer up()
+	l.host.Down(t, "wan0")
+	eventually(t, "guests are told that there is no way", func() bool {
+		err := dialled(l.guests[0], "tcp", webAddress+":7")
+		if l.is("sockets") { // what the host's stack says ends the connection
+			return err != nil
+		}
+		return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH)
+	})
+	porttest.Ping(t, l.guests[0], gatewayAddress)
+	porttest.Ping(t, l.guests[0], address(2))
+	up()
+	l.works(t, outsideAddress)
+}
+
+// works reports an uplink that guests cannot use, or another outside address.
+func (l *natLab) works(t *testing.T, outside string) {
+	t.Helper()
+	eventually(t, "the guests reach the internet by "+outside, func() bool {
+		seen, err := quickEcho(l.guests[0], "tcp", webAddress+":7")
+		return err == nil && strings.HasPrefix(seen, outside+":")
+	})
+	for _, guest := range l.guests {
+		l.download(t, guest, "http://"+webAddress+"/data")
+		if peer := l.data.lastPeer(); peer != outside {
+			t.Errorf("the server sees %s, want %s", peer, outside)
+		}
+		porttest.Ping(t, guest, webAddress)
+		if err := udpEchoes(l, guest, nearAddress, 100); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, network := range []string{"tcp4", "udp4"} {
+		if _, err := askEcho(l.web, network, outside+":19888"); err != nil {
+			t.Errorf("published at %s by %s: %v", outside, network, err)
+		}
+	}
+}
+
+// natReaddressed gives the uplink another address and takes the old one away.
+func natReaddressed(t *testing.T, l *natLab) {
+	for _, addr := range []string{movedAddress, outsideAddress} {
+		l.gateway.readdress(t, addr)
+		forget(t, l.near)
+		forget(t, l.isp)
+		l.works(t, addr)
+		old := map[string]string{movedAddress: outsideAddress, outsideAddress: movedAddress}[addr]
+		if out, err := l.near.TryRun("busybox", "arping", "-c", "1", "-w", "1", "-I", "eth0", old); err == nil {
+			t.Errorf("the old address still answers:\n%s", out)
+		}
+	}
+}
+
+// natKilled kills weft and starts it again: it has forgotten its flows, and takes
+// those up whose guests go on.
+func natKilled(t *testing.T, l *natLab) {
+	l.skip(t, "the kernel is not killed, and sockets end with their process", "kernel", "sockets")
+	w := l.gateway.(*weftGateway)
+	// From ports that are the same outside: others are not, after that.
+	tcp, err := dialEcho(l.guests[0], "tcp4", ":23456", webAddress+":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	udp, err := dialEcho(l.guests[0], "udp4", ":23456", webAddress+":7")
+	if err == nil {
+		err = udp.say("before")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	was := udp.seen
+	w.Kill()
+	if l.is("host") { // whose own flows do not need weft
+		porttest.TCPTransfer(t, l.web, l.host, outsideAddress, 1<<20)
+	}
+	w.weftProcess.start()
+	for _, e := range []*echoing{tcp, udp} {
+		if err := e.say("after"); err != nil {
+			t.Errorf("a flow of before the kill: %v", err)
+		}
+	}
+	if udp.seen != was {
+		t.Errorf("the flow was %s and is %s", was, udp.seen)
+	}
+	l.works(t, outsideAddress)
+}
