@@ -149,10 +149,12 @@ func (w *worker) toHost(s *snapshot, in *ingress, f *frame.Frame, p *frame.Parse
 	switch {
 	case !ofHost && isEcho(f, p):
 		return w.answerEcho(s, f, p)
+	case s.router.sockets: // where it is known what is published
+		return w.punt(g.inboxes[Outside], nil, f, g.vlan)
 	case !ofHost || !s.router.reachHost:
-	case g.host != noPort && !s.router.sockets:
+	case g.host != noPort:
 		return w.policy(s, in, f, g.vlan, g.host)
-	case g.relay != nil || s.router.sockets:
+	case g.relay != nil:
 		return w.punt(g.inboxes[Outside], nil, f, g.vlan)
 	}
 	return w.refuse(s, f, p, prohibited, Prohibited)

@@ -140,7 +140,7 @@ func TestRouterSockets(t *testing.T) {
 		{"UDP", false, l.fromGuest(farIP, frame.ProtoUDP, udp(1, 2, "x")), true},
 		{"echo", false, l.fromGuest(farIP, frame.ProtoICMP, echo(icmpEcho, 1, "x")), true},
 		{"a later fragment", false, piece(l.fromGuest(farIP, frame.ProtoUDP, udp(1, 2, "12345678")), 1, 8, 8, false), true},
-		{"to the machine", false, l.fromGuest(elsewhere, frame.ProtoUDP, udp(1, 2, "x")), false},
+		{"to the machine", false, l.fromGuest(elsewhere, frame.ProtoUDP, udp(1, 2, "x")), true},
 		{"to the machine, reached", true, l.fromGuest(elsewhere, frame.ProtoUDP, udp(1, 2, "x")), true},
 		{"to another station", true, l.fromGuest("10.0.0.9", frame.ProtoUDP, udp(1, 2, "x")), false},
 		{"from elsewhere", true, sealed(packet(gatewayMAC, l.guest.mac, farIP, closed, frame.ProtoUDP, udp(1, 2, "x"))), false},

@@ -1,6 +1,7 @@
 package sockets
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -59,7 +60,7 @@ func (r *reassembly) add(f *frame.Frame, p *frame.Parsed, now int64) *frame.Fram
 	}
 	key := fragmentKey{[4]byte(b[p.L3+12:]), [4]byte(b[p.L3+16:]), binary.BigEndian.Uint16(b[p.L3+4:]), b[p.L3+9]}
 	d := r.get(key, now)
-	if d == nil || r.bytes+len(data) > maxFragmentBytes {
+	if d == nil || r.bytes+len(data) > maxFragmentBytes || d.has(part{offset, data}, p.MoreFragments) {
 		return nil
 	}
 	if !d.put(part{offset, slices.Clone(data)}, p.MoreFragments) {
@@ -108,10 +109,18 @@ func (r *reassembly) drop(key fragmentKey) {
 	delete(r.all, key)
 }
 
+// has reports whether the same part has come before: networks do deliver twice.
+func (d *fragments) has(p part, more bool) bool {
+	i, found := slices.BinarySearchFunc(d.parts, p.offset, byOffset)
+	return found && bytes.Equal(d.parts[i].data, p.data) && more == (p.offset+len(p.data) != d.total)
+}
+
+func byOffset(p part, offset int) int { return p.offset - offset }
+
 // put adds a part. It returns false where that contradicts others.
 func (d *fragments) put(p part, more bool) bool {
 	end := p.offset + len(p.data)
-	i, _ := slices.BinarySearchFunc(d.parts, p.offset, func(o part, offset int) int { return o.offset - offset })
+	i, _ := slices.BinarySearchFunc(d.parts, p.offset, byOffset)
 	switch {
 	case len(d.parts) >= maxParts:
 	case i < len(d.parts) && end > d.parts[i].offset:

@@ -46,6 +46,8 @@ func TestReassembly(t *testing.T) {
 		{"in order", []part{{0, 16, true}, {16, 16, true}, {32, 16, false}}, true},
 		{"backwards", []part{{32, 16, false}, {16, 16, true}, {0, 16, true}}, true},
 		{"the middle last", []part{{0, 16, true}, {32, 16, false}, {16, 16, true}}, true},
+		{"all twice", []part{{32, 16, false}, {32, 16, false}, {0, 16, true}, {0, 16, true}, {16, 16, true}}, true},
+		{"the last twice, once with more", []part{{32, 16, false}, {32, 16, true}, {0, 16, true}, {16, 16, true}}, false},
 		{"the first misses", []part{{16, 16, true}, {32, 16, false}}, false},
 		{"the middle misses", []part{{0, 16, true}, {32, 16, false}}, false},
 		{"the last misses", []part{{0, 16, true}, {16, 32, true}}, false},

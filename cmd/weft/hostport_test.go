@@ -236,7 +236,8 @@ func TestHostPortIsNoRouter(t *testing.T) {
 			t.Errorf("%s has got % x", what, f)
 		}
 	}
-	waitDrops(t, s.weftProcess, "p1", "no-route", 4) // ping stops at the first error
+	waitDrops(t, s.weftProcess, "p1", "no-route", 3) // ping stops at the first error
+	waitDrops(t, s.weftProcess, "p1", "prohibited", 1)
 }
 
 // Nothing of the host changes but that it has one more interface: no setting of
