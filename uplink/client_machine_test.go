@@ -268,6 +268,20 @@ func TestClientLinkEvent(t *testing.T) {
 		t.Errorf("%d messages in ten seconds", n)
 	}
 
+	// What has to be waited for is.
+	d := newWorld(t, ClientConfig{}, 1).start()
+	d.take()
+	d.m.again(d.now, declineWait, "somebody has the address")
+	d.m.linkEvent(d.now)
+	d.run(declineWait / 2)
+	if sent := d.take(); len(sent) != 0 {
+		t.Errorf("within the time after a DECLINE: %v", sent)
+	}
+	d.run(declineWait)
+	if sent := d.take(); len(sent) == 0 {
+		t.Error("nothing is sent any more")
+	}
+
 	b := bound(t, newTestServer())
 	b.take()
 	b.m.linkEvent(b.now)

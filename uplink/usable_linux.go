@@ -15,7 +15,7 @@ const FewPorts = 1024
 // Usable is what a host leaves guests of a range of ports.
 type Usable struct {
 	Ranges string // such as "1024-32767, 61000-65535"; "none" where nothing is left
-	InUse  int    // of those, bound by sockets of the host: of TCP or of UDP, whichever has more
+	InUse  int    // of those, bound by sockets, weft's own among them: of TCP or of UDP, whichever has more
 	Free   int    // the others
 }
 

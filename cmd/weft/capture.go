@@ -19,9 +19,11 @@ func newCaptureCommand(a *app) *cobra.Command {
 		Use:   "capture NETWORK[/PORT]",
 		Short: "Record the frames of a network or a port",
 		Long: "Record the frames of a network or a port as pcapng until ctrl-C. A dropped frame\n" +
-			"carries the reason as its comment.",
+			"carries the reason as its comment. In place of a network the interface of an\n" +
+			"uplink may stand, as \"weft uplink list\" has it, but for sockets.",
 		Example: "  weft capture lab -w lab.pcapng\n" +
-			"  weft capture lab/vm1 -w - | tcpdump -n -r -",
+			"  weft capture lab/vm1 -w - | tcpdump -n -r -\n" +
+			"  weft capture eth0 -w - | tcpdump -n -r -",
 		ValidArgsFunction: a.completeNames,
 	}
 	file := cmd.Flags().StringP("write", "w", "-", "file to write; - is standard output")

@@ -88,9 +88,9 @@ func natIperf(t *testing.T, l *natLab) {
 		t.Run(name, func(t *testing.T) {
 			var out string
 			var err error
-			for range 50 { // the server has to end the test before
+			for range 50 { // the server has to end the test before, and to listen again
 				out, err = l.guests[1].TryRun("iperf3", append(args, "-J", "-c", iperfAddress, "--connect-timeout", "10000")...)
-				if !strings.Contains(out, "busy running a test") && !strings.Contains(out, "unable to receive control message") {
+				if !strings.Contains(out, "busy running a test") && !strings.Contains(out, "unable to receive control message") && !strings.Contains(out, "Connection refused") {
 					break
 				}
 				time.Sleep(100 * time.Millisecond)

@@ -115,7 +115,7 @@ func fillUplink(t *table, u api.Uplink) {
 
 // portsText says what is left of the ports of an address that the host uses too.
 func portsText(p *api.UsablePorts) string {
-	return fmt.Sprintf("%s, less %d in use by this host: %d free", p.Ranges, p.InUse, p.Free)
+	return fmt.Sprintf("%s, less %d bound by sockets: %d free", p.Ranges, p.InUse, p.Free)
 }
 
 // stateText has the reason beside it: of a state that is not up, and else of the kind.

@@ -37,8 +37,11 @@ func LoadGuard() (*Guard, error) {
 // loadError says in a few words why the kernel has not taken a program: a library's
 // words about memory that may be locked lead astray.
 func loadError(what string, err error) error {
-	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("load %s: weft lacks CAP_BPF: %w", what, unix.EPERM)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("load %s: weft lacks CAP_BPF or CAP_NET_ADMIN: %w", what, unix.EPERM)
+	case errors.Is(err, unix.EACCES): // the verifier, at some length
+		return fmt.Errorf("load %s: the kernel refuses the program, as some do without CAP_PERFMON: %w", what, unix.EACCES)
 	}
 	return fmt.Errorf("load %s: %w", what, err)
 }

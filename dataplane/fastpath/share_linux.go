@@ -29,7 +29,7 @@ type Share struct {
 func LoadShare() (*Share, error) {
 	// Maps counted against RLIMIT_MEMLOCK before Linux 5.11.
 	if err := rlimit.RemoveMemlock(); err != nil {
-		return nil, fmt.Errorf("load share: %w", err)
+		return nil, loadError("share", err)
 	}
 	spec, err := loadShare()
 	if err != nil {
@@ -47,11 +47,8 @@ func LoadShare() (*Share, error) {
 func (s *Share) load() (*shareObjects, error) {
 	var objs shareObjects
 	err := s.spec.LoadAndAssign(&objs, nil)
-	switch {
-	case errors.Is(err, unix.EPERM):
-		return nil, fmt.Errorf("load share: it takes CAP_BPF and CAP_NET_ADMIN: %w", err)
-	case err != nil:
-		return nil, fmt.Errorf("load share: %w", err)
+	if err != nil {
+		return nil, loadError("share", err)
 	}
 	return &objs, nil
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -45,6 +46,9 @@ func capture(b Backend, w http.ResponseWriter, r *http.Request) error {
 func captureTarget(b Backend, network, port string) error {
 	if port == "" {
 		_, err := findNetwork(b, network)
+		if err != nil && slices.ContainsFunc(b.Uplinks(), func(u Uplink) bool { return u.Interface == network && u.Kind != UplinkSockets }) {
+			return nil
+		}
 		return err
 	}
 	_, err := b.Port(network, port)

@@ -191,6 +191,15 @@ func TestUplinks(t *testing.T) {
 	}
 }
 
+// An uplink is captured by the name of its interface, unless it is sockets.
+func TestCaptureOfUplink(t *testing.T) {
+	for path, want := range map[string]int{"eth0/capture": 200, "wlan0/capture": 404, "eth1/capture": 404, "eth0/capture?port=eth0": 404} {
+		if resp, _ := ask(t, api.Handler(withUplink()), "HEAD", "/v1/networks/"+path, ""); resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
+		}
+	}
+}
+
 // idle has NAT that has done nothing yet.
 type idle struct{ *apitest.Backend }
 

@@ -63,7 +63,7 @@ func TestOperations(t *testing.T) {
 	}{
 		{"GET", "/v1/networks", "", 200, "[" + lab + "]"},
 		{"GET", "/v1/networks/lab", "", 200, lab},
-		{"GET", "/v1/networks/nil", "", 404, `{"error":"network \"nil\" does not exist"}`},
+		{"GET", "/v1/networks/nil", "", 404, `{"error":"network \"nil\" does not exist: see \"weft network list\""}`},
 		{"GET", "/v1/ports", "", 200, "[" + lan + "," + vm1 + "]"},
 		{"GET", "/v1/ports?network=lab", "", 200, "[" + lan + "," + vm1 + "]"},
 		{"GET", "/v1/ports?network=nil", "", 404, `{"error":"network \"nil\" does not exist"}`},
@@ -132,7 +132,7 @@ func TestRefusals(t *testing.T) {
 		{"vlan too big", "POST", "/v1/networks/lab/fdb", `{"vlan":70000}`, 400, "request body: cannot unmarshal number 70000 into Go struct field FDBSpec.vlan of type uint16"},
 		{"long JSON", "POST", "/v1/networks/lab/ports", long, 413, "request body is longer than 1048576 bytes: http: request body too large"},
 		{"long YAML", "POST", "/v1/apply", long, 413, "request body is longer than 1048576 bytes: http: request body too large"},
-		{"capture nowhere", "GET", "/v1/networks/nil/capture", "", 404, `network "nil" does not exist`},
+		{"capture nowhere", "GET", "/v1/networks/nil/capture", "", 404, `network "nil" does not exist: see "weft network list"`},
 		{"capture no port", "GET", "/v1/networks/lab/capture?port=vm9", "", 404, `network "lab": port "vm9" does not exist`},
 		{"patch of no path", "PATCH", "/v1/ports", "{}", 405, "/v1/ports takes GET, HEAD, not PATCH"},
 		{"patch without body", "PATCH", "/v1/networks/lab", "", 400, "request body is empty: send JSON"},

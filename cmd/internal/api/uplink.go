@@ -56,7 +56,7 @@ type Uplink struct {
 	Interface string            `json:"interface"` // empty where sockets follow no interface
 	Kind      string            `json:"kind"`
 	State     string            `json:"state"`
-	Detail    string            `json:"detail"`  // why State is not "up", or why Kind is what it is
+	Detail    string            `json:"detail"`  // why State is not "up", else why Kind is what it is, or the lease by DHCP
 	Address   string            `json:"address"` // CIDR; empty for none
 	Gateway   string            `json:"gateway"` // empty for none
 	MAC       string            `json:"mac"`     // empty for sockets
@@ -74,7 +74,7 @@ type Uplink struct {
 // address, of the protocol with fewer of them.
 type UsablePorts struct {
 	Ranges string `json:"ranges"` // such as "1024-32767, 61000-65535", or "none"
-	InUse  int    `json:"in_use"` // of those, by sockets of the host
+	InUse  int    `json:"in_use"` // of those, to which sockets are bound
 	Free   int    `json:"free"`   // the others
 }
 

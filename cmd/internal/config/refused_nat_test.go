@@ -246,6 +246,8 @@ func TestRefusedTogether(t *testing.T) {
 	for _, keys := range []string{"address: 10.0.0.2/16, proxy_arp: true", "address: 10.0.1.2/16, gateway: 10.0.0.9, proxy_arp: true", "address: 10.0.1.2/16"} {
 		if got := refusal(t, inUplink("interface: eth1, "+keys)); len(got) != 1 || !strings.Contains(got[0], "overlaps the network's own subnet") {
 			t.Errorf("%s: %s", keys, got)
+		} else if help := strings.Contains(got[0], "or write proxy_arp: true"); help != (keys == "address: 10.0.1.2/16") {
+			t.Errorf("%s: %s", keys, got) // it would not help the others
 		}
 	}
 }

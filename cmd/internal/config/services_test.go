@@ -249,6 +249,8 @@ func TestPatchServicesRefused(t *testing.T) {
 		`{"dhcp":{"range":"192.168.122.1"}}`:   "dhcp.range: 192.168.122.1 holds 192.168.122.1, the address of the gateway: write the ranges before and behind it",
 		`{"dhcp":{"range":[]}}`:                "dhcp.range: is an empty list: write what belongs in it, or remove the key",
 		`{"dhcp":{"hosts":"web"}}`:             "dhcp.hosts: a single value, where a list of maps belongs, which is written in the file only (dhcp.hosts=, without a value, clears it)",
+		`{"routes":"10.5.0.0/16"}`:             "routes: a single value, where a list of maps belongs, which is written in the file only (routes=, without a value, clears it)",
+		`{"nat":{"publish":"80"}}`:             "nat.publish: a single value, where a list of maps belongs, which is written in the file only (nat.publish=, without a value, clears it)",
 		`{"dhcp":{"options":{"53":"1"}}}`:      "dhcp.options[53]: is set by the server itself: ",
 		`{"dhcp":{"options":{"mtu":"1400"}}}`:  `dhcp.options[mtu]: is option 26, as "26" is: remove one of the two`,
 		`{"dns":{"hosts":{"web":"x"}}}`:        `dns.hosts[web]: "x" is not an IP address: write one such as 192.0.2.1`,

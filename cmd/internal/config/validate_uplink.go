@@ -87,8 +87,8 @@ func (r *report) uplinkAddress(at place, n *Network) {
 		return
 	}
 	if g := n.Gateway(); g.IsValid() && p.Overlaps(g) && !n.carvedOut() {
-		remedy := ""
-		if n.Forward == ForwardRoute && !n.Uplink.ProxyARP {
+		remedy, part := "", *n
+		if part.Uplink.ProxyARP = true; part.carvedOut() && !n.Uplink.ProxyARP {
 			remedy = ", or write proxy_arp: true to make it a part of this one"
 		}
 		r.refuse(at, "%v overlaps the network's own subnet %v: choose another one for the network%s", p, g.Masked(), remedy)

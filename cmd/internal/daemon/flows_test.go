@@ -133,6 +133,7 @@ func TestLeads(t *testing.T) {
 		{"8000-8009", "192.0.2.2:7999", "10.0.0.10:79", false},
 		{"8000-8009", "192.0.2.2:8001", "10.0.0.10:80", false},
 		{"8000-8009", "192.0.2.2:8000", "10.0.0.11:80", false},
+		{"127.0.0.1:8000", "192.0.2.2:8000", "10.0.0.10:80", false},
 	} {
 		p, err := config.ParsePublish("tcp", c.publish, "10.0.0.10:80")
 		if err != nil {
@@ -140,6 +141,21 @@ func TestLeads(t *testing.T) {
 		}
 		if got := leads(p, netip.MustParseAddrPort(c.was), netip.MustParseAddrPort(c.is)); got != c.want {
 			t.Errorf("%s: %s to %s: %v", c.publish, c.was, c.is, got)
+		}
+	}
+}
+
+// One port of a range is not published by itself, and who would take it away is told
+// of the range.
+func TestWholeOf(t *testing.T) {
+	n := parse(t, "a: {forward: nat, address: 10.0.0.1/24, nat: {publish: [{protocol: tcp, listen: 8000-8002, to: '10.0.0.9:80'}]}}").Network("a")
+	for listen, want := range map[string]string{"8001": "8000-8002", "8001-8002": "8000-8002", "8002-8003": "", "127.0.0.1:8001": "", "80": ""} {
+		l, err := config.ParseListen(listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := wholeOf(n, config.TCP, l); got != want || wholeOf(n, config.UDP, l) != "" {
+			t.Errorf("%s: %q, want %q", listen, got, want)
 		}
 	}
 }

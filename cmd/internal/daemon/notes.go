@@ -46,7 +46,7 @@ func uplinkNotes(uplinks []api.Uplink) []string {
 		switch {
 		case u.State != api.StateUp:
 			notes = append(notes, fmt.Sprintf("uplink %s of %s is %s: %s", u.Interface, networks, u.State, u.Detail))
-		case u.Detail != "":
+		case u.Detail != "" && u.Kind != api.UplinkDHCP: // whose lease it is
 			notes = append(notes, fmt.Sprintf("%s %s by %s: %s", networks, verb, leavesBy[u.Kind], u.Detail))
 		}
 		if u.Kind == api.UplinkStatic || u.Kind == api.UplinkDHCP {

@@ -84,7 +84,7 @@ func (d *Daemon) RemovePublish(network, protocol, listen string) error {
 		if c.RemovePublish(network, protocol, l) {
 			return nil
 		}
-		if whole := within(n, protocol, l); whole != "" {
+		if whole := wholeOf(n, protocol, l); whole != "" {
 			return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s %s is published as part of %s: remove that", network, protocol, listen, whole))
 		}
 		return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s %s is not published: see \"weft publish list %s\"", network, protocol, listen, network))
@@ -95,9 +95,9 @@ func (d *Daemon) RemovePublish(network, protocol, listen string) error {
 	return err
 }
 
-// within returns what is published and has these ports among others, empty where
+// wholeOf returns what is published and has these ports among others, empty where
 // nothing has.
-func within(n *config.Network, protocol string, l config.Listen) string {
+func wholeOf(n *config.Network, protocol string, l config.Listen) string {
 	for _, p := range n.NAT.Publish {
 		o := p.Listen
 		if p.Protocol == protocol && o.Addr == l.Addr && o.First <= l.First && l.Last <= o.Last {

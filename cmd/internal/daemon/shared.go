@@ -41,9 +41,14 @@ func (o *outlet) takenOf(p *config.Publish) string {
 	if o == nil || o.shared == nil || p.Listen.Addr.IsValid() {
 		return ""
 	}
+	ports := o.shared.taken.Ports()
+	bound := &ports.BoundTCP // seconds old, but a range may be long
+	if p.Protocol == config.UDP {
+		bound = &ports.BoundUDP
+	}
 	var list []string
 	has := func(port int) bool {
-		return port <= p.Listen.Last && o.shared.hostHas(heldPort{protocols[p.Protocol], uint16(port)})
+		return port <= p.Listen.Last && bound.Has(uint16(port)) && o.shared.hostHas(heldPort{protocols[p.Protocol], uint16(port)})
 	}
 	for port := p.Listen.First; port <= p.Listen.Last; port++ {
 		if !has(port) {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -91,6 +92,9 @@ func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
 	if state, detail := o.state(); state != api.StateUp {
 		v.State, v.Detail = state, detail
 	}
+	if o.client != nil && v.State == api.StateUp {
+		v.Detail = o.leaseText()
+	}
 	for _, n := range o.uplink.Network().Neighbors() {
 		if n.MAC != (frame.MAC{}) {
 			v.Neighbors++
@@ -149,6 +153,18 @@ func (o *outlet) lacksAddress() bool {
 		return !o.lease.Address.IsValid()
 	}
 	return false
+}
+
+// leaseText says from where an address by DHCP is, and for how long.
+func (o *outlet) leaseText() string {
+	status := o.client.Status()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	text := fmt.Sprintf("DHCP: %s by server %s", status, o.lease.Server)
+	for i, a := range o.lease.DNS {
+		text += []string{", DNS ", " "}[min(i, 1)] + a.String()
+	}
+	return text
 }
 
 // waitsFor says why there is no address.
