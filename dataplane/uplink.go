@@ -34,11 +34,9 @@ type UplinkConfig struct {
 	// ProxyARP is what the uplink answers ARP for in the name of others.
 	ProxyARP []netip.Prefix
 
-	// Changed and ChangedOther are told which outside ports are in use, and who is
-	// spoken with by protocols without ports; see nat.Config. They are taken from
-	// the first configuration.
-	Changed      func(protocol uint8, port uint16, used bool)
-	ChangedOther func(protocol uint8, remote netip.Addr, used bool)
+	// Changed is told which outside ports are in use, and with whom; see nat.Config.
+	// It is taken from the first configuration.
+	Changed func(protocol uint8, port uint16, remote netip.Addr, used bool)
 }
 
 // Uplink is a way out of the switch, by layer 3. Inside it is a network of its own,
@@ -78,7 +76,7 @@ func (sw *Switch) AddUplink(name string, cfg UplinkConfig) (*Uplink, error) {
 		return nil, fmt.Errorf("uplink %q: %w", name, ErrExists)
 	}
 	u := &Uplink{cfg: cfg, users: map[nat.Zone]user{}, stop: make(chan struct{}), done: make(chan struct{})}
-	u.table = nat.New(nat.Config{Addresses: cfg.addresses(), Changed: cfg.Changed, ChangedOther: cfg.ChangedOther})
+	u.table = nat.New(nat.Config{Addresses: cfg.addresses(), Changed: cfg.Changed})
 	u.network = makeNetwork(sw, uplinkPrefix+name, cfg.network())
 	u.network.uplink = u
 	u.network.start()

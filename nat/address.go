@@ -130,26 +130,3 @@ func (t *Table) takenOf(c Class) *PortSet {
 	}
 	return t.taken[c].Load()
 }
-
-// usePort and leavePort keep count of the mappings and publishes of a port over
-// all addresses, and tell who wanted to know of the first and the last one.
-func (t *Table) usePort(c Class, port uint16) {
-	if t.changed == nil {
-		return
-	}
-	if t.users[c] == nil {
-		t.users[c] = new([65536]uint32)
-	}
-	if t.users[c][port]++; t.users[c][port] == 1 {
-		t.changed(protocolOf[c], port, true)
-	}
-}
-
-func (t *Table) leavePort(c Class, port uint16) {
-	if t.changed == nil {
-		return
-	}
-	if t.users[c][port]--; t.users[c][port] == 0 {
-		t.changed(protocolOf[c], port, false)
-	}
-}

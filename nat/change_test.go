@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"maps"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -220,61 +219,6 @@ func TestRemovedZoneUnusable(t *testing.T) {
 	l.tab.RemoveZone(0)
 	if l.tab.usable(m) {
 		t.Error("it is usable after")
-	}
-}
-
-// TestChanged counts what the callback says, over addresses and publishes.
-func TestChanged(t *testing.T) {
-	type port struct {
-		protocol uint8
-		port     uint16
-	}
-	used, calls := map[port]bool{}, 0
-	tab := New(Config{Addresses: addresses(outsideA, outsideB), Changed: func(protocol uint8, p uint16, is bool) {
-		if used[port{protocol, p}] == is {
-			t.Errorf("port %d of %d was said to be %v twice", p, protocol, is)
-		}
-		calls++
-		used[port{protocol, p}] = is
-		if !is {
-			delete(used, port{protocol, p})
-		}
-	}})
-	l := &lab{t: t, tab: tab, now: 1}
-	both := ZoneConfig{Addresses: addresses(outsideA, outsideB), Publish: []Publish{web(80, 81, guestA+":80")}}
-	l.zone(0, both)
-	l.zone(1, ZoneConfig{Addresses: addresses(outsideA)})
-	l.zone(2, ZoneConfig{Addresses: addresses(outsideB)})
-	want := map[port]bool{{6, 80}: true, {6, 81}: true}
-	check := func(what string) {
-		t.Helper()
-		if !maps.Equal(used, want) {
-			t.Errorf("%s: in use are %v, want %v", what, used, want)
-		}
-	}
-	check("published")
-	l.zone(0, both)
-	check("published again")
-	l.mustIn(syn(remoteA+":1", outsideA+":80"), guestA+":80")
-	l.outOf(1, udp(guestA+":5000", remoteA+":1"))
-	l.outOf(2, udp(guestA+":5000", remoteA+":1"))
-	l.outOf(1, echo(guestA+":6000", remoteA))
-	want[port{17, 5000}], want[port{1, 6000}] = true, true
-	check("flows")
-	l.zone(0, ZoneConfig{Addresses: addresses(outsideA)})
-	delete(want, port{6, 81})
-	check("not published any more")
-	tab.RemoveZone(1)
-	delete(want, port{1, 6000})
-	check("one zone gone")
-	tab.SetAddresses(addresses(outsideA))
-	delete(want, port{17, 5000})
-	check("one address gone")
-	l.wait(1000)
-	clear(want)
-	check("all gone")
-	if calls != 8 {
-		t.Errorf("%d calls", calls)
 	}
 }
 

@@ -12,15 +12,20 @@ type Config struct {
 	// Without any, nothing can be translated.
 	Addresses []netip.Addr
 
-	// Changed may be nil. It is called when the first mapping or publish of an
-	// outside port (or ICMP identifier) comes, over all addresses, and when the
-	// last one goes. It runs under the table's lock: it must be quick and must
-	// not call the table. Protocol is that of TCP, UDP or ICMP.
-	Changed func(protocol uint8, port uint16, used bool)
-
-	// ChangedOther does the same for a protocol without ports: it is called when
-	// the first flow by it with a remote address comes, and when the last one goes.
-	ChangedOther func(protocol uint8, remote netip.Addr, used bool)
+	// Changed may be nil. It is called when the first flow between an outside
+	// port (or ICMP identifier, or 0 for a protocol without ports) and a remote
+	// address comes, over all outside addresses, and when the last one goes. It
+	// has returned before the first packet of the flow has its verdict.
+	//
+	// Where anybody may use the port, remote is the zero Addr, and flows are not
+	// told of: while a port is published or a mapping made for that lives, and
+	// for the mappings of a zone without filtering. Which kind a mapping is stays
+	// as it was when it was made: after a change to Filtering None, one made
+	// before lets in only whom its flows are with.
+	//
+	// It runs under the table's lock: it must be quick and must not call the
+	// table.
+	Changed func(protocol uint8, port uint16, remote netip.Addr, used bool)
 }
 
 // Filtering says who may send to a mapping from outside (RFC 4787 clause 5).

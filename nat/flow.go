@@ -133,10 +133,9 @@ func (t *Table) add(f *flow) {
 	s := &z.stats[classOf(f.protocol)]
 	s.Flows++
 	s.Made++
+	t.users.join(f)
 	if f.mapping != nil {
 		t.join(f)
-	} else {
-		t.others.join(f)
 	}
 }
 
@@ -155,10 +154,9 @@ func (t *Table) drop(f *flow) bool {
 		h.entrance.flows--
 	}
 	z.stats[classOf(f.protocol)].Flows--
+	t.users.leave(f)
 	if f.mapping != nil {
 		t.leave(f)
-	} else {
-		t.others.leave(f)
 	}
 	t.trimOver(h)
 	if h.flows--; h.flows == 0 {

@@ -16,6 +16,7 @@ type mapping struct {
 	shared   bool
 	retired  bool
 	public   bool // made for a publish: without that it gets no more flows
+	open     bool // users has its port as one that anybody may use
 	hidden   bool // not in byInside: its inside endpoint has another one for its own flows
 	zone     *zone
 	address  *address
@@ -79,7 +80,9 @@ func (t *Table) newMapping(z *zone, protocol uint8, inside Endpoint, a *address,
 	}
 	c := classOf(protocol)
 	a.pool(c).acquire(port)
-	t.usePort(c, port)
+	if m.open = t.opens(m); m.open {
+		t.users.open(protocol, port)
+	}
 	out := m.outsideTuple()
 	t.byOutside.insert(t.seed.hash(&out), m)
 	if !m.hidden {
@@ -88,6 +91,14 @@ func (t *Table) newMapping(z *zone, protocol uint8, inside Endpoint, a *address,
 	}
 	z.stats[c].Mappings++
 	return m
+}
+
+// opens reports whether anybody may use the port of a new mapping: it is published,
+// or its zone does not filter; see admits.
+func (t *Table) opens(m *mapping) bool {
+	c, r := classOf(m.protocol), m.zone.rules.Load()
+	return m.address.pool(c).reserved.Has(m.outside.Port) ||
+		c != ClassICMP && r.Filtering == None && !r.Symmetric && !m.shared
 }
 
 // retire lets a mapping get no more flows.
@@ -134,7 +145,9 @@ func (t *Table) leave(f *flow) {
 	t.retire(m)
 	c := classOf(m.protocol)
 	m.address.pool(c).release(m.outside.Port)
-	t.leavePort(c, m.outside.Port)
+	if m.open {
+		t.users.close(m.protocol, m.outside.Port)
+	}
 	m.zone.stats[c].Mappings--
 	if m.entrance != nil {
 		m.entrance.mappings[c]--

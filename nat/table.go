@@ -29,9 +29,7 @@ type Table struct {
 	reserved  map[*portPool]*PortSet
 	byInside  index[mapping]
 	nextID    uint64
-	changed   func(protocol uint8, port uint16, used bool)
-	users     [ClassOther]*[65536]uint32 // mappings and publishes of each port, where changed is set
-	others    others
+	users     users
 
 	sweeping sync.Mutex // guards what follows; before mu
 	cursor   int        // the shard where Expire goes on
@@ -48,8 +46,7 @@ const (
 
 // New returns a table without zones.
 func New(cfg Config) *Table {
-	t := &Table{seed: newSeed(), changed: cfg.Changed, frags: newFragments()}
-	t.others.changed = cfg.ChangedOther
+	t := &Table{seed: newSeed(), users: users{changed: cfg.Changed}, frags: newFragments()}
 	t.out = newIndex(flowShardBits, func(f *flow) uint64 {
 		k := f.outTuple()
 		return t.seed.hash(&k)

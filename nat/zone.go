@@ -221,10 +221,10 @@ func (t *Table) setReserved(reserved map[*portPool]*PortSet) {
 		}
 	}
 	for pool, after := range reserved {
-		eachNew(&pool.reserved, after, func(port uint16) { t.usePort(pool.class, port) })
+		eachNew(&pool.reserved, after, func(port uint16) { t.users.open(protocolOf[pool.class], port) })
 	}
 	for pool, after := range reserved {
-		eachNew(after, &pool.reserved, func(port uint16) { t.leavePort(pool.class, port) })
+		eachNew(after, &pool.reserved, func(port uint16) { t.users.close(protocolOf[pool.class], port) })
 		pool.reserved = *after
 		pool.epoch++
 	}

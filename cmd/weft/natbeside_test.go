@@ -144,7 +144,9 @@ func (l *natLab) listensBefore(t *testing.T) {
 func (l *natLab) listensLater(t *testing.T, network, local, addr string, flow *echoing) {
 	t.Helper()
 	startEcho(t, l.host, addr)
-	time.Sleep(2 * time.Second)
+	if !l.is("kernel") {
+		time.Sleep(5 * time.Second) // weft looks every two seconds which ports are taken
+	}
 	// A datagram does not say whether it belongs to a flow: the host's server has it.
 	if network == "tcp4" || l.is("kernel") {
 		for range 3 {

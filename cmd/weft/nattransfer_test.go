@@ -81,9 +81,9 @@ func natIperf(t *testing.T, l *natLab) {
 		"TCP":            {"-n", "16M"},
 		"TCP reverse":    {"-n", "16M", "-R"},
 		"TCP 8 streams":  {"-n", "16M", "-P", "8"},
-		"UDP":            {"-u", "-b", "10M", "-l", "1200", "-t", "1"},
-		"UDP reverse":    {"-u", "-b", "10M", "-l", "1200", "-t", "1", "-R"},
-		"UDP fragmented": {"-u", "-b", "10M", "-l", "8000", "-t", "1"},
+		"UDP":            {"-u", "-b", "10M", "-l", "1200", "-n", "400K"},
+		"UDP reverse":    {"-u", "-b", "10M", "-l", "1200", "-n", "400K", "-R"},
+		"UDP fragmented": {"-u", "-b", "10M", "-l", "8000", "-n", "600K"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out string

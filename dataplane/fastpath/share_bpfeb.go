@@ -13,11 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type shareOther struct {
+type sharePeer struct {
 	_        structs.HostLayout
 	Remote   uint32
+	Port     uint16
 	Protocol uint8
-	Unused   [3]uint8
+	Unused   uint8
 }
 
 type sharePrefix struct {
@@ -34,7 +35,6 @@ type shareShare struct {
 	Unused  uint32
 	Tcp     [2048]uint32
 	Udp     [2048]uint32
-	Echo    [2048]uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -42,7 +42,7 @@ type shareShare struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	shareMapWeftShare       = "weft_share"
-	shareMapWeftShareOthers = "weft_share_others"
+	shareMapWeftSharePeers  = "weft_share_peers"
 	shareMapWeftShareRouted = "weft_share_routed"
 	shareProgWeftShareIn    = "weft_share_in"
 	shareProgWeftShareOut   = "weft_share_out"
@@ -101,7 +101,7 @@ type shareProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type shareMapSpecs struct {
 	WeftShare       *ebpf.MapSpec `ebpf:"weft_share"`
-	WeftShareOthers *ebpf.MapSpec `ebpf:"weft_share_others"`
+	WeftSharePeers  *ebpf.MapSpec `ebpf:"weft_share_peers"`
 	WeftShareRouted *ebpf.MapSpec `ebpf:"weft_share_routed"`
 }
 
@@ -132,14 +132,14 @@ func (o *shareObjects) Close() error {
 // It can be passed to loadShareObjects or ebpf.CollectionSpec.LoadAndAssign.
 type shareMaps struct {
 	WeftShare       *ebpf.Map `ebpf:"weft_share"`
-	WeftShareOthers *ebpf.Map `ebpf:"weft_share_others"`
+	WeftSharePeers  *ebpf.Map `ebpf:"weft_share_peers"`
 	WeftShareRouted *ebpf.Map `ebpf:"weft_share_routed"`
 }
 
 func (m *shareMaps) Close() error {
 	return _ShareClose(
 		m.WeftShare,
-		m.WeftShareOthers,
+		m.WeftSharePeers,
 		m.WeftShareRouted,
 	)
 }

@@ -85,12 +85,21 @@ func (s *sharing) attach(t *testing.T, put attacher) {
 	})
 }
 
-// use gives weft a range of ports of TCP and UDP, and of identifiers of echo.
+// use gives weft flows with far by a range of ports of TCP and UDP, and of
+// identifiers of echo.
 func (s *sharing) use(first, last uint16) {
 	for p := int(first); p <= int(last); p++ {
 		for _, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP} {
-			s.SetUsed(protocol, uint16(p), true)
+			s.SetUsed(protocol, uint16(p), farAddr, true)
 		}
+	}
+}
+
+// open gives weft ports of TCP and UDP, whoever sends.
+func (s *sharing) open(ports ...uint16) {
+	for _, p := range ports {
+		s.SetUsed(unix.IPPROTO_TCP, p, netip.Addr{}, true)
+		s.SetUsed(unix.IPPROTO_UDP, p, netip.Addr{}, true)
 	}
 }
 

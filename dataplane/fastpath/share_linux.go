@@ -152,52 +152,53 @@ func inPacket(addr netip.Addr) uint32 {
 	return binary.NativeEndian.Uint32(b[:])
 }
 
-// SetUsed says whether weft maps a port of TCP or UDP, or an identifier of ICMP
-// echo (protocol 1). Others are ignored. It makes no system call.
-func (a *Attachment) SetUsed(protocol uint8, port uint16, used bool) {
+// SetUsed says whether weft has flows between a port of TCP or UDP, an identifier
+// of ICMP echo, or 0 for a protocol without ports, and a remote address: then what
+// comes from there for the port is weft's. With the zero Addr, it says whether a
+// port of TCP or UDP is open to all, which makes no system call. Other kinds of
+// addresses are ignored.
+//
+// There is room for 262144 pairs. It reports false where one more found none: it
+// is not noted, and the host gets what is for it.
+func (a *Attachment) SetUsed(protocol uint8, port uint16, remote netip.Addr, used bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.table == nil {
-		return
+	remote = remote.Unmap()
+	switch {
+	case a.table == nil:
+	case !remote.IsValid():
+		a.setOpen(protocol, port, used)
+	case remote.Is4():
+		return a.setPeer(sharePeer{Remote: inPacket(remote), Port: port, Protocol: protocol}, used)
 	}
+	return true
+}
+
+// setOpen and setPeer change what SetUsed has said. mu is held.
+func (a *Attachment) setOpen(protocol uint8, port uint16, open bool) {
 	var bits *[len(a.table.Tcp)]uint32
 	switch protocol {
 	case unix.IPPROTO_TCP:
 		bits = &a.table.Tcp
 	case unix.IPPROTO_UDP:
 		bits = &a.table.Udp
-	case unix.IPPROTO_ICMP:
-		bits = &a.table.Echo
 	default:
 		return
 	}
 	word, bit := &bits[port/32], uint32(1)<<(port%32)
-	if used {
+	if open {
 		atomic.OrUint32(word, bit)
 	} else {
 		atomic.AndUint32(word, ^bit)
 	}
 }
 
-// SetOther says whether somebody behind weft speaks a protocol without ports with
-// a remote address, so that its packets from there to the shared address are
-// weft's. There is room for 65536 such pairs; one more is not noted, and what is
-// spoken then gets no answers. Addresses that are not IPv4 are ignored.
-func (a *Attachment) SetOther(protocol uint8, remote netip.Addr, used bool) {
-	if remote = remote.Unmap(); !remote.Is4() {
-		return
+func (a *Attachment) setPeer(peer sharePeer, used bool) bool {
+	if !used {
+		_ = a.objs.WeftSharePeers.Delete(&peer) // there may have been none
+		return true
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.table == nil {
-		return
-	}
-	key := shareOther{Remote: inPacket(remote), Protocol: protocol}
-	if used {
-		_ = a.objs.WeftShareOthers.Put(&key, uint8(1)) // there may be no room
-	} else {
-		_ = a.objs.WeftShareOthers.Delete(&key) // there may have been none
-	}
+	return a.objs.WeftSharePeers.Put(&peer, uint8(1)) == nil
 }
 
 // maxRouted is how many prefixes and exceptions SetPrefixes takes. The map has

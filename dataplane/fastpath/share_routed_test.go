@@ -58,7 +58,7 @@ func TestSharePrefixes(t *testing.T) {
 		}
 	}
 	s.setPrefixes(t, "10.0.0.0/8")
-	s.SetUsed(unix.IPPROTO_TCP, 40000, true)
+	s.SetUsed(unix.IPPROTO_TCP, 40000, farAddr, true)
 	if got := s.whose(t, "10.0.0.1"); got == "" {
 		t.Error("a mapped port of the shared address is not weft's")
 	}
@@ -115,14 +115,14 @@ func TestShareOther(t *testing.T) {
 		}
 	}
 	check("at first")
-	s.SetOther(unix.IPPROTO_GRE, farAddr, true)
-	s.SetOther(unix.IPPROTO_GRE, farAddr, true)
+	s.SetUsed(unix.IPPROTO_GRE, 0, farAddr, true)
+	s.SetUsed(unix.IPPROTO_GRE, 0, farAddr, true)
 	check("one", "GRE")
-	s.SetOther(unix.IPPROTO_ESP, netip.AddrFrom16(farAddr.As16()), true)
-	s.SetOther(unix.IPPROTO_ESP, netip.MustParseAddr("fd00::1"), true)
+	s.SetUsed(unix.IPPROTO_ESP, 0, netip.AddrFrom16(farAddr.As16()), true)
+	s.SetUsed(unix.IPPROTO_ESP, 0, netip.MustParseAddr("fd00::1"), true)
 	check("two", "ESP", "GRE")
-	s.SetOther(unix.IPPROTO_GRE, farAddr, false)
-	s.SetOther(unix.IPPROTO_GRE, farAddr, false)
+	s.SetUsed(unix.IPPROTO_GRE, 0, farAddr, false)
+	s.SetUsed(unix.IPPROTO_GRE, 0, farAddr, false)
 	check("one gone", "ESP")
 	s.SetAddress(netip.MustParseAddr("10.0.0.9"))
 	check("at another address")
@@ -130,15 +130,19 @@ func TestShareOther(t *testing.T) {
 
 	// With no room left it stays the host's, until there is room again.
 	many := func(used bool) {
-		for i := range 65536 {
-			s.SetOther(253, netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), used)
+		for i := range 1 << 18 {
+			s.SetUsed(unix.IPPROTO_UDP, uint16(i), netip.AddrFrom4([4]byte{11, 0, 0, byte(i >> 16)}), used)
 		}
 	}
 	many(true)
-	s.SetOther(unix.IPPROTO_GRE, farAddr, true)
+	if s.SetUsed(unix.IPPROTO_GRE, 0, farAddr, true) {
+		t.Error("one more is said to be noted")
+	}
 	check("no room", "ESP")
 	many(false)
-	s.SetOther(unix.IPPROTO_GRE, farAddr, true)
+	if !s.SetUsed(unix.IPPROTO_GRE, 0, farAddr, true) {
+		t.Error("there is said to be no room")
+	}
 	check("room again", "ESP", "GRE")
 
 	var err error
@@ -146,6 +150,6 @@ func TestShareOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.SetOther(unix.IPPROTO_GRE, farAddr, false)
+	s.SetUsed(unix.IPPROTO_GRE, 0, farAddr, false)
 	s.setPrefixes(t, "10.5.0.0/24")
 }

@@ -14,17 +14,18 @@ import (
 )
 
 // What the program says of a frame, where weft's are the ports and identifiers
-// 40000-40009 and the host has, among them: a connection from 40001 to far's
-// 4444, a listener on 40002, a UDP socket on 40003, and one on 40004 that is
-// connected to far's 4444. Protocol 47 is spoken with far from behind weft, where
-// 10.5.0.0/16 is, but for the host's own 10.5.0.1.
+// 40000-40009 towards far, and the host has, among them: a connection from 40001 to
+// far's 4444, a listener on 40002, a UDP socket on 40003, and one on 40004 that is
+// connected to far's 4444. 40008 and 40020 are open to all. Protocol 47 is spoken
+// with far from behind weft, where 10.5.0.0/16 is, but for the host's own 10.5.0.1.
 func TestShareRules(t *testing.T) {
 	s := newSharing(t)
 	s.occupy(t)
 	s.attach(t, attachShare)
 	s.use(40000, 40009)
-	s.SetUsed(unix.IPPROTO_UDP, 40009, false)
-	s.SetOther(unix.IPPROTO_GRE, farAddr, true)
+	s.SetUsed(unix.IPPROTO_UDP, 40009, farAddr, false)
+	s.SetUsed(unix.IPPROTO_GRE, 0, farAddr, true)
+	s.open(40008, 40020)
 	s.setPrefixes(t, "10.5.0.0/16", "10.5.0.1")
 	frames, wire := s.frames(t), s.far.RawConn(t, "eth0")
 	const (
@@ -47,6 +48,12 @@ func TestShareRules(t *testing.T) {
 		ip.SrcIP = net.IP{10, 0, 0, last}
 		return ip
 	}
+	stranger := func(protocol layers.IPProtocol) *layers.IPv4 { return from(s.ip(protocol), 3) }
+	toStranger := func(protocol layers.IPProtocol, parts ...gopacket.SerializableLayer) []byte {
+		ip := stranger(protocol)
+		ip.SrcIP, ip.DstIP = ip.DstIP, ip.SrcIP
+		return serialize(t, append(packet{ip}, parts...)...)
+	}
 	gre := s.ip(layers.IPProtocolGRE)
 	gre.FragOffset = 10
 	behind := to(layers.IPProtocolUDP, 5, 0, 2)
@@ -65,6 +72,8 @@ func TestShareRules(t *testing.T) {
 	echoRequest := func(id uint16) *layers.ICMPv4 {
 		return &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: id, Seq: 1}
 	}
+	echoReply := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(0, 0), Id: 40000, Seq: 1}
+	unreachable := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 1)}
 	fragmentQuote := s.quote(t, layers.IPProtocolTCP, 0, tcpHeader(40000, 4444, "A"))
 	fragmentQuote[7] = 1
 	foreignQuote := s.quote(t, layers.IPProtocolTCP, 0, tcpHeader(40000, 4444, "A"))
@@ -97,13 +106,23 @@ func TestShareRules(t *testing.T) {
 		{"UDP from elsewhere to that port", s.udp(t, 4445, 40004), weft},
 		{"echo reply to a mapped identifier", s.echo(t, 0, 40000), both},
 		{"echo reply to another", s.echo(t, 0, 7), host},
+		{"echo reply of another address", s.frame(t, stranger(layers.IPProtocolICMPv4), echoReply), host},
+		{"TCP from another address", s.frame(t, stranger(layers.IPProtocolTCP), tcpHeader(4444, 40000, "A")), host},
+		{"SYN from another address", s.frame(t, stranger(layers.IPProtocolTCP), tcpHeader(4444, 40000, "S")), host},
+		{"UDP from another address", s.frame(t, stranger(layers.IPProtocolUDP), udpHeader(4444, 40000)), host},
+		{"TCP from another to an open port", s.frame(t, stranger(layers.IPProtocolTCP), tcpHeader(4444, 40008, "S")), weft},
+		{"UDP from another to an open port", s.frame(t, stranger(layers.IPProtocolUDP), udpHeader(4444, 40008)), weft},
+		{"SYN to an open port without flows", s.tcp(t, 4444, 40020, "S"), weft},
+		{"UDP to an open port without flows", s.udp(t, 4444, 40020), weft},
+		{"echo reply to what is an open port", s.echo(t, 0, 40020), host},
+		{"GRE with an open port in it", s.frame(t, stranger(layers.IPProtocolGRE), udpHeader(4444, 40020)), host},
 		{"echo request", s.echo(t, 8, 40000), host},
 		{"first fragment", s.frame(t, first, udpHeader(4444, 40000), gopacket.Payload("weft")), weft},
 		{"later fragment", s.frame(t, later, gopacket.Payload("what has no ports")), both},
 		{"GRE", s.frame(t, s.ip(layers.IPProtocolGRE), gopacket.Payload("GRE")), weft},
 		{"later fragment of GRE", s.frame(t, gre, gopacket.Payload("GRE")), weft},
 		{"GRE with nothing in it", s.frame(t, s.ip(layers.IPProtocolGRE)), weft},
-		{"GRE of somebody else's", s.frame(t, from(s.ip(layers.IPProtocolGRE), 3), gopacket.Payload("GRE")), host},
+		{"GRE of somebody else's", s.frame(t, stranger(layers.IPProtocolGRE), gopacket.Payload("GRE")), host},
 		{"GRE to another address", s.frame(t, to(layers.IPProtocolGRE, 0, 0, 77), gopacket.Payload("GRE")), host},
 		{"ESP", s.frame(t, s.ip(layers.IPProtocolESP), gopacket.Payload("ESP")), host},
 		{"to a network behind weft", s.frame(t, to(layers.IPProtocolTCP, 5, 0, 2), tcpHeader(4444, 80, "S")), weft},
@@ -127,6 +146,12 @@ func TestShareRules(t *testing.T) {
 		{"error about an echo request", s.icmpError(t, 11, s.quote(t, layers.IPProtocolICMPv4, 0, echoRequest(40000))), both},
 		{"error about the host's", s.icmpError(t, 11, s.quote(t, layers.IPProtocolICMPv4, 0, echoRequest(7))), host},
 		{"error about an unmapped port", s.icmpError(t, 3, s.quote(t, layers.IPProtocolTCP, 0, tcpHeader(50000, 4444, "A"))), host},
+		{"error about TCP to another", s.icmpError(t, 3, toStranger(layers.IPProtocolTCP, tcpHeader(40000, 4444, "A"))), host},
+		{"error about UDP to another", s.icmpError(t, 3, toStranger(layers.IPProtocolUDP, udpHeader(40000, 53))), host},
+		{"error about an echo request to another", s.icmpError(t, 11, toStranger(layers.IPProtocolICMPv4, echoRequest(40000))), host},
+		{"error about TCP to another by an open port", s.icmpError(t, 3, toStranger(layers.IPProtocolTCP, tcpHeader(40008, 4444, "A"))), weft},
+		{"error of another about TCP", s.frame(t, stranger(layers.IPProtocolICMPv4), unreachable, gopacket.Payload(s.quote(t, layers.IPProtocolTCP, 0, tcpHeader(40000, 4444, "A")))), weft},
+		{"error about GRE to another", s.icmpError(t, 3, toStranger(layers.IPProtocolGRE, gopacket.Payload("whatever"))), host},
 		{"error about GRE", s.icmpError(t, 3, s.quote(t, layers.IPProtocolGRE, 0, gopacket.Payload("whatever"))), weft},
 		{"error about ESP", s.icmpError(t, 3, s.quote(t, layers.IPProtocolESP, 0, gopacket.Payload("whatever"))), host},
 		{"error about a later fragment", s.icmpError(t, 3, fragmentQuote), host},
@@ -248,13 +273,16 @@ func TestShareAddress(t *testing.T) {
 	if got := s.next(t, s.frames(t), wire); len(got) != 0 {
 		t.Errorf("without an address weft got % x", got)
 	}
-	s.SetUsed(unix.IPPROTO_TCP, 40000, false)
-	s.SetUsed(unix.IPPROTO_SCTP, 40000, true) // is none of these
+	s.SetUsed(unix.IPPROTO_TCP, 40000, farAddr, false)
+	s.SetUsed(unix.IPPROTO_SCTP, 40000, netip.Addr{}, true) // is none of these
+	s.SetUsed(unix.IPPROTO_TCP, 40000, netip.MustParseAddr("10.0.0.3"), true)
+	s.SetUsed(unix.IPPROTO_TCP, 40001, farAddr, true)
+	s.SetUsed(unix.IPPROTO_UDP, 40000, farAddr, true)
 	if got := s.judge(t, syn); got != tcxNext {
 		t.Errorf("verdict %#x for a port given back", got)
 	}
-	s.SetUsed(unix.IPPROTO_TCP, 65535, true)
-	s.SetUsed(unix.IPPROTO_TCP, 0, true)
+	s.SetUsed(unix.IPPROTO_TCP, 65535, netip.Addr{}, true)
+	s.SetUsed(unix.IPPROTO_TCP, 0, netip.Addr{}, true)
 	if s.judge(t, s.tcp(t, 4444, 65535, "S")) != tcxRedirect || s.judge(t, s.tcp(t, 4444, 0, "S")) != tcxRedirect {
 		t.Error("the first and the last port are not mapped")
 	}

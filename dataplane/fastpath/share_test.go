@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -33,7 +34,7 @@ func TestShareFlows(t *testing.T) {
 			s.attach(t, put)
 			s.use(40000, 40999)
 			for id := range 65536 { // ping chooses any
-				s.SetUsed(unix.IPPROTO_ICMP, uint16(id), true)
+				s.SetUsed(unix.IPPROTO_ICMP, uint16(id), farAddr, true)
 			}
 			twin := s.twin(t)
 			stream := porttest.TCPStream(t, twin, s.far, "10.0.0.2")
@@ -208,7 +209,8 @@ func TestShareHides(t *testing.T) {
 			if d := cmp.Diff([]string{"unreachable", "RST from 40000", "RST from 60001"}, ask()); d != "" {
 				t.Errorf("the host's answers after Close (-want +got):\n%s", d)
 			}
-			s.SetUsed(unix.IPPROTO_TCP, 40000, true)
+			s.SetUsed(unix.IPPROTO_TCP, 40000, netip.Addr{}, true)
+			s.SetUsed(unix.IPPROTO_TCP, 40000, farAddr, true)
 			s.SetAddress(farAddr)
 			s.checkDetached(t)
 			select {
@@ -351,7 +353,7 @@ func TestShareInterfaceGone(t *testing.T) {
 					t.Errorf("attached to an interface that is gone: %v", err)
 				}
 			})
-			s.SetUsed(unix.IPPROTO_TCP, 1, true)
+			s.SetUsed(unix.IPPROTO_TCP, 1, netip.Addr{}, true)
 		})
 	}
 }
@@ -395,7 +397,7 @@ func beKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.SetUsed(unix.IPPROTO_TCP, 40000, true)
+	a.SetUsed(unix.IPPROTO_TCP, 40000, netip.Addr{}, true)
 	fmt.Println("attached")
 	time.Sleep(5 * time.Minute)
 }
@@ -404,7 +406,7 @@ func beKilled(t *testing.T) {
 func TestSetUsedAllocatesNothing(t *testing.T) {
 	s := newSharing(t)
 	s.attach(t, attachShare)
-	if n := testing.AllocsPerRun(100, func() { s.SetUsed(unix.IPPROTO_TCP, 7, true) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	if n := testing.AllocsPerRun(100, func() { s.SetUsed(unix.IPPROTO_TCP, 7, netip.Addr{}, true) }); n != 0 {
+		t.Errorf("%v allocations for a port that is open", n)
 	}
 }

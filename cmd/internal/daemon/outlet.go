@@ -286,7 +286,7 @@ func (o *outlet) update() {
 			}
 		}
 	}
-	was.Changed, cfg.Changed, was.ChangedOther, cfg.ChangedOther = nil, nil, nil, nil // taken already
+	was.Changed, cfg.Changed = nil, nil // taken already
 	if !reflect.DeepEqual(was, cfg) {
 		o.uplink.Reconfigure(cfg)
 		o.log.Info("uplink changed", "address", cfg.Address, "mac", cfg.MAC, "mtu", cfg.MTU, "routes", len(cfg.Routes))

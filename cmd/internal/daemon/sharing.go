@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,9 +36,10 @@ type sharing struct {
 	seen  uplink.State
 	ports *uplink.TakenPorts // as last told to the table
 
-	mu       sync.Mutex // guards what follows; Daemon.changing is not held
-	used     map[uint8]*nat.PortSet
-	others   map[otherPeer]bool
+	mu       sync.Mutex             // guards what follows; Daemon.changing is not held
+	public   map[uint8]*nat.PortSet // ports that are so to all, by protocol
+	peers    map[sharedPeer]bool
+	refused  int                  // peers that found no room, in the second that warn ends
 	held     map[heldPort]int     // descriptors that keep published ports
 	heldAt   netip.Addr           // of which address
 	attached *fastpath.Attachment // nil while the interface is not there
@@ -45,10 +47,11 @@ type sharing struct {
 	trouble  string
 }
 
-// otherPeer is somebody outside with whom a protocol without ports is spoken.
-type otherPeer struct {
-	protocol uint8
+// sharedPeer is somebody outside with whom there are flows by a port.
+type sharedPeer struct {
 	remote   netip.Addr
+	port     uint16
+	protocol uint8
 }
 
 // share opens an uplink beside the host.
@@ -57,8 +60,8 @@ func (o *outlet) share() error {
 	if err != nil {
 		return err
 	}
-	s := &sharing{o: o, held: map[heldPort]int{}, share: share, others: map[otherPeer]bool{}, used: map[uint8]*nat.PortSet{
-		frame.ProtoTCP: {}, frame.ProtoUDP: {}, frame.ProtoICMP: {},
+	s := &sharing{o: o, held: map[heldPort]int{}, share: share, peers: map[sharedPeer]bool{}, public: map[uint8]*nat.PortSet{
+		frame.ProtoTCP: {}, frame.ProtoUDP: {},
 	}}
 	if s.host, err = uplink.FollowHost(o.name, func(uplink.State) { o.d.nudge() }); err != nil {
 		return err
@@ -72,7 +75,7 @@ func (o *outlet) share() error {
 		return err
 	}
 	o.later(s.taken.Close)
-	cfg := dataplane.UplinkConfig{MAC: s.seen.MAC, MTU: s.seen.MTU, Shared: true, Changed: s.setUsed, ChangedOther: s.setOther}
+	cfg := dataplane.UplinkConfig{MAC: s.seen.MAC, MTU: s.seen.MTU, Shared: true, Changed: s.setUsed}
 	if err := o.add(cfg); err != nil {
 		return err
 	}
@@ -136,50 +139,59 @@ func (s *sharing) attach(shadow int) error {
 	if err != nil {
 		return err
 	}
-	for protocol, set := range s.used {
+	s.attached = a
+	for protocol, set := range s.public {
 		for port := range 1 << 16 {
 			if set.Has(uint16(port)) {
-				a.SetUsed(protocol, uint16(port), true)
+				s.tell(sharedPeer{port: uint16(port), protocol: protocol}, true)
 			}
 		}
 	}
-	for k := range s.others {
-		a.SetOther(k.protocol, k.remote, true)
+	for k := range s.peers {
+		s.tell(k, true)
 	}
-	s.attached = a
 	return nil
 }
 
-// setUsed is told which outside ports are in use, by the table of flows.
-func (s *sharing) setUsed(protocol uint8, port uint16, used bool) {
+// setUsed is told which outside ports are in use, and with whom, by the table of flows.
+func (s *sharing) setUsed(protocol uint8, port uint16, remote netip.Addr, used bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	set := s.used[protocol]
-	if set == nil {
+	k, set := sharedPeer{remote, port, protocol}, s.public[protocol]
+	switch {
+	case remote.IsValid() && used:
+		s.peers[k] = true
+	case remote.IsValid():
+		delete(s.peers, k)
+	case set == nil:
 		return
-	}
-	if used {
+	case used:
 		set.Add(port)
-	} else {
+	default:
 		set.Remove(port)
 	}
 	if s.attached != nil {
-		s.attached.SetUsed(protocol, port, used)
+		s.tell(k, used)
 	}
 }
 
-// setOther is told by the table of flows with whom protocols without ports are spoken.
-func (s *sharing) setOther(protocol uint8, remote netip.Addr, used bool) {
+// tell has the kernel know of one. mu is held.
+func (s *sharing) tell(k sharedPeer, used bool) {
+	if s.attached.SetUsed(k.protocol, k.port, k.remote, used) {
+		return
+	}
+	if s.refused++; s.refused == 1 {
+		time.AfterFunc(time.Second, s.warn) // not here: the table of flows waits
+	}
+}
+
+// warn says how many peers have found no room in the second before.
+func (s *sharing) warn() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if k := (otherPeer{protocol, remote}); used {
-		s.others[k] = true
-	} else {
-		delete(s.others, k)
-	}
-	if s.attached != nil {
-		s.attached.SetOther(protocol, remote, used)
-	}
+	n := s.refused
+	s.refused = 0
+	s.mu.Unlock()
+	s.o.log.Warn("no room for more addresses outside: these get no answers; lower nat.max_flows or nat.max_flows_per_host", "refused", n)
 }
 
 // setPrefixes has the kernel bring what is for the networks that are not translated,

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // One address for two: the host keeps its interface (the NIC), and weft gets
 // the frames of its own mappings by a tap beside it (the shadow), whose
-// descriptor it holds. A frame to the shared address is weft's by the port that
-// it is for, unless a socket of the host wants it: no connection of the host is
-// ever taken. Where a packet itself cannot tell whose it is, both get it, and
-// each ignores what it did not ask for.
+// descriptor it holds. A frame to the shared address is weft's by its protocol,
+// the port that it is for and the remote address that it is from, unless a socket
+// of the host wants it. Where a packet itself cannot tell whose it is, both get
+// it, and each ignores what it did not ask for.
 //
-// A protocol without ports is weft's with each remote address that somebody
-// behind weft speaks it with, and with no other. Whether the host speaks it with
-// that one too cannot be told here: no helper finds raw sockets, tunnels or
-// IPsec. Frames to the networks behind weft are weft's, whatever they carry.
+// A port is weft's with each remote address that somebody behind weft has a flow
+// with by it, and with no other: what the host's kernel itself uses, as to
+// translate for containers, has no socket that could be looked for, nor do raw
+// sockets, tunnels and IPsec. Only a port that weft has opened to all is weft's
+// whoever sends. Frames to the networks behind weft are weft's, whatever they
+// carry.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -44,8 +46,7 @@ struct share {
 	__u32 nic, shadow; // interface indexes
 	__u32 address;     // the shared one, in network order; 0: nothing is weft's
 	__u32 unused;
-	__u32 tcp[PORT_WORDS], udp[PORT_WORDS]; // one bit for each port that is mapped
-	__u32 echo[PORT_WORDS];                 // one for each identifier
+	__u32 tcp[PORT_WORDS], udp[PORT_WORDS]; // one bit for each port that is open to all
 };
 
 struct {
@@ -70,20 +71,21 @@ struct {
 	__type(value, __u8); // 1: weft's
 } weft_share_routed SEC(".maps");
 
-// By which protocols without ports there are flows, and with whom. What finds no
-// room here stays the host's, and a flow from behind weft gets no answers.
-struct other {
+// By which ports there are flows, and with whom. What finds no room here stays
+// the host's, and a flow from behind weft gets no answers.
+struct peer {
 	__u32 remote; // in network order
-	__u8 protocol, unused[3];
+	__u16 port;   // or identifier of echo; 0 for protocols without. In the machine's order
+	__u8 protocol, unused;
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 262144);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct other);
+	__type(key, struct peer);
 	__type(value, __u8);
-} weft_share_others SEC(".maps");
+} weft_share_peers SEC(".maps");
 
 enum owner { HOST, WEFT, BOTH };
 
@@ -98,11 +100,28 @@ static __always_inline struct share *shared(void)
 	return bpf_map_lookup_elem(&weft_share, &key);
 }
 
-// port is in network order.
-static __always_inline int mapped(const __u32 *bits, __u16 port)
+// Here and in what follows, port is in network order.
+static __always_inline int has_flow(__u8 protocol, __u16 port, __u32 remote)
+{
+	struct peer key = { .remote = remote, .port = bpf_ntohs(port), .protocol = protocol };
+
+	return bpf_map_lookup_elem(&weft_share_peers, &key) != NULL;
+}
+
+static __always_inline int open(const __u32 *bits, __u16 port)
 {
 	port = bpf_ntohs(port);
 	return bits[port >> 5] >> (port & 31) & 1;
+}
+
+static __always_inline int tcp_mapped(struct share *s, __u16 port, __u32 remote)
+{
+	return open(s->tcp, port) || has_flow(IPPROTO_TCP, port, remote);
+}
+
+static __always_inline int udp_mapped(struct share *s, __u16 port, __u32 remote)
+{
+	return open(s->udp, port) || has_flow(IPPROTO_UDP, port, remote);
 }
 
 static __always_inline int routed(__u32 address)
@@ -111,13 +130,6 @@ static __always_inline int routed(__u32 address)
 	__u8 *weft = bpf_map_lookup_elem(&weft_share_routed, &key);
 
 	return weft && *weft;
-}
-
-static __always_inline enum owner other_owner(__u8 protocol, __u32 remote)
-{
-	struct other key = { .remote = remote, .protocol = protocol };
-
-	return bpf_map_lookup_elem(&weft_share_others, &key) ? WEFT : HOST;
 }
 
 // Whether a connection of the host's own has the tuple. A listening socket wants
@@ -138,17 +150,22 @@ static __always_inline int host_has_tcp(struct __sk_buff *skb, struct bpf_sock_t
 			has = bpf_tcp_check_syncookie(sk, ip, sizeof(*ip), tcp, sizeof(*tcp)) == 0;
 	}
 	bpf_sk_release(sk);
+	// Else the compiler looks at sk again, instead of has. Without CAP_PERFMON the
+	// verifier lets nobody look at what has been released.
+	barrier_var(has);
 	return has;
 }
 
 static __always_inline int host_has_udp(struct __sk_buff *skb, struct bpf_sock_tuple *tuple)
 {
 	struct bpf_sock *sk = bpf_sk_lookup_udp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0);
+	int has = 1;
 
 	if (!sk)
 		return 0;
 	bpf_sk_release(sk);
-	return 1;
+	barrier_var(has);
+	return has;
 }
 
 static __always_inline enum owner tcp_owner(struct __sk_buff *skb, struct share *s, struct iphdr *ip, __u32 l4)
@@ -156,7 +173,7 @@ static __always_inline enum owner tcp_owner(struct __sk_buff *skb, struct share 
 	struct bpf_sock_tuple tuple = {};
 	struct tcphdr tcp;
 
-	if (bpf_skb_load_bytes(skb, l4, &tcp, sizeof(tcp)) || !mapped(s->tcp, tcp.dest))
+	if (bpf_skb_load_bytes(skb, l4, &tcp, sizeof(tcp)) || !tcp_mapped(s, tcp.dest, ip->saddr))
 		return HOST;
 	tuple.ipv4.saddr = ip->saddr;
 	tuple.ipv4.daddr = ip->daddr;
@@ -170,7 +187,7 @@ static __always_inline enum owner udp_owner(struct __sk_buff *skb, struct share 
 	struct bpf_sock_tuple tuple = {};
 	__u16 ports[2];
 
-	if (bpf_skb_load_bytes(skb, l4, ports, sizeof(ports)) || !mapped(s->udp, ports[1]))
+	if (bpf_skb_load_bytes(skb, l4, ports, sizeof(ports)) || !udp_mapped(s, ports[1], ip->saddr))
 		return HOST;
 	tuple.ipv4.saddr = ip->saddr;
 	tuple.ipv4.daddr = ip->daddr;
@@ -179,7 +196,8 @@ static __always_inline enum owner udp_owner(struct __sk_buff *skb, struct share 
 	return host_has_udp(skb, &tuple) ? HOST : WEFT;
 }
 
-// The packet that an ICMP error quotes was sent by whoever has its source port.
+// The packet that an ICMP error quotes was sent by whoever has its source port
+// towards its destination.
 static __always_inline enum owner quote_owner(struct __sk_buff *skb, struct share *s, __u32 l3)
 {
 	struct bpf_sock_tuple tuple = {};
@@ -199,16 +217,16 @@ static __always_inline enum owner quote_owner(struct __sk_buff *skb, struct shar
 	tuple.ipv4.dport = head[0];
 	switch (ip.protocol) {
 	case IPPROTO_TCP:
-		return mapped(s->tcp, head[0]) && !host_has_tcp(skb, &tuple, NULL, NULL) ? WEFT : HOST;
+		return tcp_mapped(s, head[0], ip.daddr) && !host_has_tcp(skb, &tuple, NULL, NULL) ? WEFT : HOST;
 	case IPPROTO_UDP:
-		return mapped(s->udp, head[0]) && !host_has_udp(skb, &tuple) ? WEFT : HOST;
+		return udp_mapped(s, head[0], ip.daddr) && !host_has_udp(skb, &tuple) ? WEFT : HOST;
 	case IPPROTO_ICMP: // as for an echo reply
-		return *(__u8 *)head == ICMP_ECHO_REQUEST && mapped(s->echo, head[2]) ? BOTH : HOST;
+		return *(__u8 *)head == ICMP_ECHO_REQUEST && has_flow(IPPROTO_ICMP, head[2], ip.daddr) ? BOTH : HOST;
 	}
-	return other_owner(ip.protocol, ip.daddr);
+	return has_flow(ip.protocol, 0, ip.daddr) ? WEFT : HOST;
 }
 
-static __always_inline enum owner icmp_owner(struct __sk_buff *skb, struct share *s, __u32 l4)
+static __always_inline enum owner icmp_owner(struct __sk_buff *skb, struct share *s, struct iphdr *ip, __u32 l4)
 {
 	struct icmp icmp;
 
@@ -218,7 +236,7 @@ static __always_inline enum owner icmp_owner(struct __sk_buff *skb, struct share
 	case ICMP_ECHO_REPLY:
 		// A process of the host may use the identifier too, and no helper
 		// finds its socket.
-		return mapped(s->echo, icmp.id) ? BOTH : HOST;
+		return has_flow(IPPROTO_ICMP, icmp.id, ip->saddr) ? BOTH : HOST;
 	case ICMP_UNREACHABLE:
 	case ICMP_TIME_EXCEEDED:
 	case ICMP_PARAMETER_PROBLEM:
@@ -237,7 +255,7 @@ static __always_inline enum owner ipv4_owner(struct __sk_buff *skb, struct share
 	if (ip.daddr != s->address)
 		return routed(ip.daddr) ? WEFT : HOST;
 	if (ip.protocol != IPPROTO_TCP && ip.protocol != IPPROTO_UDP && ip.protocol != IPPROTO_ICMP)
-		return other_owner(ip.protocol, ip.saddr);
+		return has_flow(ip.protocol, 0, ip.saddr) ? WEFT : HOST;
 	// A later fragment has no ports. The host drops what it gets no first
 	// fragment for, in silence (RFC 1122 clause 3.3.2), and so does weft.
 	if (ip.frag_off & bpf_htons(IP_OFFSET))
@@ -249,7 +267,7 @@ static __always_inline enum owner ipv4_owner(struct __sk_buff *skb, struct share
 	case IPPROTO_UDP:
 		return udp_owner(skb, s, &ip, l4);
 	}
-	return icmp_owner(skb, s, l4);
+	return icmp_owner(skb, s, &ip, l4);
 }
 
 // Behind the NIC's driver. Frames with a tag are for another interface of the
