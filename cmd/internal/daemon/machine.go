@@ -47,25 +47,27 @@ const settleTime = 5 * time.Second
 func (m *machine) DefaultInterface() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch now := m.byDefault.State().Name; {
-	case now == "" || now == m.current:
-		m.next = ""
-	case m.current == "":
-		m.current = now
-	case now != m.next:
-		m.next, m.since = now, time.Now()
-	}
-	if m.next != "" && (time.Since(m.since) >= settleTime || !hasLink(m.current)) {
-		m.current, m.next = m.next, ""
+	if m.current == "" {
+		m.current = m.byDefault.State().Name
 	}
 	return m.current
 }
 
-// isMoving reports whether another default route is waited for to last.
-func (m *machine) isMoving() bool {
+// settle follows the default route to another interface, and reports whether it has.
+func (m *machine) settle() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.next != ""
+	switch now := m.byDefault.State().Name; {
+	case now == "" || now == m.current:
+		m.next = ""
+	case now != m.next:
+		m.next, m.since = now, time.Now()
+	}
+	if m.next == "" || time.Since(m.since) < settleTime && hasLink(m.current) {
+		return false
+	}
+	m.current, m.next = m.next, ""
+	return true
 }
 
 func hasLink(name string) bool {

@@ -57,7 +57,7 @@ func (d *Daemon) follow() {
 // lookAround is called once a second: an uplink's link may have come or gone.
 func (d *Daemon) lookAround(refused map[string]uint64, states map[string]string) {
 	d.complain(refused)
-	if d.machine.isMoving() {
+	if d.machine.settle() {
 		d.nudge()
 	}
 	if d.changing.TryLock() { // else another second does no harm
