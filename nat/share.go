@@ -7,7 +7,7 @@ import "math/bits"
 // each place that packets come in by, a port of the switch: half of the zone's flows,
 // and a quarter of the outside ports. And a zone leaves a quarter of these to the
 // others that use the same table. In ranges too small to be divided there are no
-// shares.
+// shares, nor where all packets have come from one place.
 const leastShared = 4096
 
 // entrance is somewhere packets come in from inside.
@@ -29,7 +29,7 @@ func (z *zone) entrance(via uint16) *entrance {
 // fullOf reports whether a place has its share of the zone's flows.
 func (z *zone) fullOf(p *entrance) bool {
 	most := z.rules.Load().MaxFlows
-	return most >= leastShared && p.flows >= most/2
+	return most >= leastShared && len(z.entrances) > 1 && p.flows >= most/2
 }
 
 // maySpend reports whether a host may have another outside port for itself.
@@ -39,7 +39,7 @@ func (t *Table) maySpend(h *host, c Class) bool {
 	switch {
 	case room < leastShared:
 		return true
-	case h.entrance != nil && h.entrance.mappings[c] >= room/4:
+	case h.entrance != nil && len(z.entrances) > 1 && h.entrance.mappings[c] >= room/4:
 		return false
 	}
 	return t.zoneCount() == 1 || z.stats[c].Mappings < room/4*3

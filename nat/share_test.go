@@ -35,6 +35,8 @@ func TestOfferedMakesRoom(t *testing.T) {
 func TestShares(t *testing.T) {
 	t.Run("flows", func(t *testing.T) {
 		l := newLab(t, ZoneConfig{MaxFlows: 8192})
+		l.via = 1
+		l.mustOut(udp(guestB+":4000", remoteA+":80"))
 		n := l.spray(0)
 		if n != 4096 {
 			t.Errorf("one place has %d flows, want half of 8192", n)
@@ -44,11 +46,19 @@ func TestShares(t *testing.T) {
 	})
 	t.Run("ports", func(t *testing.T) {
 		l := newLab(t, ZoneConfig{MaxFlows: 1 << 20, First: 10001, Last: 20000})
+		l.via = 1
+		l.mustOut(udp(guestB+":4000", remoteA+":80"))
 		if n := l.spray(0); n != 2500 {
 			t.Errorf("one place has %d ports, want a quarter of 10000", n)
 		}
 		l.via = 1
 		l.mustOut(udp(guestB+":5000", remoteA+":80"))
+	})
+	t.Run("alone", func(t *testing.T) {
+		l := newLab(t, ZoneConfig{MaxFlows: 1 << 20, First: 10001, Last: 20000})
+		if n := l.spray(0); n != 10000 {
+			t.Errorf("the only place has %d ports, want all 10000", n)
+		}
 	})
 	t.Run("zones", func(t *testing.T) {
 		l := newLab(t, ZoneConfig{MaxFlows: 1 << 20, First: 10001, Last: 20000})
