@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -65,9 +64,7 @@ func (w *rawWire) env(now func() time.Time) ClientEnv {
 // a reboot, a release.
 func TestClientWithDnsmasq(t *testing.T) {
 	porttest.Require(t)
-	if _, err := exec.LookPath("dnsmasq"); err != nil {
-		t.Skip("dnsmasq is not installed")
-	}
+	porttest.RequireTool(t, "dnsmasq")
 	ours, theirs := porttest.NewNS(t, "client"), porttest.NewNS(t, "server")
 	porttest.Veth(t, ours, "c0", theirs, "s0")
 	theirs.Addr(t, "s0", "192.0.2.1/24")

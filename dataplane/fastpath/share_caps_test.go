@@ -18,9 +18,7 @@ func TestShareCapabilities(t *testing.T) {
 		return
 	}
 	porttest.Require(t)
-	if _, err := exec.LookPath("setpriv"); err != nil {
-		t.Skip("no setpriv here")
-	}
+	porttest.RequireTool(t, "setpriv")
 	cmd := exec.Command("setpriv", "--bounding-set=-all,+bpf,+net_admin,+net_raw", os.Args[0], "-test.run=^TestShareCapabilities$")
 	cmd.Env = append(os.Environ(), "WEFT_SHARE_LOAD=1")
 	if out, err := cmd.CombinedOutput(); err != nil {

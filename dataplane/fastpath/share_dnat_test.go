@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -18,9 +17,7 @@ import (
 // port that it forwards, and one that it masquerades, go on while weft has flows by
 // the same ports with another remote address.
 func TestShareBesideNAT(t *testing.T) {
-	if _, err := exec.LookPath("nft"); err != nil {
-		t.Skip("no nft here")
-	}
+	porttest.RequireTool(t, "nft")
 	s := newSharing(t)
 	container := s.container(t)
 	s.attach(t, attachShare)

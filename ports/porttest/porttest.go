@@ -14,6 +14,7 @@ package porttest
 
 import (
 	"os"
+	"os/exec"
 	"testing"
 )
 
@@ -24,6 +25,14 @@ import (
 func Require(t testing.TB) {
 	t.Helper()
 	require(t, missing(), promised(os.Getenv))
+}
+
+// RequireTool does the same unless there is a program of that name, which
+// "make setup" installs.
+func RequireTool(t testing.TB, name string) {
+	t.Helper()
+	_, err := exec.LookPath(name)
+	require(t, err, promised(os.Getenv))
 }
 
 // promised reports whether the environment promises everything a test needs.
@@ -37,8 +46,8 @@ func require(t testing.TB, reason error, promised bool) {
 	switch {
 	case reason == nil:
 	case promised:
-		t.Fatalf("CI promises root and namespaces, but: %v", reason)
+		t.Fatalf("CI promises root, namespaces and tools, but: %v", reason)
 	default:
-		t.Skipf("needs root and namespaces: %v", reason)
+		t.Skipf("needs root, namespaces and tools: %v", reason)
 	}
 }

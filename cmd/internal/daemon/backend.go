@@ -373,9 +373,6 @@ func (d *Daemon) Apply(name string, yaml []byte, dryRun bool) ([]string, error) 
 		return nil, err
 	}
 	d.warn(notes)
-	d.mu.Lock()
-	d.builtin = false
-	d.mu.Unlock()
 	return lines, nil
 }
 

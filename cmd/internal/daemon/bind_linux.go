@@ -66,11 +66,17 @@ func hold(at heldPort, addr netip.Addr) (int, error) {
 	return fd, nil
 }
 
-// portFree reports whether a socket of this host could have a port now.
-func portFree(at heldPort, addr netip.Addr) bool {
+// tryHold returns why a socket of this host could not have a port now, nil where it
+// could.
+func tryHold(at heldPort, addr netip.Addr) error {
 	fd, err := hold(at, addr)
 	if err == nil {
 		unix.Close(fd)
 	}
-	return !errors.Is(err, unix.EADDRINUSE)
+	return err
+}
+
+// portFree reports whether no socket of this host has a port now.
+func portFree(at heldPort, addr netip.Addr) bool {
+	return !errors.Is(tryHold(at, addr), unix.EADDRINUSE)
 }

@@ -68,7 +68,6 @@ type Daemon struct {
 	// What follows is written with changing and mu both held, so that either
 	// is enough to read it. mu is never held while something blocks.
 	mu          sync.Mutex
-	builtin     bool // running is still the built-in default
 	running     *config.Config
 	attachments map[portKey]*attachment
 	services    map[string]*services // by network; those with a gateway
@@ -153,7 +152,6 @@ func newDaemon(opts Options) *Daemon {
 		opts:        opts,
 		log:         log,
 		started:     time.Now(),
-		builtin:     opts.ConfigFile == "",
 		sw:          dataplane.New(),
 		running:     &config.Config{Metrics: config.Metrics{Listen: config.MetricsOff}},
 		attachments: map[portKey]*attachment{},

@@ -278,11 +278,9 @@ func (o *outlet) update() {
 		if o.want.ProxyARP && n.Forward == config.ForwardRoute {
 			cfg.ProxyARP = append(cfg.ProxyARP, n.Gateway().Masked())
 		}
-		for _, r := range n.NAT.Addresses {
-			for a := r.First; a.Compare(r.Last) <= 0; a = a.Next() {
-				if a != cfg.Address.Addr() && !slices.Contains(cfg.Extra, a) {
-					cfg.Extra = append(cfg.Extra, a)
-				}
+		for _, a := range addressesIn(n.NAT.Addresses) {
+			if a != cfg.Address.Addr() && !slices.Contains(cfg.Extra, a) {
+				cfg.Extra = append(cfg.Extra, a)
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -116,7 +115,7 @@ func (d *Daemon) checkListeners(next *config.Config) []error {
 				continue
 			}
 			for port := p.Listen.First; port <= p.Listen.Last; port++ {
-				err := tryListen(p.Protocol, netip.AddrPortFrom(p.Listen.Addr, uint16(port)))
+				err := tryHold(heldPort{protocols[p.Protocol], uint16(port)}, p.Listen.Addr)
 				if err == nil {
 					continue
 				}
@@ -130,29 +129,6 @@ func (d *Daemon) checkListeners(next *config.Config) []error {
 		}
 	}
 	return errs
-}
-
-func tryListen(protocol string, at netip.AddrPort) error {
-	if protocol == config.UDP {
-		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
-		if err != nil {
-			return reason(err)
-		}
-		return c.Close()
-	}
-	l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
-	if err != nil {
-		return reason(err)
-	}
-	return l.Close()
-}
-
-// reason returns what the kernel has said.
-func reason(err error) error {
-	if errno := syscall.Errno(0); errors.As(err, &errno) {
-		return errno
-	}
-	return err
 }
 
 var socketFilterings = map[string]sockets.Filtering{

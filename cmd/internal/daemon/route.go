@@ -365,6 +365,17 @@ func prefixesOf(n *config.Network) []netip.Prefix {
 	return list
 }
 
+// addressesIn returns all addresses of some ranges.
+func addressesIn(ranges []config.Range) []netip.Addr {
+	var list []netip.Addr
+	for _, r := range ranges {
+		for a := r.First; a.Compare(r.Last) <= 0; a = a.Next() {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
 var filterings = map[string]nat.Filtering{
 	config.FilterAddress: nat.ByAddress, config.FilterEndpoint: nat.ByEndpoint, config.FilterNone: nat.None,
 }
@@ -384,11 +395,7 @@ func zoneOf(n *config.Network) nat.ZoneConfig {
 			Other: uint32(seconds(c.Timeouts.Other)),
 		},
 	}
-	for _, r := range c.Addresses {
-		for a := r.First; a.Compare(r.Last) <= 0; a = a.Next() {
-			z.Addresses = append(z.Addresses, a)
-		}
-	}
+	z.Addresses = addressesIn(c.Addresses)
 	for _, p := range c.Publish {
 		if !p.Listen.Addr.IsValid() {
 			z.Publish = append(z.Publish, nat.Publish{

@@ -52,10 +52,8 @@ func (d *Daemon) outletOf(network string) *outlet {
 func (d *Daemon) uplinkNetwork(name string) *dataplane.Network {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, o := range d.outlets {
-		if o.name == name && o.uplink != nil {
-			return o.uplink.Network()
-		}
+	if o := d.outletBy(name); o != nil {
+		return o.uplink.Network()
 	}
 	return nil
 }
@@ -77,8 +75,7 @@ func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
 	}
 	c := o.uplink.Config()
 	v.MAC, v.MTU = c.MAC.String(), c.MTU
-	switch {
-	case c.Address.IsValid():
+	if c.Address.IsValid() {
 		v.Address = c.Address.String()
 	}
 	if o.lacksAddress() {
