@@ -24,16 +24,19 @@ var rules = []struct {
 	{"dataplane/frame", []string{"own:", "external:"}, "the ground floor: the standard library only"},
 	{"fdb", []string{"own:dataplane/frame", "external:"}, "a table of addresses knows frames and nothing else"},
 	{"nat", []string{"own:dataplane/frame", "external:"}, "conntrack knows frames and nothing else"},
+	{"ndp", []string{"own:dataplane/frame", "external:"}, "a codec of messages, without state"},
+	{"ra", []string{"own:dataplane/frame ndp"}, "it says what a router says: when, and to whom"},
 	{"stp", []string{"own:dataplane/frame", "external:"}, "a state machine: BPDU or tick in, BPDUs and port states out"},
 	{"snooping", []string{"own:dataplane/frame", "external:"}, "a state machine: frame or tick in, queries and a table out"},
 	{"dhcp", []string{"own:dataplane/frame dhcp/"}, "a server of leases: messages in, answers and records out"},
+	{"dhcp6", []string{"own:dataplane/frame dhcp dhcp/"}, "a server of leases, which shares their store"},
 	{"dhcp/option", []string{"own:", "external:"}, "a table: the configuration looks at it too"},
 	{"dns", []string{"own:dataplane/frame"}, "a resolver: queries in, answers out"},
-	{"gateway", []string{"own:dataplane dataplane/frame dhcp dns"}, "a host of its own: it joins the pipeline's inboxes and the services"},
-	{"sockets", []string{"own:dataplane dataplane/frame"}, "another host inside: it joins the pipeline's inboxes and the kernel's sockets"},
-	{"uplink", []string{"own:dataplane dataplane/frame dataplane/fastpath nat"}, "what an uplink is on this machine: it knows the host, not the configuration"},
+	{"gateway", []string{"own:dataplane dataplane/frame dhcp dhcp6 dns ndp ra"}, "a host of its own: it joins the pipeline's inboxes and the services"},
+	{"sockets", []string{"own:dataplane dataplane/frame ndp"}, "another host inside: it joins the pipeline's inboxes and the kernel's sockets"},
+	{"uplink", []string{"own:dataplane dataplane/frame dataplane/fastpath nat ndp"}, "what an uplink is on this machine: it knows the host, not the configuration"},
 	{"ports", []string{"own:dataplane/frame ports/"}, "a kind of port knows frames and the contract"},
-	{"dataplane", []string{"own:dataplane/ fdb nat ports snooping stp"}, "the pipeline knows the contract of a port, not its kinds"},
+	{"dataplane", []string{"own:dataplane/ fdb nat ndp ports snooping stp"}, "the pipeline knows the contract of a port, not its kinds"},
 	{"dataplane", []string{module + "ports/"}, "the pipeline knows the contract of a port, not its kinds"},
 	{"cmd/internal/config", []string{"own:dataplane/frame dhcp/option"}, "a configuration is a value; it opens nothing"},
 	{"cmd/internal/api", []string{"own:cmd/internal/"}, "the socket speaks in types of its own"},
@@ -48,7 +51,7 @@ var heavy = []string{
 	"github.com/spf13/", "github.com/vishvananda/", "encoding/json",
 }
 
-var hotFolders = []string{"dataplane", "dataplane/frame", "fdb", "nat", "ports", "ports/memport", "snooping", "stp"}
+var hotFolders = []string{"dataplane", "dataplane/frame", "fdb", "nat", "ports", "ports/memport", "ndp", "snooping", "stp"}
 
 func TestImports(t *testing.T) {
 	files := 0
