@@ -243,7 +243,7 @@ func FuzzValid(f *testing.F) {
 		if local {
 			src = near
 		}
-		if len(message) > 60000 || !valid(message, src, AllNodes, nil) {
+		if len(message) < solicitationLen || len(message) > 60000 || !valid(message, src, AllNodes, nil) {
 			return
 		}
 		switch message[0] {
