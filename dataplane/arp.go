@@ -34,28 +34,12 @@ func isARP(f *frame.Frame) bool {
 // listenARP learns from an ARP packet where a station of the subnet is, and sends what
 // has waited for it.
 func (w *worker) listenARP(s *snapshot, f *frame.Frame) {
-	g := s.gateway
 	if !isARP(f) {
 		return
 	}
 	b := f.Bytes()
-	sender := netip.AddrFrom4([4]byte(b[arpSender:]))
-	if !g.isOnLink(sender) || sender == g.own {
-		return
-	}
-	t := w.network.neighbors
-	asks := t.get(sender) == nil && binary.BigEndian.Uint32(b[arpTarget:]) == g.addr && w.port.strangers.take(w.network.sw.ticks(), 1)
-	for _, h := range t.learn(sender, f.Src(), asks, w.now) {
-		h.frame.SetAddresses(f.Src(), g.mac)
-		if v := w.send(s, h.frame); v.IsDrop() {
-			h.from.counters.drops[v].Add(1)
-		}
-	}
-}
-
-// isOnLink reports whether an address is that of a station on the link.
-func (g *gateway) isOnLink(a netip.Addr) bool {
-	return slices.ContainsFunc(g.links, func(p netip.Prefix) bool { return p.Contains(a) })
+	asks := binary.BigEndian.Uint32(b[arpTarget:]) == s.gateway.addr
+	w.hear(s, f, netip.AddrFrom4([4]byte(b[arpSender:])), asks)
 }
 
 // answerARP answers a request for an address that is the uplink's, or that it stands
@@ -74,21 +58,12 @@ func (w *worker) answerARP(s *snapshot, f *frame.Frame) Verdict {
 	return Consumed
 }
 
-// claims reports whether an uplink answers ARP for an address.
+// claims reports whether an uplink says that it has an address.
 func (g *gateway) claims(a netip.Addr) bool {
 	if a == g.own || g.table.Owns(a.As16()) {
 		return true
 	}
 	return slices.ContainsFunc(g.proxy, func(p netip.Prefix) bool { return p.Contains(a) })
-}
-
-// arpRequest makes a question of the gateway's.
-func (g *gateway) arpRequest(q question) *frame.Frame {
-	to := q.mac
-	if to == (frame.MAC{}) {
-		to = broadcast
-	}
-	return g.arp(arpRequest, to, g.own, q.addr)
 }
 
 func (g *gateway) arp(operation uint16, to frame.MAC, sender, target netip.Addr) *frame.Frame {

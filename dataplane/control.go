@@ -49,7 +49,9 @@ func (n *Network) seekNeighbors() {
 	}
 	var frames []*frame.Frame
 	for _, q := range n.neighbors.tick(n.now.Load()) {
-		frames = append(frames, s.gateway.arpRequest(q))
+		if s.gateway.mayAsk(q.addr) {
+			frames = append(frames, s.gateway.question(q))
+		}
 	}
 	if len(frames) > 0 {
 		s.gateway.Send(frames)

@@ -9,18 +9,27 @@ import (
 )
 
 // fit sees to it that a packet can be carried where a door leads to. One that is too
-// long and must not be fragmented goes back as an error (RFC 1191 clause 4); a TCP
+// long and must not be fragmented goes back as an error (RFC 1191, RFC 8201); a TCP
 // connection is kept from sending such.
 func (w *worker) fit(s *snapshot, d *door, f *frame.Frame, p *frame.Parsed) Verdict {
 	longest := d.s.maxLen
 	if longest != s.maxLen && p.Protocol == frame.ProtoTCP {
-		const headers = frame.HeaderLen + ipv4Len + 20
+		headers := frame.HeaderLen + ipv4Len + 20
+		if p.IPVersion == 6 {
+			headers = frame.HeaderLen + ipv6Len + 20
+		}
 		nat.ClampMSS(f, p, uint16(max(min(longest, s.maxLen)-headers, 0)))
 	}
-	if tooLong(f, longest) && f.Bytes()[p.L3+6]&dontFragment != 0 {
+	if tooLong(f, longest) && !mayFragment(f, p) {
 		return w.refuse(s, f, p, tooBig(longest-frame.HeaderLen), TooBig)
 	}
 	return Forwarded
+}
+
+// mayFragment reports whether a router may cut a packet in pieces, which only senders do
+// in IPv6 (RFC 8200 clause 5).
+func mayFragment(f *frame.Frame, p *frame.Parsed) bool {
+	return p.IPVersion == 4 && f.Bytes()[p.L3+6]&dontFragment == 0
 }
 
 const dontFragment = 0x40 // in the first byte of IPv4's flags
@@ -32,11 +41,15 @@ func (w *worker) cross(d *door, f *frame.Frame, p *frame.Parsed, next netip.Addr
 		return v
 	}
 	b := f.Bytes()
+	f.Tag = frame.Tag{}
+	if p.IPVersion == 6 {
+		b[p.L3+7]--
+		return d.hand(f, next)
+	}
 	before := binary.BigEndian.Uint16(b[p.L3+8:])
 	b[p.L3+8]--
 	check := b[p.L3+10:]
 	binary.BigEndian.PutUint16(check, frame.UpdateChecksum16(binary.BigEndian.Uint16(check), before, before-0x100))
-	f.Tag = frame.Tag{}
 	if tooLong(f, d.s.maxLen) {
 		return d.inFragments(f, next)
 	}

@@ -13,8 +13,10 @@ import (
 
 // A network's ports have doors to where it leads, the same ones for as long as it does,
 // and the other networks know of those only.
-func TestDoorsComeAndGo(t *testing.T) {
-	l := newRoutedLab(t)
+func TestDoorsComeAndGo(t *testing.T) { bothFamilies(t, testDoorsComeAndGo) }
+
+func testDoorsComeAndGo(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	up := l.uplink.Network()
 	count := func(n *Network) int {
 		n.doorsMu.Lock()
@@ -28,7 +30,7 @@ func TestDoorsComeAndGo(t *testing.T) {
 		}
 	}
 	check("at first", 1, 1, 1) // each port's to its own network
-	l.lead(l.net, RoutingConfig{Uplink: l.uplink, Reach: []Reach{{l.dmz, prefixes("10.1.0.0/24")}}})
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, Reach: []Reach{{l.dmz, v.prefixes("10.1.0.0/24")}}})
 	check("with ways", 2, 2, 2)
 	door := l.guest.port.doors[1]
 	l.net.Reconfigure(l.net.Config(), nil)
@@ -48,9 +50,11 @@ func TestDoorsComeAndGo(t *testing.T) {
 
 // Where a removed network or uplink still stands in the routing of another, nothing goes,
 // and nothing waits for ever.
-func TestRemovedLeadsNowhere(t *testing.T) {
-	l := newRoutedLab(t)
-	l.lead(l.net, RoutingConfig{Uplink: l.uplink, NAT: true, Reach: []Reach{{l.dmz, prefixes("10.1.0.0/24")}}})
+func TestRemovedLeadsNowhere(t *testing.T) { bothFamilies(t, testRemovedLeadsNowhere) }
+
+func testRemovedLeadsNowhere(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated, Reach: []Reach{{l.dmz, v.prefixes("10.1.0.0/24")}}})
 	l.guest.send(l.fromGuest(serverIP, frame.ProtoUDP, udp(1, 7, "x")))
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, udp(1, 7, "x")))
 	l.guest.settle(2) // both wait for a neighbour
@@ -68,10 +72,12 @@ func TestRemovedLeadsNowhere(t *testing.T) {
 }
 
 // A zone is another network's only once the one that had it has left its uplink.
-func TestZonesAreFreedLast(t *testing.T) {
-	l := newRoutedLab(t)
+func TestZonesAreFreedLast(t *testing.T) { bothFamilies(t, testZonesAreFreedLast) }
+
+func testZonesAreFreedLast(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	z := l.net.Zone()
-	l.lead(l.net, RoutingConfig{Uplink: l.uplink, NAT: true})
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated})
 	l.uplink.Network().mu.Lock() // RemoveNetwork waits here
 	gone := make(chan struct{})
 	go func() {
@@ -91,8 +97,10 @@ func TestZonesAreFreedLast(t *testing.T) {
 
 // A capture of a network shows what is routed into it, as the gateway's, and what leaves
 // it as the guest has sent it.
-func TestRoutedCapture(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRoutedCapture(t *testing.T) { bothFamilies(t, testRoutedCapture) }
+
+func testRoutedCapture(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	inside, outside := l.net.Capture(""), l.uplink.Network().Capture("")
 	defer inside.Close()
 	defer outside.Close()
@@ -104,7 +112,7 @@ func TestRoutedCapture(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Fatalf("%s: nothing is captured, want % x", port, b)
 		}
-		if r.Port != port || r.Direction != Received || r.Verdict != Forwarded || string(r.Frame.Bytes()) != string(b) {
+		if r.Port != port || r.Direction != Received || r.Verdict != Forwarded || string(l.guest.read(memport.Frame{Bytes: r.Frame.Bytes()}).Bytes) != string(b) {
 			t.Errorf("captured %s %v %v % x, want %s % x", r.Port, r.Direction, r.Verdict, r.Frame.Bytes(), port, b)
 		}
 	}
@@ -122,7 +130,7 @@ func TestRoutedCapture(t *testing.T) {
 
 // changes are what may happen to a routedLab at any time.
 func (l *routedLab) changes() []func(i int) {
-	nat := RoutingConfig{Uplink: l.uplink, NAT: true, Zone: published(frame.ProtoUDP, 53, 53, guestIP+":53")}
+	nat := RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated, Zone: l.v.published(frame.ProtoUDP, 53, 53, guestIP+":53")}
 	up, lan := l.uplink.Config(), l.net.Config()
 	return []func(int){
 		func(i int) {
@@ -132,7 +140,7 @@ func (l *routedLab) changes() []func(i int) {
 		},
 		func(i int) {
 			back := []Reach{{l.net, prefixes("10.0.0.0/24")}}
-			_ = l.dmz.SetRouting([]RoutingConfig{{Reach: back}, {Uplink: l.uplink, NAT: true}, {Uplink: l.uplink, Reach: back}}[i%3])
+			_ = l.dmz.SetRouting([]RoutingConfig{{Reach: back}, {Uplink: l.uplink, IPv4: Translated, IPv6: Translated}, {Uplink: l.uplink, Reach: back}}[i%3])
 		},
 		func(i int) {
 			c := up
@@ -160,7 +168,7 @@ func (l *routedLab) changes() []func(i int) {
 			if u, err := l.sw.AddUplink(name, up); err == nil {
 				p, _ := u.Network().AddPort(name, Policy{})
 				p.Attach(&guarded{Port: memport.New(0)}, 1500, func(error) {})
-				_ = l.dmz.SetRouting(RoutingConfig{Uplink: u, NAT: true})
+				_ = l.dmz.SetRouting(RoutingConfig{Uplink: u, IPv4: Translated, IPv6: Translated})
 				_ = l.dmz.SetRouting(RoutingConfig{})
 				l.sw.RemoveUplink(name)
 			}
@@ -172,15 +180,17 @@ func (l *routedLab) changes() []func(i int) {
 		func(int) {
 			l.net.neighbors.flush()
 			l.uplink.Network().neighbors.tick(l.sw.now.Load())
-			l.uplink.Network().Gateway().Resolve([]*frame.Frame{blank(packet(l.world.mac, uplinkMAC, outsideIP, farIP, frame.ProtoUDP, udp(68, 67, "x")))})
+			l.uplink.Network().Gateway().Resolve([]*frame.Frame{l.guest.blank(packet(l.world.mac, uplinkMAC, outsideIP, farIP, frame.ProtoUDP, udp(68, 67, "x")))})
 		},
 	}
 }
 
 // Everything may change while packets cross from several ports at once: no lock is held
 // up, nothing is sent to what is closed, and afterwards all is as it should be.
-func TestRouterConcurrency(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRouterConcurrency(t *testing.T) { bothFamilies(t, testRouterConcurrency) }
+
+func testRouterConcurrency(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	up := l.uplink.Config()
 	stop := make(chan struct{})
 	var senders, changers sync.WaitGroup
@@ -193,7 +203,7 @@ func TestRouterConcurrency(t *testing.T) {
 				default:
 				}
 				s.io.Inject(memport.Frame{Bytes: list[i%len(list)]}) // lost where the queue is full
-				s.io.Poll()
+				s.poll()
 			}
 		})
 	}
@@ -219,12 +229,12 @@ func TestRouterConcurrency(t *testing.T) {
 
 	l.dmz.Reconfigure(l.dmz.Config(), nil)
 	l.uplink.Reconfigure(up)
-	l.lead(l.net, RoutingConfig{Uplink: l.uplink, NAT: true})
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated})
 	l.introduce()
-	for s, ok := more.io.Poll(); ok; s, ok = more.io.Poll() {
+	for s, ok := more.poll(); ok; s, ok = more.poll() {
 		_ = s
 	}
-	l.net.neighbors.learn(addr(guestIP), more.mac, true, 1)
+	l.net.neighbors.learn(v.addr(guestIP), more.mac, true, 1)
 	out := sealed(packet(gatewayMAC, more.mac, guestIP, farIP, frame.ProtoUDP, udp(6000, 7, "after all")))
 	want := l.toWorld(outsideIP, farIP, frame.ProtoUDP, udp(6000, 7, "after all"))
 	more.send(out)

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/weft/weft/dataplane/frame"
@@ -9,7 +10,10 @@ import (
 // isOwnOrAll reports whether an address is the gateway's own, or stands for all of
 // its subnet.
 func (g *gateway) isOwnOrAll(a netip.Addr) bool {
-	return a == g.own || a == g.all
+	if a.Is4() {
+		return a == g.own || a == g.all
+	}
+	return g.six.has(a)
 }
 
 // forwardable reports why no router may forward a packet: its header is damaged, it
@@ -18,10 +22,12 @@ func (g *gateway) isOwnOrAll(a netip.Addr) bool {
 // stay what it was.
 func forwardable(f *frame.Frame, p *frame.Parsed) Verdict {
 	b := f.Bytes()
-	if frame.Checksum(b[p.L3:p.L4], 0) != 0 || p.L4-p.L3 > ipv4Len && sourceRouted(b[p.L3+ipv4Len:p.L4]) {
-		return BadPacket
-	}
-	if !isHost(b[p.L3+12]) || !isHost(b[p.L3+16]) {
+	if p.IPVersion == 6 {
+		if isBroken(f, p) || !isHost6(b[p.L3+8:]) || !isHost6(b[p.L3+24:]) {
+			return BadPacket
+		}
+	} else if frame.Checksum(b[p.L3:p.L4], 0) != 0 || p.L4-p.L3 > ipv4Len && sourceRouted(b[p.L3+ipv4Len:p.L4]) ||
+		!isHost(b[p.L3+12]) || !isHost(b[p.L3+16]) {
 		return BadPacket
 	}
 	if f.Offload.Flags&frame.NeedsChecksum != 0 && !isHarmless(&f.Offload, p) {
@@ -47,14 +53,93 @@ func isHarmless(o *frame.Offload, p *frame.Parsed) bool {
 	case frame.ProtoUDP:
 		return start == p.L4 && o.CsumOffset == 6
 	}
-	return start == p.L4 && o.CsumOffset == 2 // ICMP
+	return start == p.L4 && o.CsumOffset == 2 // ICMP and ICMPv6
 }
 
 // isHost reports whether an IPv4 address with this first byte may be one host's that
 // can be reached: neither of this network, of the host itself, nor of a group.
 func isHost(first byte) bool { return first != 0 && first != 127 && first < 224 }
 
-const ipv4Len = 20 // of a header without options
+// Lengths of headers, without options or extensions.
+const (
+	ipv4Len = 20
+	ipv6Len = 40
+)
+
+// isHost6 reports whether an IPv6 address may be one host's that routers know: not of a
+// group, nor of one link only (RFC 4291 clause 2.5.6), of the host itself, of none, or
+// an IPv4 address in disguise.
+func isHost6(b []byte) bool {
+	switch {
+	case b[0] == 0xff, b[0] == 0xfe && b[1]&0xc0 == 0x80:
+		return false
+	case b[0] != 0:
+		return true
+	}
+	return binary.BigEndian.Uint64(b) != 0 || binary.BigEndian.Uint32(b[8:]) != 0 && binary.BigEndian.Uint32(b[8:]) != 0xffff
+}
+
+// isBroken reports whether an IPv6 packet hides what it carries: behind more extension
+// headers than anybody needs, or ones that go on in another fragment (RFC 7112), or
+// whether it tells routers where to go by the type of routing header that RFC 5095 has
+// abolished.
+func isBroken(f *frame.Frame, p *frame.Parsed) bool {
+	if p.FragOffset == 0 && p.Layer < frame.LayerTransport && (isExtension(p.Protocol) || isTransport(p.Protocol)) {
+		return true
+	}
+	if p.L4-p.L3 == ipv6Len {
+		return false
+	}
+	return abolished(f.Bytes()[p.L3:p.L4])
+}
+
+// IPv6 extension headers (RFC 8200 clause 4, RFC 4302).
+const (
+	extHopByHop    = 0
+	extRouting     = 43
+	extFragment    = 44
+	extAuth        = 51
+	extDestination = 60
+)
+
+func isExtension(protocol uint8) bool {
+	switch protocol {
+	case extHopByHop, extRouting, extFragment, extAuth, extDestination:
+		return true
+	}
+	return false
+}
+
+// isTransport reports whether a protocol has a header that has to be whole.
+func isTransport(protocol uint8) bool {
+	return protocol == frame.ProtoTCP || protocol == frame.ProtoUDP || protocol == frame.ProtoICMPv6
+}
+
+// abolished looks for a routing header of type 0 that has somewhere to go, in headers
+// that Parse has walked over.
+func abolished(headers []byte) bool {
+	kind := headers[6]
+	for at := ipv6Len; at+8 <= len(headers); {
+		h := headers[at:]
+		switch kind {
+		case extRouting:
+			if h[2] == 0 && h[3] != 0 {
+				return true
+			}
+			at += (int(h[1]) + 1) * 8
+		case extHopByHop, extDestination:
+			at += (int(h[1]) + 1) * 8
+		case extFragment:
+			at += 8
+		case extAuth:
+			at += (int(h[1]) + 2) * 4
+		default:
+			return false
+		}
+		kind = h[0]
+	}
+	return false
+}
 
 // sourceRouted looks for loose and strict source routes among IPv4 options, and takes
 // what it cannot read for one.
@@ -75,14 +160,28 @@ func sourceRouted(options []byte) bool {
 	return false
 }
 
-// source and destination are for IPv4 only: to take apart the longer form costs as much
-// as all else here.
+// source and destination read the header, since to take the longer form of an IPv4
+// address apart costs as much as all else here.
 func source(f *frame.Frame, p *frame.Parsed) netip.Addr {
-	return netip.AddrFrom4([4]byte(f.Bytes()[p.L3+12:]))
+	b := f.Bytes()[p.L3:]
+	if p.IPVersion == 6 {
+		return netip.AddrFrom16([16]byte(b[8:]))
+	}
+	return netip.AddrFrom4([4]byte(b[12:]))
 }
 
 func destination(f *frame.Frame, p *frame.Parsed) netip.Addr {
-	return netip.AddrFrom4([4]byte(f.Bytes()[p.L3+16:]))
+	b := f.Bytes()[p.L3:]
+	if p.IPVersion == 6 {
+		return netip.AddrFrom16([16]byte(b[24:]))
+	}
+	return netip.AddrFrom4([4]byte(b[16:]))
 }
 
-func ttl(f *frame.Frame, p *frame.Parsed) byte { return f.Bytes()[p.L3+8] }
+// ttl is the hop limit of an IPv6 packet.
+func ttl(f *frame.Frame, p *frame.Parsed) byte {
+	if p.IPVersion == 6 {
+		return f.Bytes()[p.L3+7]
+	}
+	return f.Bytes()[p.L3+8]
+}

@@ -3,26 +3,46 @@ package dataplane
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/fdb"
 	"github.com/weft/weft/nat"
+	"github.com/weft/weft/ndp"
 )
 
 // GatewayConfig says what of a network's traffic is for the network itself, a
 // host of its own in one VLAN.
+//
+// A gateway has an address of IPv4, some of IPv6, or both. With any of IPv6 it has
+// the link-local one of its MAC address too.
 type GatewayConfig struct {
-	Address netip.Prefix // IPv4, with the subnet; zero where there is no gateway
-	VLAN    uint16       // 0: that of frames without a tag
+	Address  netip.Prefix   // IPv4, with the subnet; zero for none
+	Address6 []netip.Prefix // IPv6, with their subnets: global or unique local ones
+	VLAN     uint16         // 0: that of frames without a tag
 
 	// HostPort names the port behind which this machine has the same IP and MAC
 	// address; empty where it has not.
 	HostPort string
 
-	// DHCP and DNS say that the gateway serves them. Where it does not, their
-	// ports are as any other.
-	DHCP, DNS bool
+	// DHCP, DHCPv6 and DNS say that the gateway serves them. Where it does not, their
+	// ports are as any other. RA says that it answers router solicitations.
+	DHCP, DHCPv6, DNS, RA bool
+}
+
+// isThere reports whether there is a gateway.
+func (c *GatewayConfig) isThere() bool { return c.Address.IsValid() || len(c.Address6) > 0 }
+
+// subnets returns those of all addresses.
+func (c *GatewayConfig) subnets() (list []netip.Prefix) {
+	if c.Address.IsValid() {
+		list = append(list, c.Address.Masked())
+	}
+	for _, a := range c.Address6 {
+		list = append(list, a.Masked())
+	}
+	return list
 }
 
 // Service is what the frames of one queue are for.
@@ -41,15 +61,25 @@ const (
 	Outside
 	// Client gets UDP to the port of a DHCP client, at an uplink.
 	Client
+	// DHCPv6 gets UDP to the port of a DHCPv6 server (RFC 8415 clause 7.2).
+	DHCPv6
+	// Solicit gets router solicitations.
+	Solicit
+	// Client6 gets what configures a host of IPv6, at an uplink: router
+	// advertisements, UDP to the port of a DHCPv6 client, and neighbour discovery
+	// for who else may have an address.
+	Client6
 
 	numServices
 )
 
 // Ports of the services.
 const (
-	dhcpPort   = 67
-	clientPort = 68
-	dnsPort    = 53
+	dhcpPort    = 67
+	clientPort  = 68
+	dnsPort     = 53
+	dhcp6Port   = 547
+	client6Port = 546
 )
 
 // Gateway is the network's own host. What guests send to it waits in an inbox a
@@ -66,25 +96,48 @@ type Gateway struct {
 type gateway struct {
 	*Gateway
 	mac    frame.MAC
-	own    netip.Addr
+	own    netip.Addr // of IPv4, as the four below
 	addr   uint32     // the same
 	last   uint32     // address of the subnet, its broadcast address; else that of all subnets
 	all    netip.Addr // the former; the zero one where there is none
 	subnet netip.Prefix
+	six    six
 	vlan   uint16
-	dhcp   bool
-	dns    bool
-	relay  *RelayPorts // nil: none
-	host   fdb.Port    // where the host has the same addresses, else noPort
-	links  []netip.Prefix
-	routes ingress // what its own frames may do
+	serves serves
+	relay  *RelayPorts    // nil: none
+	host   fdb.Port       // where the host has the same addresses, else noPort
+	links  []netip.Prefix // of both families, but for link-local ones
+	routes ingress        // what its own frames may do
 
 	// Of an uplink.
 	uplink *Uplink // nil for other networks
 	table  *nat.Table
 	proxy  []netip.Prefix
 	shared bool
-	client bool
+}
+
+// serves is what a gateway has inboxes in use for.
+type serves struct{ dhcp, dhcp6, dns, ra, client, client6 bool }
+
+// six is who the gateway is in IPv6.
+type six struct {
+	link    netip.Addr   // link-local; zero where there is none
+	own     []netip.Addr // the others
+	subnets []netip.Prefix
+}
+
+// isThere reports whether the gateway speaks IPv6.
+func (g *six) isThere() bool { return g.link.IsValid() || len(g.own) > 0 }
+
+// has reports whether an address is the gateway's own.
+func (g *six) has(a netip.Addr) bool { return a == g.link || slices.Contains(g.own, a) }
+
+// address is what the gateway has in packets of its own.
+func (g *six) address() netip.Addr {
+	if len(g.own) > 0 {
+		return g.own[0]
+	}
+	return g.link
 }
 
 // gatewayName stands for the port in captures of what the gateway sends.
@@ -101,7 +154,7 @@ func (n *Network) Gateway() *Gateway {
 // configureGateway makes the gateway where the configuration has one for the
 // first time. n.mu is held.
 func (n *Network) configureGateway() {
-	if n.gateway != nil || !n.cfg.Gateway.Address.IsValid() && n.uplink == nil {
+	if n.gateway != nil || !n.cfg.Gateway.isThere() && n.uplink == nil {
 		return
 	}
 	g := &Gateway{}
@@ -111,6 +164,9 @@ func (n *Network) configureGateway() {
 		DNS:     {inboxDNS, 1024, 256},
 		Outside: {inboxOutside, 1024, 512},
 		Client:  {inboxClient, 16, 16},
+		DHCPv6:  {inboxDHCPv6, 4096, 1024},
+		Solicit: {inboxSolicit, 64, 8},
+		Client6: {inboxClient6, 64, 64},
 	} {
 		g.inboxes[s] = newInbox(size)
 	}
@@ -122,26 +178,21 @@ func (n *Network) configureGateway() {
 // gatewayView returns what workers need to know of the gateway, nil where there
 // is none. n.mu is held.
 func (n *Network) gatewayView() *gateway {
-	c := n.cfg.Gateway
-	if !c.Address.Addr().Is4() && n.uplink == nil || n.gone {
+	c := &n.cfg.Gateway
+	if !c.isThere() && n.uplink == nil || n.gone {
 		return nil
 	}
-	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, vlan: c.VLAN, dhcp: c.DHCP, dns: c.DNS, relay: n.routing.Relay, host: noPort}
+	v := &gateway{Gateway: n.gateway, mac: n.cfg.Address, vlan: c.VLAN, relay: n.routing.Relay, host: noPort}
+	v.serves = serves{dhcp: c.DHCP, dhcp6: c.DHCPv6, dns: c.DNS, ra: c.RA}
 	if c.Address.Addr().Is4() {
-		b := c.Address.Addr().As4()
-		v.own, v.addr = c.Address.Addr(), binary.BigEndian.Uint32(b[:])
-		v.last = allHosts
-		if bits := c.Address.Bits(); bits < 31 { // RFC 3021: two stations need none
-			v.last = v.addr | (1<<(32-bits) - 1)
-			binary.BigEndian.PutUint32(b[:], v.last)
-			v.all = netip.AddrFrom4(b)
-		}
-		v.subnet = c.Address.Masked()
-		v.links = []netip.Prefix{v.subnet}
+		v.setAddress(c.Address)
 	}
+	v.six = n.sixView()
+	v.links = append(v.links, v.six.subnets...)
 	if u := n.uplink; u != nil {
 		v.uplink, v.table, v.links = u, u.table, u.cfg.links()
-		v.proxy, v.shared, v.client = u.cfg.ProxyARP, u.cfg.Shared, u.cfg.Client
+		v.proxy, v.shared = u.cfg.ProxyARP, u.cfg.Shared
+		v.serves = serves{client: u.cfg.Client, client6: u.cfg.Client6}
 	}
 	v.routes = ingress{self: noPort, direct: noPort, routes: n.routes(new(Policy).class())}
 	if p := n.port(c.HostPort); p != nil {
@@ -150,205 +201,35 @@ func (n *Network) gatewayView() *gateway {
 	return v
 }
 
+// setAddress fills in the gateway's address of IPv4.
+func (g *gateway) setAddress(a netip.Prefix) {
+	b := a.Addr().As4()
+	g.own, g.addr = a.Addr(), binary.BigEndian.Uint32(b[:])
+	g.last = allHosts
+	if bits := a.Bits(); bits < 31 { // RFC 3021: two stations need none
+		g.last = g.addr | (1<<(32-bits) - 1)
+		binary.BigEndian.PutUint32(b[:], g.last)
+		g.all = netip.AddrFrom4(b)
+	}
+	g.subnet = a.Masked()
+	g.links = append(g.links, g.subnet)
+}
+
+// sixView returns the gateway's addresses of IPv6. n.mu is held.
+func (n *Network) sixView() (v six) {
+	for _, a := range n.cfg.Gateway.Address6 {
+		v.own = append(v.own, a.Addr())
+		v.subnets = append(v.subnets, a.Masked())
+	}
+	u := n.uplink
+	if u != nil && u.cfg.Shared {
+		return v // the link-local address is this machine's
+	}
+	if len(v.own) > 0 || u != nil && u.cfg.Client6 {
+		v.link = ndp.LinkLocal(n.cfg.Address)
+	}
+	return v
+}
+
 // Inbox returns the queue of what is for a service.
 func (g *Gateway) Inbox(s Service) *Inbox { return g.inboxes[s] }
-
-// hosts says who takes a frame that is addressed to the gateway: the address
-// may have two owners, the network's own host and this machine's.
-type hosts uint8
-
-const (
-	ownHost     hosts = 1 << iota // the network's own, in this process
-	machineHost                   // this machine, behind the host port
-)
-
-// isClaimed reports whether the sender of a frame says that it is the gateway: by
-// its MAC address, or in ARP by its IP address.
-func (g *gateway) isClaimed(f *frame.Frame, vid uint16) bool {
-	if f.Src() == g.mac {
-		return true
-	}
-	b := f.Bytes()
-	return f.EtherType() == frame.TypeARP && vid == g.vlan && len(b) >= arpEnd && g.addr != 0 &&
-		binary.BigEndian.Uint32(b[arpSender:]) == g.addr
-}
-
-// hasInnerPriorityTag reports whether a tag of VLAN 0 is below the outermost one.
-// Linux strips such tags one after another (__netif_receive_skb_core), so what they
-// hide would reach a guest as if it had been looked at.
-func hasInnerPriorityTag(f *frame.Frame) bool {
-	if t := f.EtherType(); t != frame.TypeVLAN && t != frame.TypeQinQ {
-		return false
-	}
-	b := f.Bytes()
-	return len(b) >= frame.HeaderLen+2 && b[frame.HeaderLen]&0x0f == 0 && b[frame.HeaderLen+1] == 0
-}
-
-// toGateway delivers a frame that is addressed to the gateway's MAC.
-func (w *worker) toGateway(s *snapshot, in *ingress, f *frame.Frame) Verdict {
-	g := s.gateway
-	switch {
-	case in == &g.routes:
-		return SamePort
-	case f.Tag.TPID == frame.TypeQinQ:
-		return NoService
-	case f.EtherType() == frame.TypeARP:
-		return w.takeARP(s, in, f)
-	case f.EtherType() != frame.TypeIPv4:
-		return NoService
-	}
-	p := &w.parsed
-	p.Parse(f)
-	w.quoted, w.changed = w.quoted[:0], false
-	switch {
-	case p.Layer < frame.LayerNetwork:
-		return BadPacket
-	case g.uplink != nil:
-		return w.comeIn(s, f, p)
-	case !g.isOwn(p):
-		return w.passOn(s, in, f, p)
-	}
-	if p.FragOffset != 0 && g.relay.HasAny(p.Protocol) {
-		w.tell(g.inboxes[Outside], f, g.vlan) // too: the first fragment alone says whose it is
-	}
-	to, service, v := g.owner(f, p)
-	if to&machineHost != 0 {
-		v = w.policy(s, in, f, g.vlan, g.host)
-	}
-	if to&ownHost != 0 {
-		v = w.punt(g.inboxes[service], nil, f, g.vlan)
-	}
-	return v
-}
-
-// takeARP delivers an ARP packet to the gateway's MAC.
-func (w *worker) takeARP(s *snapshot, in *ingress, f *frame.Frame) Verdict {
-	g := s.gateway
-	w.listenARP(s, f)
-	if g.uplink != nil {
-		return w.answerARP(s, f)
-	}
-	v := w.punt(g.inboxes[Station], nil, f, g.vlan)
-	if g.host != noPort && isReply(f) { // to a question of this machine's, perhaps
-		w.policy(s, in, f, g.vlan, g.host)
-	}
-	return v
-}
-
-// owner tells who takes an IPv4 packet to the gateway's address.
-func (g *gateway) owner(f *frame.Frame, p *frame.Parsed) (hosts, Service, Verdict) {
-	service, own := g.service(f, p)
-	switch {
-	case own && service != Outside && p.Protocol != frame.ProtoICMP && (p.IsFragment() || f.Offload.IsSuper() && p.Protocol == frame.ProtoUDP):
-		return 0, Station, BadPacket // no client needs that much, and nobody else shall get it
-	case g.host == noPort:
-		return ownHost, service, Forwarded
-	case p.Protocol == frame.ProtoICMP && p.FragOffset != 0:
-		return ownHost | machineHost, Station, Forwarded // of which packet, none can tell
-	case own:
-		return ownHost, service, Forwarded
-	}
-	return machineHost, service, Forwarded
-}
-
-// isOwn reports whether an IPv4 packet is for the gateway's address.
-func (g *gateway) isOwn(p *frame.Parsed) bool {
-	dst := p.Dst()
-	return binary.BigEndian.Uint32(dst[12:]) == g.addr
-}
-
-// service says which service an IPv4 packet to the gateway belongs to, and
-// whether that is the network's own even where this machine has the address too.
-// Of a fragmented packet the first fragment tells.
-func (g *gateway) service(f *frame.Frame, p *frame.Parsed) (s Service, own bool) {
-	if p.Layer < frame.LayerTransport {
-		return Station, false
-	}
-	switch {
-	case p.Protocol == frame.ProtoICMP:
-		return Station, f.Bytes()[p.L4] == icmpEcho
-	case g.relay.Has(p.Protocol, p.DstPort):
-		return Outside, true
-	case p.Protocol == frame.ProtoTCP:
-		return Station, g.dns && p.DstPort == dnsPort
-	case p.DstPort == dhcpPort && g.dhcp:
-		return DHCP, true
-	case p.DstPort == dnsPort && g.dns:
-		return DNS, true
-	}
-	return Station, false
-}
-
-// isForClient reports whether a packet is for a DHCP client.
-func isForClient(p *frame.Parsed) bool {
-	return p.Protocol == frame.ProtoUDP && p.Layer == frame.LayerTransport && p.DstPort == clientPort && !p.IsFragment()
-}
-
-// isReply reports whether an ARP packet is none that asks.
-func isReply(f *frame.Frame) bool {
-	b := f.Bytes()
-	return len(b) >= arpEnd && binary.BigEndian.Uint16(b[arpOperation:]) != arpRequest
-}
-
-// letsIn reports whether a frame may leave by the host port. This machine takes
-// for its own any IP packet in a frame to its MAC address or to a group, whatever
-// tags of VLAN 0 are around it, passes on what is for others, and answers ARP for
-// all of its addresses. So to the gateway's MAC address goes only what owner has
-// let pass, and of what goes to groups only IP packets to all hosts or to a group,
-// but none for services that are the network's own.
-func (g *gateway) letsIn(f *frame.Frame, vid uint16) bool {
-	if vid != g.vlan || f.Tag.TPID == frame.TypeQinQ {
-		return false
-	}
-	if !f.Dst().IsGroup() {
-		return true
-	}
-	var p frame.Parsed
-	p.Parse(f)
-	if f.EtherType() != frame.TypeIPv4 || p.Layer < frame.LayerNetwork {
-		return false
-	}
-	b := p.Dst()
-	dst := binary.BigEndian.Uint32(b[12:])
-	service, own := g.service(f, &p)
-	own = own && service != Outside // which is to one address only
-	return (dst >= firstGroup && dst < endGroups || dst == allHosts || dst == g.last) && !own
-}
-
-// IPv4 addresses that are not of one host (RFC 5771, RFC 919).
-const (
-	firstGroup = 224 << 24
-	endGroups  = 240 << 24
-	allHosts   = 1<<32 - 1
-)
-
-// overhear gives the gateway what is for it of a broadcast.
-func (w *worker) overhear(s *snapshot, f *frame.Frame) {
-	g, b := s.gateway, f.Bytes()
-	if f.Tag.TPID == frame.TypeQinQ {
-		return // not for hosts without such a tag
-	}
-	switch f.EtherType() {
-	case frame.TypeARP:
-		w.listenARP(s, f)
-		if g.uplink != nil {
-			w.answerARP(s, f)
-		} else if len(b) >= arpEnd && binary.BigEndian.Uint32(b[arpTarget:]) == g.addr {
-			w.tell(g.inboxes[Station], f, g.vlan)
-		}
-	case frame.TypeIPv4:
-		p := &w.parsed
-		p.Parse(f)
-		if g.client && isForClient(p) {
-			w.tell(g.inboxes[Client], f, g.vlan)
-		}
-		if service, own := g.service(f, p); own && service == DHCP && !p.IsFragment() && !f.Offload.IsSuper() {
-			w.tell(g.inboxes[DHCP], f, g.vlan)
-		}
-	}
-}
-
-// tell punts a frame that goes on to others too.
-func (w *worker) tell(to *Inbox, f *frame.Frame, vid uint16) {
-	w.count(w.punt(to, nil, f, vid))
-}

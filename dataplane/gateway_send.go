@@ -18,7 +18,7 @@ func (g *Gateway) Send(frames []*frame.Frame) {
 	}
 }
 
-// Resolve sends untagged frames of IPv4 packets to stations of the network, whose MAC
+// Resolve sends untagged frames of IP packets to stations of the network, whose MAC
 // address it finds out and fills in with the gateway's own. A packet to a station that
 // is not known yet waits in a copy.
 func (g *Gateway) Resolve(frames []*frame.Frame) {
@@ -45,10 +45,14 @@ func (g *Gateway) Resolve(frames []*frame.Frame) {
 // address queues a packet of the gateway's own for a station.
 func (w *worker) address(s *snapshot, f *frame.Frame) {
 	p := &w.parsed
-	if p.Parse(f); p.IPVersion != 4 || p.Layer < frame.LayerNetwork {
+	if p.Parse(f); p.Layer < frame.LayerNetwork {
 		return
 	}
 	dst := destination(f, p)
+	if p.IPVersion == 6 && dst.IsLinkLocalUnicast() {
+		w.resolve(s, f, dst, w.port)
+		return
+	}
 	y := s.router.way(dst)
 	if y.kind != here && y.kind != behind && y.kind != out {
 		return
@@ -60,6 +64,9 @@ func (w *worker) address(s *snapshot, f *frame.Frame) {
 // whose MAC address is not known yet waits in a copy.
 func (w *worker) resolve(s *snapshot, f *frame.Frame, next netip.Addr, from *Port) Verdict {
 	g, t := s.gateway, w.network.neighbors
+	if !g.mayAsk(next) {
+		return NoNeighbor
+	}
 	if w.nextHop == nil || w.nextHop.addr != next {
 		w.nextHop = t.get(next)
 	}
@@ -69,7 +76,7 @@ func (w *worker) resolve(s *snapshot, f *frame.Frame, next netip.Addr, from *Por
 		var ask bool
 		w.nextHop = nil
 		if mac, v, ask = t.await(next, f, from, w.now); ask {
-			w.send(s, g.arpRequest(question{addr: next}))
+			w.send(s, g.question(question{addr: next}))
 		}
 		if v != Forwarded {
 			return v

@@ -9,12 +9,12 @@ import (
 // where IGMP and MLD are snooped, to those that have asked for it.
 func (w *worker) group(s *snapshot, in *ingress, f *frame.Frame, vid uint16) Verdict {
 	if in.storm != nil {
-		if v := in.storm.group(w.time, f.Dst()); v.IsDrop() {
+		if v := in.storm.group(w.time, f); v.IsDrop() {
 			return v
 		}
 	}
 	if g := s.gateway; g != nil && in != &g.routes {
-		if vid == g.vlan && f.Dst() == broadcast {
+		if vid == g.vlan {
 			w.overhear(s, f)
 		}
 		if g.uplink != nil {

@@ -37,6 +37,9 @@ const (
 	inboxDNS
 	inboxOutside
 	inboxClient
+	inboxDHCPv6
+	inboxSolicit
+	inboxClient6
 
 	numInboxes
 )
@@ -135,7 +138,7 @@ const (
 	bpduRate       = 50
 	reportRate     = 200
 	unroutableRate = 10
-	answerRate     = 200 // of echo and ARP, where no service does it
+	answerRate     = 200 // of echo, ARP and neighbour discovery, where no service does it
 	strangerRate   = 200 // stations that ask for the gateway, and that it does not know
 )
 

@@ -41,6 +41,7 @@ type station struct {
 	mac  frame.MAC
 	io   *memport.Port
 	port *Port
+	v    family // of what is on the wire, in place of IPv4
 }
 
 func (l *lab) station(n *Network, name string, caps frame.Caps) *station {
@@ -81,6 +82,9 @@ func (s *station) send(b []byte) { s.sendOffload(b, frame.Offload{}) }
 
 func (s *station) sendOffload(b []byte, o frame.Offload) {
 	s.t.Helper()
+	if s.v.six {
+		b, o = to6(s.t, b, o)
+	}
 	if !s.io.Inject(memport.Frame{Bytes: b, Offload: o}) {
 		s.t.Fatal("station cannot send: queue full")
 	}
@@ -96,11 +100,28 @@ func (s *station) next() memport.Frame {
 	}()
 	select {
 	case f := <-got:
-		return f
+		return s.read(f)
 	case <-time.After(20 * time.Second):
 		s.t.Fatalf("%s: no frame came", s.mac)
 	}
 	panic("unreachable")
+}
+
+// poll returns a frame that waits at the station, if one does.
+func (s *station) poll() (memport.Frame, bool) {
+	f, ok := s.io.Poll()
+	if ok {
+		f = s.read(f)
+	}
+	return f, ok
+}
+
+// read is a frame from the wire as tests know it.
+func (s *station) read(f memport.Frame) memport.Frame {
+	if s.v.six {
+		f.Bytes, f.Offload = to4(s.t, f.Bytes, f.Offload)
+	}
+	return f
 }
 
 // expect fails unless exactly b comes next.
@@ -115,7 +136,7 @@ func (s *station) expect(b []byte) {
 // did. Something else fails. See silent for when to call it.
 func (s *station) receives(b []byte) bool {
 	s.t.Helper()
-	f, ok := s.io.Poll()
+	f, ok := s.poll()
 	if ok && string(f.Bytes) != string(b) {
 		s.t.Fatalf("%s received\n% x, want\n% x", s.mac, f.Bytes, b)
 	}
@@ -138,7 +159,7 @@ func (s *station) settle(n uint64) {
 // sender has arrived elsewhere: a worker handles bursts in order.
 func (s *station) silent() {
 	s.t.Helper()
-	if f, ok := s.io.Poll(); ok {
+	if f, ok := s.poll(); ok {
 		s.t.Fatalf("%s received an unexpected frame: % x", s.mac, f.Bytes)
 	}
 }

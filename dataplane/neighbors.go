@@ -235,8 +235,8 @@ func (t *neighbors) learn(a netip.Addr, mac frame.MAC, asks bool, now uint32) []
 	return t.settle(n, Forwarded)
 }
 
-// question is an ARP request that is due: to one station, or to all where mac is
-// zero.
+// question is an ARP request or neighbour solicitation that is due: to one station, or
+// to all where mac is zero.
 type question struct {
 	addr netip.Addr
 	mac  frame.MAC

@@ -10,8 +10,10 @@ import (
 
 // A neighbour that is fixed gets what waits for it, no ARP moves it, and it goes when
 // it is taken out. A change of the address of the uplink leaves it.
-func TestFixedNeighbor(t *testing.T) {
-	l := newRoutedLab(t)
+func TestFixedNeighbor(t *testing.T) { bothFamilies(t, testFixedNeighbor) }
+
+func testFixedNeighbor(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	l.meet(l.net, l.guest, guestIP)
 	l.lead(l.net, RoutingConfig{Uplink: l.uplink})
 	from := func(payload string) []byte {
@@ -25,7 +27,7 @@ func TestFixedNeighbor(t *testing.T) {
 
 	cfg := l.uplink.Config()
 	router := mac("router")
-	cfg.Neighbors = []Neighbor{{addr(worldIP), router}}
+	cfg.Neighbors = []Neighbor{{v.addr(worldIP), router}}
 	l.uplink.Reconfigure(cfg)
 	l.world.expect(routedOnce(from("waits"), router, uplinkMAC))
 
@@ -39,7 +41,7 @@ func TestFixedNeighbor(t *testing.T) {
 	l.guest.send(from("stays"))
 	l.world.expect(routedOnce(from("stays"), router, uplinkMAC))
 
-	cfg.Address = netip.MustParsePrefix("192.0.2.3/24")
+	v.uplink(&cfg, "192.0.2.3/24")
 	l.uplink.Reconfigure(cfg)
 	l.world.next() // the announcement
 	l.guest.send(from("elsewhere"))

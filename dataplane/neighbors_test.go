@@ -211,7 +211,8 @@ func forgedARP(s *station) map[string][]byte {
 // What a guest says in ARP is believed where it can be so, of strangers that ask for the
 // gateway only, and not of too many at a time.
 func TestNeighborHostile(t *testing.T) {
-	l := newRoutedLab(t)
+	v := ipv4
+	l := newRoutedLab(t, v)
 	sent := uint64(0)
 	for what, b := range forgedARP(l.guest) {
 		l.guest.send(b)
@@ -225,11 +226,11 @@ func TestNeighborHostile(t *testing.T) {
 	l.guest.send(good)
 	sent++
 	l.guest.settle(sent)
-	if got := l.net.Neighbors(); len(got) != 1 || got[0] != (Neighbor{addr(guestIP), l.guest.mac}) {
+	if got := l.net.Neighbors(); len(got) != 1 || got[0] != (Neighbor{v.addr(guestIP), l.guest.mac}) {
 		t.Errorf("learned %v", got)
 	}
 	cfg := l.net.Config()
-	cfg.Gateway.Address = netip.MustParsePrefix("10.0.0.1/16")
+	v.address(&cfg.Gateway, "10.0.0.1/16")
 	l.net.Reconfigure(cfg, nil)
 	for i := range 1000 {
 		b := append([]byte(nil), good...)
@@ -244,8 +245,10 @@ func TestNeighborHostile(t *testing.T) {
 }
 
 // A worker does not go on sending to a station that is forgotten.
-func TestNeighborForgotten(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestNeighborForgotten(t *testing.T) { bothFamilies(t, testNeighborForgotten) }
+
+func testNeighborForgotten(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	out := udp(5000, 7, "x")
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, out))
 	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, out))
@@ -257,13 +260,16 @@ func TestNeighborForgotten(t *testing.T) {
 
 // A broadcast that lets packets go which have waited stays what it is, in the form that
 // each port has it.
-func TestNeighborAnswersAll(t *testing.T) {
-	l := newRoutedLab(t)
+func TestNeighborAnswersAll(t *testing.T) { bothFamilies(t, testNeighborAnswersAll) }
+
+func testNeighborAnswersAll(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	cfg := l.net.Config()
 	cfg.Gateway.VLAN = 7
 	l.net.Reconfigure(cfg, map[string]Policy{"guest": {VLAN: access(7)}})
 	trunk := l.stationWith(l.net, "trunk", frame.CapAll, Policy{VLAN: vlans(0, [2]uint16{7, 7})})
-	l.lead(l.dmz, RoutingConfig{Reach: []Reach{{l.net, prefixes("10.0.0.0/24")}}})
+	trunk.v = v
+	l.lead(l.dmz, RoutingConfig{Reach: []Reach{{l.net, v.prefixes("10.0.0.0/24")}}})
 	const packets = maxHeld
 	for i := range packets {
 		l.server.send(packet(dmzMAC, l.server.mac, serverIP, guestIP, frame.ProtoUDP, udp(uint16(i), 7, "held")))

@@ -216,6 +216,10 @@ func (w *worker) guard(s *snapshot, in *ingress, f *frame.Frame, vid uint16, lea
 		return RateLimited
 	case len(in.sources) > 0 && !slices.Contains(in.sources, f.Src()):
 		return SourceDenied
+	case in.guard.RA && advertises(f):
+		return RAGuard
+	case in.guard.DHCP && servesDHCP(f):
+		return DHCPGuard
 	case in.shares && w.isOutside(s, f, vid):
 		return AddressOutside
 	case in.blocked && in.learns && learn:

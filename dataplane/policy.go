@@ -38,6 +38,7 @@ type Policy struct {
 	Isolated bool // no frames from or to another isolated port
 	VLAN     VLANs
 	Security Security
+	Guard    Guard
 	Storm    Storm
 	Ingress  Rate // of what comes from the attachment
 	Egress   Rate // of what goes to it
@@ -51,11 +52,18 @@ type Security struct {
 	Sources []frame.MAC // the only source addresses taken; none = all
 }
 
+// Guard keeps a port from answering in the place of those who configure the stations of
+// a network.
+type Guard struct {
+	RA   bool // it sends no router advertisements and no redirects (RFC 6105)
+	DHCP bool // nor anything that a server of DHCP or DHCPv6 says (RFC 7610)
+}
+
 // equal reports whether two policies are the same.
 func (p Policy) equal(q Policy) bool {
 	return p.Mode == q.Mode && p.Uplink == q.Uplink && p.Hairpin == q.Hairpin && p.Isolated == q.Isolated &&
 		p.VLAN.equal(q.VLAN) && p.Security.MaxMACs == q.Security.MaxMACs && p.Security.Sticky == q.Security.Sticky &&
-		slices.Equal(p.Security.Sources, q.Security.Sources) && p.Storm == q.Storm &&
+		slices.Equal(p.Security.Sources, q.Security.Sources) && p.Storm == q.Storm && p.Guard == q.Guard &&
 		p.Ingress == q.Ingress && p.Egress == q.Egress && p.STP == q.STP
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/ndp"
 )
 
 // Rate bounds one direction of a port. What exceeds it is dropped, not delayed:
@@ -94,7 +95,16 @@ func (p *policer) pass(now int64, n int) bool {
 }
 
 // stormGuard is a Storm at work; the buckets without a limit are nil.
-type stormGuard struct{ broadcast, multicast, unknown *bucket }
+type stormGuard struct {
+	broadcast, multicast, unknown *bucket
+
+	// vital is for what IPv6 does not work without: see isVital.
+	vital *bucket
+}
+
+// vitalRate is how many such frames a port may send a second whatever its limits are. A
+// router that looks for all of a /24 sends as many.
+const vitalRate = 256
 
 func newStormGuard(s Storm) *stormGuard {
 	if s == (Storm{}) {
@@ -106,18 +116,44 @@ func newStormGuard(s Storm) *stormGuard {
 		}
 		return newBucket(uint64(rate), uint64(rate))
 	}
-	return &stormGuard{one(s.Broadcast), one(s.Multicast), one(s.Unknown)}
+	return &stormGuard{one(s.Broadcast), one(s.Multicast), one(s.Unknown), one(vitalRate)}
 }
 
-// group returns Forwarded, or the reason why a frame to a group is one too many.
-func (g *stormGuard) group(now int64, dst frame.MAC) Verdict {
-	switch {
-	case dst == broadcastMAC && !g.broadcast.take(now, 1):
-		return StormBroadcast
-	case dst != broadcastMAC && !g.multicast.take(now, 1):
+// group returns Forwarded, or the reason why a frame to a group is one too many. Those
+// that are vital have a limit of their own first, so that no other multicast of the port
+// takes their place.
+func (g *stormGuard) group(now int64, f *frame.Frame) Verdict {
+	switch dst := f.Dst(); {
+	case dst == broadcast:
+		if !g.broadcast.take(now, 1) {
+			return StormBroadcast
+		}
+	case g.multicast != nil && isVital(f) && g.vital.take(now, 1):
+	case !g.multicast.take(now, 1):
 		return StormMulticast
 	}
 	return Forwarded
 }
 
-var broadcastMAC = frame.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+// isVital reports whether a frame to a group is of neighbour discovery, which is to IPv6
+// what ARP is to IPv4, or of MLD, which tells a switch where groups go.
+func isVital(f *frame.Frame) bool {
+	if f.EtherType() != frame.TypeIPv6 || isPlain(f) {
+		return false
+	}
+	var p frame.Parsed
+	p.Parse(f)
+	return ndp.Is(f, &p) || isMLD(f, &p)
+}
+
+// isMLD reports whether a packet is of MLD (RFC 2710, RFC 3810), by its type.
+func isMLD(f *frame.Frame, p *frame.Parsed) bool {
+	if !isICMP(p) || p.IPVersion != 6 || p.Layer < frame.LayerTransport {
+		return false
+	}
+	switch f.Bytes()[p.L4] {
+	case 130, 131, 132, 143:
+		return true
+	}
+	return false
+}

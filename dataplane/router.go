@@ -61,8 +61,13 @@ func (w *worker) passOn(s *snapshot, in *ingress, f *frame.Frame, p *frame.Parse
 // isInside reports whether an address is one of the network's, or of what is behind
 // its stations.
 func (s *snapshot) isInside(a netip.Addr) bool {
-	if s.gateway.subnet.Contains(a) {
+	if a.Is4() && s.gateway.subnet.Contains(a) {
 		return true // most are, and this costs less
+	}
+	for i := range s.gateway.six.subnets {
+		if s.gateway.six.subnets[i].Contains(a) {
+			return true
+		}
 	}
 	y := s.router.way(a)
 	return y.kind == here || y.kind == behind
@@ -73,9 +78,9 @@ func (w *worker) visit(s *snapshot, f *frame.Frame, p *frame.Parsed, door int) V
 	d := w.through(s, door)
 	g, dst := d.s.gateway, destination(f, p)
 	switch {
-	case g != nil && dst == g.own && isEcho(f, p):
+	case g != nil && g.isOwn(f, p) && isEcho(f, p):
 		return w.answerEcho(s, f, p) // as any router is at all of its addresses
-	case g == nil || dst == g.own:
+	case g == nil || g.isOwn(f, p):
 		return w.refuse(s, f, p, noHost, NoRoute)
 	}
 	y := d.s.router.way(dst)
@@ -105,13 +110,14 @@ func (w *worker) leave(s *snapshot, in *ingress, f *frame.Frame, p *frame.Parsed
 		return BadPacket // RFC 2644
 	}
 	y := d.s.router.way(dst)
-	if y.kind == toNetwork && r.nat {
+	by := r.treatment(p)
+	if y.kind == toNetwork && by == Translated {
 		return w.refuse(s, f, p, prohibited, Prohibited) // of the same uplink, but not in Reach
 	}
 	if y.kind != out {
 		return w.refuse(s, f, p, noNetwork, NoRoute)
 	}
-	if v := w.fit(s, d, f, p); v.IsDrop() || !r.nat {
+	if v := w.fit(s, d, f, p); v.IsDrop() || by == Plain {
 		return w.cross(d, f, p, y.next(dst), v)
 	}
 	res := g.table.Outbound(r.zone, uint16(w.port.index), f, p, d.now)
@@ -132,7 +138,7 @@ func (w *worker) leave(s *snapshot, in *ingress, f *frame.Frame, p *frame.Parsed
 // never goes by the wire, from where it would not come back. Where its port is
 // mapped, it is for a station behind the uplink.
 func (w *worker) toOwn(s *snapshot, in *ingress, f *frame.Frame, p *frame.Parsed, ofHost bool) Verdict {
-	if s.router.nat {
+	if s.router.treatment(p) != Plain {
 		d := w.through(s, s.router.exit)
 		if g := d.s.gateway; g != nil && g.table.Owns(p.Dst()) && g.table.Maps(f, p) {
 			return w.hairpin(s, in, d, f, p, ofHost)
@@ -183,8 +189,16 @@ func (w *worker) hairpin(s *snapshot, in *ingress, d *door, f *frame.Frame, p *f
 // comeIn takes a packet that has come to the uplink's MAC address.
 func (w *worker) comeIn(s *snapshot, f *frame.Frame, p *frame.Parsed) Verdict {
 	g, r := s.gateway, s.router
-	if g.client && isForClient(p) {
-		return w.punt(g.inboxes[Client], nil, f, g.vlan)
+	if isForClient(p) {
+		switch {
+		case p.IPVersion == 4 && g.serves.client:
+			return w.punt(g.inboxes[Client], nil, f, g.vlan)
+		case p.IPVersion == 6 && g.serves.client6 && g.isOwn(f, p):
+			return w.punt(g.inboxes[Client6], nil, f, g.vlan)
+		}
+	}
+	if p.IPVersion == 6 && destination(f, p) == g.six.link && isEcho(f, p) {
+		return w.answerEcho(s, f, p)
 	}
 	if v := forwardable(f, p); v.IsDrop() {
 		return v
@@ -204,6 +218,8 @@ func (w *worker) comeIn(s *snapshot, f *frame.Frame, p *frame.Parsed) Verdict {
 		return NoRoute // the senders are not told: they may be anybody
 	case ttl(f, p) <= 1:
 		return w.refuse(s, f, p, timeExceeded, TTLExceeded)
+	case y.by == Tracked:
+		return w.inward(s, g.table, f, p, w.now)
 	}
 	return w.visit(s, f, p, y.door)
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/nat"
 	"github.com/weft/weft/ports"
 	"github.com/weft/weft/ports/memport"
 )
@@ -32,20 +33,23 @@ func (l *routedLab) established(c RoutingConfig) (out, back *routedBurst) {
 	for _, s := range []*station{l.guest, l.world} {
 		s.port.Attach(sink{memport.New(frame.CapAll)}, 1500, func(error) {})
 	}
-	l.net.neighbors.learn(addr(guestIP), l.guest.mac, true, 1)
-	l.uplink.Network().neighbors.learn(addr(worldIP), l.world.mac, true, 1)
-	out = burstOf(l.guest, packet(gatewayMAC, l.guest.mac, guestIP, farIP, frame.ProtoUDP, udp(5000, 7, "established")))
+	l.net.neighbors.learn(l.v.addr(guestIP), l.guest.mac, true, 1)
+	l.uplink.Network().neighbors.learn(l.v.addr(worldIP), l.world.mac, true, 1)
+	out = burstOf(l.guest, l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "established")))
 	to := guestIP
-	if c.NAT {
+	if c.IPv4 == Translated || c.IPv6 == Translated {
 		to = "192.0.2.2"
 	}
-	back = burstOf(l.world, packet(uplinkMAC, l.world.mac, farIP, to, frame.ProtoUDP, udp(7, 5000, "established")))
+	back = burstOf(l.world, l.fromWorld(farIP, to, frame.ProtoUDP, udp(7, 5000, "established")))
 	out.run()
 	back.run()
 	return out, back
 }
 
 func burstOf(s *station, b []byte) *routedBurst {
+	if s.v.six {
+		b, _ = to6(s.t, b, frame.Offload{})
+	}
 	r := &routedBurst{w: &worker{network: s.port.network, port: s.port}, fresh: b}
 	for range ports.MaxBurst {
 		r.frames = append(r.frames, wrap(append(make([]byte, frame.Headroom), b...)))
@@ -55,9 +59,11 @@ func burstOf(s *station, b []byte) *routedBurst {
 
 // An established flow crosses the router without allocating, both ways, translated or
 // not.
-func TestRouterNoAllocation(t *testing.T) {
-	for name, c := range map[string]RoutingConfig{"nat": {NAT: true}, "route": {}} {
-		l := newRoutedLab(t)
+func TestRouterNoAllocation(t *testing.T) { bothFamilies(t, testRouterNoAllocation) }
+
+func testRouterNoAllocation(t *testing.T, v family) {
+	for name, c := range map[string]RoutingConfig{"nat": {IPv4: Translated, IPv6: Translated}, "route": {}} {
+		l := newRoutedLab(t, v)
 		out, back := l.established(c)
 		before, after := l.world.port.Stats(), l.guest.port.Stats()
 		for way, b := range map[string]*routedBurst{"out": out, "back": back} {
@@ -75,12 +81,20 @@ func TestRouterNoAllocation(t *testing.T) {
 	}
 }
 
+// identity is a zone whose addresses stay as they are.
+var identity = nat.ZoneConfig{Prefixes: []nat.PrefixMap{{Inside: ipv6.prefix("10.0.0.0/24"), Outside: ipv6.prefix("10.0.0.0/24")}}}
+
 func BenchmarkRouter(b *testing.B) {
 	for _, way := range []struct {
 		name string
+		v    family
 		c    RoutingConfig
-	}{{"nat", RoutingConfig{NAT: true}}, {"route", RoutingConfig{}}} {
-		l := newRoutedLab(&testing.T{})
+	}{
+		{"nat/IPv4", ipv4, RoutingConfig{IPv4: Translated}}, {"nat/IPv6", ipv6, RoutingConfig{IPv6: Translated}},
+		{"tracked/IPv6", ipv6, RoutingConfig{IPv6: Tracked, Zone: identity}},
+		{"route/IPv4", ipv4, RoutingConfig{}}, {"route/IPv6", ipv6, RoutingConfig{}},
+	} {
+		l := newRoutedLab(&testing.T{}, way.v)
 		out, back := l.established(way.c)
 		for _, direction := range []struct {
 			name  string

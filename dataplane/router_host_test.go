@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/ports/memport"
 )
 
 const (
@@ -15,8 +16,8 @@ const (
 )
 
 // newHostLab is a routedLab whose uplink has this machine's address, with a host port.
-func newHostLab(t *testing.T, c RoutingConfig) (*routedLab, *station) {
-	l := newRoutedLab(t)
+func newHostLab(t *testing.T, v family, c RoutingConfig) (*routedLab, *station) {
+	l := newRoutedLab(t, v)
 	cfg := l.net.Config()
 	cfg.Gateway.HostPort = "host"
 	l.net.Reconfigure(cfg, nil)
@@ -24,25 +25,27 @@ func newHostLab(t *testing.T, c RoutingConfig) (*routedLab, *station) {
 	up := l.uplink.Config()
 	up.Shared = true
 	l.uplink.Reconfigure(up)
-	c.HostAddresses = []netip.Addr{addr(machineIP), addr(elsewhere), addr(insideHost), addr("2001:db8::1")}
+	c.HostAddresses = []netip.Addr{v.addr(machineIP), v.addr(elsewhere), v.addr(insideHost), addr("2001:db8::1")}
 	l.lead(l.net, c)
 	return l, l.station(l.net, "host", frame.CapAll)
 }
 
 // What is for this machine goes there by the host port where it may, and else nowhere;
 // not by the wire, and not to where other packets go.
-func TestRouterToHost(t *testing.T) {
+func TestRouterToHost(t *testing.T) { bothFamilies(t, testRouterToHost) }
+
+func testRouterToHost(t *testing.T, v family) {
 	for _, test := range []struct {
 		what        string
 		reach       bool
 		nat, uplink bool
 	}{{"reached", true, true, true}, {"not reached", false, true, true}, {"routed", true, false, true}, {"isolated", true, false, false}, {"all closed", false, false, false}} {
-		l, host := newHostLab(t, RoutingConfig{})
-		c := RoutingConfig{ReachHost: test.reach, NAT: test.nat}
+		l, host := newHostLab(t, v, RoutingConfig{})
+		c := RoutingConfig{ReachHost: test.reach, IPv4: treatmentOf(test.nat), IPv6: treatmentOf(test.nat)}
 		if test.uplink {
 			c.Uplink = l.uplink
 		}
-		c.HostAddresses = []netip.Addr{addr(machineIP), addr(elsewhere)}
+		c.HostAddresses = []netip.Addr{v.addr(machineIP), v.addr(elsewhere)}
 		l.lead(l.net, c)
 		for i, to := range []string{machineIP, elsewhere} {
 			b := l.fromGuest(to, frame.ProtoTCP, segment(5000, 22, 1, 0, syn, "", ""))
@@ -61,13 +64,15 @@ func TestRouterToHost(t *testing.T) {
 
 // Of what is mapped at the address that uplink and machine share, the station behind it
 // has each packet, and the machine all others.
-func TestRouterSharedAddress(t *testing.T) {
-	l, host := newHostLab(t, RoutingConfig{})
+func TestRouterSharedAddress(t *testing.T) { bothFamilies(t, testRouterSharedAddress) }
+
+func testRouterSharedAddress(t *testing.T, v family) {
+	l, host := newHostLab(t, v, RoutingConfig{})
 	other := l.station(l.net, "other", frame.CapAll)
 	l.meet(l.net, other, "10.0.0.6")
 	l.lead(l.net, RoutingConfig{
-		Uplink: l.uplink, NAT: true, ReachHost: true, HostAddresses: []netip.Addr{addr(machineIP)},
-		Zone: published(frame.ProtoUDP, 53, 53, "10.0.0.6:53"),
+		Uplink: l.uplink, IPv4: Translated, IPv6: Translated, ReachHost: true, HostAddresses: []netip.Addr{v.addr(machineIP)},
+		Zone: v.published(frame.ProtoUDP, 53, 53, "10.0.0.6:53"),
 	})
 	l.guest.send(l.fromGuest(machineIP, frame.ProtoUDP, udp(5000, 53, "mapped")))
 	other.expect(routedOnce(sealed(packet(other.mac, gatewayMAC, machineIP, "10.0.0.6", frame.ProtoUDP, udp(5000, 53, "mapped"))), other.mac, gatewayMAC))
@@ -99,9 +104,11 @@ func TestRouterSharedAddress(t *testing.T) {
 }
 
 // An address of this machine that is inside the network is a station's as any other.
-func TestRouterMachineInside(t *testing.T) {
-	l, _ := newHostLab(t, RoutingConfig{})
-	l.lead(l.net, RoutingConfig{Uplink: l.uplink, HostAddresses: []netip.Addr{addr(insideHost)}})
+func TestRouterMachineInside(t *testing.T) { bothFamilies(t, testRouterMachineInside) }
+
+func testRouterMachineInside(t *testing.T, v family) {
+	l, _ := newHostLab(t, v, RoutingConfig{})
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, HostAddresses: []netip.Addr{v.addr(insideHost)}})
 	l.meet(l.net, l.guest, insideHost)
 	out := sealed(packet(gatewayMAC, l.guest.mac, insideHost, farIP, frame.ProtoUDP, udp(1, 2, "x")))
 	l.guest.send(out)
@@ -116,8 +123,9 @@ func (l *routedLab) outsideHas(b []byte) bool {
 	l.t.Helper()
 	n, inbox := 0, l.net.Gateway().Inbox(Outside)
 	for m := inbox.Poll(); m != nil; m = inbox.Poll() {
-		if string(m.Frame.Bytes()) != string(b) || m.Port() != "guest" {
-			l.t.Errorf("inbox: % x from %s, want % x", m.Frame.Bytes(), m.Port(), b)
+		got := l.guest.read(memport.Frame{Bytes: m.Frame.Bytes()}).Bytes
+		if string(got) != string(b) || m.Port() != "guest" {
+			l.t.Errorf("inbox: % x from %s, want % x", got, m.Port(), b)
 		}
 		inbox.Done(m)
 		n++
@@ -127,9 +135,11 @@ func (l *routedLab) outsideHas(b []byte) bool {
 
 // What leaves by sockets is in the inbox Outside as it was sent, and this machine's
 // addresses only where they may be reached.
-func TestRouterSockets(t *testing.T) {
-	l := newRoutedLab(t)
-	host := []netip.Addr{addr(elsewhere)}
+func TestRouterSockets(t *testing.T) { bothFamilies(t, testRouterSockets) }
+
+func testRouterSockets(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
+	host := []netip.Addr{v.addr(elsewhere)}
 	sent := uint64(0)
 	for _, test := range []struct {
 		what  string
@@ -157,8 +167,10 @@ func TestRouterSockets(t *testing.T) {
 
 // The ports of the gateway that the relay uses are its own, in all pieces of a
 // datagram, and all others are the host's.
-func TestRouterRelay(t *testing.T) {
-	l, host := newHostLab(t, RoutingConfig{})
+func TestRouterRelay(t *testing.T) { bothFamilies(t, testRouterRelay) }
+
+func testRouterRelay(t *testing.T, v family) {
+	l, host := newHostLab(t, v, RoutingConfig{})
 	var ports RelayPorts
 	for i, relay := range []bool{true, false} {
 		for _, port := range []uint16{RelayFirst, 65535} {
@@ -193,8 +205,10 @@ func TestRouterRelay(t *testing.T) {
 }
 
 // What is for this machine and finds no host port goes by a socket, where there is one.
-func TestRouterToHostBySocket(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{ReachHost: true, Relay: new(RelayPorts), HostAddresses: []netip.Addr{addr(elsewhere)}})
+func TestRouterToHostBySocket(t *testing.T) { bothFamilies(t, testRouterToHostBySocket) }
+
+func testRouterToHostBySocket(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{ReachHost: true, Relay: new(RelayPorts), HostAddresses: []netip.Addr{v.addr(elsewhere)}})
 	b := l.fromGuest(elsewhere, frame.ProtoUDP, udp(1, 2, "x"))
 	l.guest.send(b)
 	l.guest.settle(1)

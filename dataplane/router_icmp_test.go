@@ -17,7 +17,7 @@ func aged(b []byte, ttl byte) []byte {
 // Some packets are lost without a word (RFC 1122 clause 3.2.2): fragments but for the
 // first, errors, and what is for all.
 func TestRouterTellsNobody(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	whole := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "0123456789abcdef"))
 	n := uint64(0)
 	for what, b := range map[string][]byte{
@@ -30,7 +30,7 @@ func TestRouterTellsNobody(t *testing.T) {
 		n++
 		l.guest.drops(TTLExceeded, n)
 		l.guest.settle(n)
-		if f, ok := l.guest.io.Poll(); ok {
+		if f, ok := l.guest.poll(); ok {
 			t.Errorf("%s is answered: % x", what, f.Bytes)
 		}
 	}
@@ -46,8 +46,10 @@ func TestRouterTellsNobody(t *testing.T) {
 }
 
 // Errors are few, however many packets there are to complain about.
-func TestRouterErrorsAreFew(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRouterErrorsAreFew(t *testing.T) { bothFamilies(t, testRouterErrorsAreFew) }
+
+func testRouterErrorsAreFew(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	const many = 500
 	old := aged(l.fromGuest(farIP, frame.ProtoUDP, udp(1, 2, "x")), 1)
 	for range many {
@@ -56,7 +58,7 @@ func TestRouterErrorsAreFew(t *testing.T) {
 	l.guest.drops(TTLExceeded, many)
 	l.guest.settle(many)
 	told := 0
-	for _, ok := l.guest.io.Poll(); ok; _, ok = l.guest.io.Poll() {
+	for _, ok := l.guest.poll(); ok; _, ok = l.guest.poll() {
 		told++
 	}
 	if told < unroutableRate || told > many/2 {
@@ -66,8 +68,10 @@ func TestRouterErrorsAreFew(t *testing.T) {
 
 // A packet from outside whose time is over on its way in comes back as an error about
 // what its sender knows; one to the uplink itself is there already.
-func TestRouterTTLInbound(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{Zone: published(frame.ProtoUDP, 53, 53, guestIP+":53")})
+func TestRouterTTLInbound(t *testing.T) { bothFamilies(t, testRouterTTLInbound) }
+
+func testRouterTTLInbound(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{Zone: v.published(frame.ProtoUDP, 53, 53, guestIP+":53")})
 	old := aged(l.fromWorld(farIP, outsideIP, frame.ProtoUDP, udp(7, 53, "x")), 1)
 	l.world.send(old)
 	l.world.expectError(11, 0, old)
@@ -82,7 +86,8 @@ func TestRouterTTLInbound(t *testing.T) {
 // An echo request whose checksum its sender has left to others is answered with a whole
 // one.
 func TestEchoPartialChecksum(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	v := ipv4
+	l := newNATLab(t, v, RoutingConfig{})
 	ping := packet(gatewayMAC, l.guest.mac, guestIP, outsideIP, frame.ProtoICMP, echo(icmpEcho, 1, "whole"))
 	l.guest.sendOffload(ping, frame.Offload{Flags: frame.NeedsChecksum, CsumStart: 34, CsumOffset: 2})
 	got := l.guest.next()
@@ -94,13 +99,15 @@ func TestEchoPartialChecksum(t *testing.T) {
 
 // A gateway in a VLAN routes for that one, errors and answers included, and the uplink
 // carries no tag.
-func TestRouterVLAN(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRouterVLAN(t *testing.T) { bothFamilies(t, testRouterVLAN) }
+
+func testRouterVLAN(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	cfg := l.net.Config()
 	cfg.Gateway.VLAN = 7
 	l.net.Reconfigure(cfg, map[string]Policy{"guest": {VLAN: vlans(0, [2]uint16{7, 8})}})
 	_ = l.net.AddStatic(7, l.guest.mac, "guest")
-	l.net.neighbors.learn(addr(guestIP), l.guest.mac, true, 1)
+	l.net.neighbors.learn(v.addr(guestIP), l.guest.mac, true, 1)
 	out := udp(5000, 7, "x")
 	l.guest.send(tagged(l.fromGuest(farIP, frame.ProtoUDP, out), 0x6000|7)) // with a priority
 	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, out))

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
-	"github.com/weft/weft/nat"
 	"github.com/weft/weft/ports/memport"
 )
 
@@ -14,6 +13,7 @@ import (
 // with the world outside at its port, and a network "dmz" (10.1.0.0/24).
 type routedLab struct {
 	*lab
+	v             family
 	dmz           *Network
 	uplink        *Uplink
 	guest, server *station // in lan and dmz
@@ -32,18 +32,20 @@ var (
 	uplinkMAC = frame.MAC{2, 0, 0, 0, 2, 1}
 )
 
-func newRoutedLab(t *testing.T) *routedLab {
-	l := &routedLab{lab: newLab(t)}
+func newRoutedLab(t *testing.T, v family) *routedLab {
+	l := &routedLab{lab: newLab(t), v: v}
 	lan, dmz := testConfig, testConfig
-	lan.Address, lan.Gateway.Address = gatewayMAC, netip.MustParsePrefix("10.0.0.1/24")
-	dmz.Address, dmz.Gateway.Address = dmzMAC, netip.MustParsePrefix("10.1.0.1/24")
+	lan.Address, dmz.Address = gatewayMAC, dmzMAC
+	v.address(&lan.Gateway, "10.0.0.1/24")
+	v.address(&dmz.Gateway, "10.1.0.1/24")
 	l.net.Reconfigure(lan, nil)
 	l.dmz = l.network("dmz", dmz)
 	var err error
-	l.uplink, err = l.sw.AddUplink("eth0", UplinkConfig{
-		MAC: uplinkMAC, MTU: 1500, Address: netip.MustParsePrefix("192.0.2.2/24"),
-		Routes: []Route{{Destination: everywhere, Via: netip.MustParseAddr(worldIP)}},
-	})
+	outside := UplinkConfig{
+		MAC: uplinkMAC, MTU: 1500, Routes: []Route{{Destination: v.everywhere(), Via: v.addr(worldIP)}},
+	}
+	v.uplink(&outside, "192.0.2.2/24")
+	l.uplink, err = l.sw.AddUplink("eth0", outside)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +53,13 @@ func newRoutedLab(t *testing.T) *routedLab {
 	l.server = l.station(l.dmz, "server", frame.CapAll)
 	l.world = l.station(l.uplink.Network(), "eth0", frame.CapAll)
 	return l
+}
+
+// station makes one whose wire has the lab's family.
+func (l *routedLab) station(n *Network, name string, caps frame.Caps) *station {
+	s := l.lab.station(n, name, caps)
+	s.v = l.v
+	return s
 }
 
 func (l *routedLab) lead(n *Network, c RoutingConfig) {
@@ -120,10 +129,10 @@ func (s *station) says(to frame.MAC, operation byte, sender, target string) {
 
 // newNATLab is a routedLab whose networks know their neighbours, and with "lan" behind
 // the uplink, translated.
-func newNATLab(t *testing.T, c RoutingConfig) *routedLab {
-	l := newRoutedLab(t)
+func newNATLab(t *testing.T, v family, c RoutingConfig) *routedLab {
+	l := newRoutedLab(t, v)
 	l.introduce()
-	c.Uplink, c.NAT = l.uplink, true
+	c.Uplink, c.IPv4, c.IPv6 = l.uplink, Translated, Translated
 	l.lead(l.net, c)
 	return l
 }
@@ -137,15 +146,8 @@ func (l *routedLab) introduce() {
 
 // meet has a network know where a station is.
 func (l *routedLab) meet(n *Network, s *station, ip string) {
-	n.neighbors.learn(addr(ip), s.mac, true, 1)
+	n.neighbors.learn(l.v.addr(ip), s.mac, true, 1)
 	_ = n.AddStatic(0, s.mac, s.port.Name()) // again, perhaps
-}
-
-// published opens ports of the uplink to a station.
-func published(protocol uint8, first, last uint16, to string) nat.ZoneConfig {
-	return nat.ZoneConfig{Publish: []nat.Publish{{
-		Protocol: protocol, First: first, Last: last, To: nat.EndpointOf(netip.MustParseAddrPort(to)),
-	}}}
 }
 
 // addr and prefixes read addresses.
@@ -224,4 +226,12 @@ func newIO(l *routedLab, s *station, caps frame.Caps) *memport.Port {
 	io := memport.New(caps)
 	s.port.Attach(io, 1500, func(err error) { l.t.Errorf("port %s failed: %v", s.port.Name(), err) })
 	return io
+}
+
+// treatmentOf is that of a network which is translated, or not.
+func treatmentOf(nat bool) Treatment {
+	if nat {
+		return Translated
+	}
+	return Plain
 }

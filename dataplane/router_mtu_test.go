@@ -19,7 +19,7 @@ func (l *routedLab) widen(mtu int) {
 // A TCP connection between networks of different MTUs is kept to the smaller one by
 // both of its ends.
 func TestRouterClampsMSS(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	const jumbo, small, plain = "\x02\x04\x23\x00", "\x02\x04\x02\x00", "\x02\x04\x05\xb4" // 8960, 512, 1460
 	for i, test := range []struct {
 		mtu       int
@@ -38,8 +38,10 @@ func TestRouterClampsMSS(t *testing.T) {
 
 // A packet from outside that is too long for the network that it is for goes back with
 // what its sender knows, and does not say who is inside.
-func TestRouterTooBigInbound(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRouterTooBigInbound(t *testing.T) { bothFamilies(t, testRouterTooBigInbound) }
+
+func testRouterTooBigInbound(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "x")))
 	l.world.next()
 	l.widen(1000)
@@ -60,8 +62,10 @@ func TestRouterTooBigInbound(t *testing.T) {
 
 // Where nobody has noted what the sender sent, it is not told: the uplink's view of the
 // networks behind it may be older than theirs.
-func TestRouterKeepsInsideSecret(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRouterKeepsInsideSecret(t *testing.T) { bothFamilies(t, testRouterKeepsInsideSecret) }
+
+func testRouterKeepsInsideSecret(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "x")))
 	l.world.next()
 	l.widen(1000)
@@ -84,7 +88,7 @@ func TestRouterKeepsInsideSecret(t *testing.T) {
 // A super-frame that may be fragmented, but not be kept whole, goes on in fragments of
 // its segments.
 func TestRouterCutsSuperFrame(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	l.widen(9000)
 	l.meet(l.net, l.guest, guestIP)
 	super := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, string(make([]byte, 6000))))
@@ -112,7 +116,7 @@ func TestRouterCutsSuperFrame(t *testing.T) {
 
 // A burst may become many times as many frames on its way, each with a tag of its own.
 func TestRouterCutsIntoVLAN(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	cfg := l.dmz.Config()
 	cfg.MTU, cfg.Gateway.VLAN = 576, 7
 	l.dmz.Reconfigure(cfg, map[string]Policy{"server": {VLAN: vlans(0, [2]uint16{7, 7})}})

@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
@@ -13,8 +12,10 @@ const outsideIP = "192.0.2.2"
 
 // What is translated differs in its address, its TTL and the checksums that cover them
 // from what was sent, and in nothing else, both ways.
-func TestNATBothWays(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestNATBothWays(t *testing.T) { bothFamilies(t, testNATBothWays) }
+
+func testNATBothWays(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	for _, test := range []struct {
 		what      string
 		protocol  byte
@@ -41,8 +42,10 @@ func TestNATBothWays(t *testing.T) {
 
 // A partial checksum stays one for a port that completes it, and is complete and right
 // at one that cannot.
-func TestNATPartialChecksum(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestNATPartialChecksum(t *testing.T) { bothFamilies(t, testNATPartialChecksum) }
+
+func testNATPartialChecksum(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	l4 := udp(5000, 7, "partial")
 	partial := func(b []byte) []byte {
 		sum := ^frame.Checksum(nil, frame.PseudoHeader(b[26:30], b[30:34], frame.ProtoUDP, len(b)-34))
@@ -64,7 +67,7 @@ func TestNATPartialChecksum(t *testing.T) {
 // A super-frame is translated whole, and its segments are right at a port that needs
 // them.
 func TestNATSuperFrame(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	l.world.port.Detach()
 	l.world.io = newIO(l, l.world, 0)
 	payload := make([]byte, 3500)
@@ -84,7 +87,7 @@ func TestNATSuperFrame(t *testing.T) {
 // A partial checksum that would be written over an address or a port, after all has
 // been looked at, goes nowhere.
 func TestRouterChecksumElsewhere(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	good := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "0123456789"))
 	n := uint64(0)
 	for _, o := range []frame.Offload{
@@ -106,8 +109,10 @@ func TestRouterChecksumElsewhere(t *testing.T) {
 }
 
 // A published port leads to its station, which sees who asks; also from inside.
-func TestNATPublish(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{Zone: published(frame.ProtoTCP, 8080, 8081, guestIP+":80")})
+func TestNATPublish(t *testing.T) { bothFamilies(t, testNATPublish) }
+
+func testNATPublish(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{Zone: v.published(frame.ProtoTCP, 8080, 8081, guestIP+":80")})
 	l.world.send(l.fromWorld(farIP, outsideIP, frame.ProtoTCP, segment(999, 8081, 5, 0, syn, "", "")))
 	l.guest.expect(l.toGuest(farIP, frame.ProtoTCP, segment(999, 81, 5, 0, syn, "", "")))
 	l.guest.send(l.fromGuest(farIP, frame.ProtoTCP, segment(81, 999, 50, 6, syn|ack, "", "")))
@@ -119,8 +124,10 @@ func TestNATPublish(t *testing.T) {
 
 // A station that talks to an outside address of its own uplink reaches a station behind
 // it, from the outside address (RFC 4787 REQ-9), and has one router on the way.
-func TestNATHairpin(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{Zone: published(frame.ProtoUDP, 53, 53, "10.0.0.6:5353")})
+func TestNATHairpin(t *testing.T) { bothFamilies(t, testNATHairpin) }
+
+func testNATHairpin(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{Zone: v.published(frame.ProtoUDP, 53, 53, "10.0.0.6:5353")})
 	other := l.station(l.net, "other", frame.CapAll)
 	l.meet(l.net, other, "10.0.0.6")
 	l.guest.send(l.fromGuest(outsideIP, frame.ProtoUDP, udp(5000, 53, "who?")))
@@ -132,14 +139,16 @@ func TestNATHairpin(t *testing.T) {
 
 // What is published of another network is reached by the uplink's address only where
 // that network is in Reach; the sender is told about the packet that it knows.
-func TestNATHairpinElsewhere(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
-	l.lead(l.dmz, RoutingConfig{Uplink: l.uplink, NAT: true, Zone: published(frame.ProtoUDP, 53, 53, serverIP+":53")})
+func TestNATHairpinElsewhere(t *testing.T) { bothFamilies(t, testNATHairpinElsewhere) }
+
+func testNATHairpinElsewhere(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
+	l.lead(l.dmz, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated, Zone: v.published(frame.ProtoUDP, 53, 53, serverIP+":53")})
 	ask := l.fromGuest(outsideIP, frame.ProtoUDP, udp(5000, 53, "who?"))
 	l.guest.send(ask)
 	l.guest.drops(Prohibited, 1)
 	l.guest.expectError(3, 13, ask)
-	l.lead(l.net, RoutingConfig{Uplink: l.uplink, NAT: true, Reach: []Reach{{l.dmz, prefixes("10.1.0.0/24")}}})
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated, Reach: []Reach{{l.dmz, v.prefixes("10.1.0.0/24")}}})
 	l.guest.send(ask)
 	l.server.expect(routedOnce(sealed(packet(l.server.mac, dmzMAC, outsideIP, serverIP, frame.ProtoUDP, udp(5000, 53, "who?"))), l.server.mac, dmzMAC))
 	cfg := l.dmz.Config()
@@ -157,6 +166,10 @@ func TestNATHairpinElsewhere(t *testing.T) {
 func (s *station) expectError(kind, code byte, about []byte) []byte {
 	s.t.Helper()
 	b := s.next().Bytes
+	if s.v.six { // the flags of fragments are lost there
+		about, _ = to6(s.t, about, frame.Offload{})
+		about, _ = to4(s.t, about, frame.Offload{})
+	}
 	if len(b) < 70 || b[23] != frame.ProtoICMP || b[34] != kind || b[35] != code || frame.Checksum(b[34:], 0) != 0 || frame.Checksum(b[14:34], 0) != 0 {
 		s.t.Fatalf("%s received % x, want ICMP %d/%d", s.mac, b, kind, code)
 	}
@@ -169,8 +182,10 @@ func (s *station) expectError(kind, code byte, about []byte) []byte {
 
 // An error from outside reaches the station with the packet that it knows inside, and
 // one from inside the host outside.
-func TestNATErrors(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestNATErrors(t *testing.T) { bothFamilies(t, testNATErrors) }
+
+func testNATErrors(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	out := segment(5000, 80, 99, 0, syn, "", "")
 	l.guest.send(l.fromGuest(farIP, frame.ProtoTCP, out))
 	sent := l.toWorld(outsideIP, farIP, frame.ProtoTCP, out)
@@ -212,8 +227,10 @@ func piece(b []byte, id, offset, length int, more bool) []byte {
 }
 
 // Fragments are translated in whichever order they come: the first one goes first.
-func TestNATFragments(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestNATFragments(t *testing.T) { bothFamilies(t, testNATFragments) }
+
+func testNATFragments(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	text := string(make([]byte, 40))
 	in, out := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, text)), l.toWorld(outsideIP, farIP, frame.ProtoUDP, udp(5000, 7, text))
 	l.guest.send(piece(in, 9, 32, 16, false))
@@ -236,13 +253,15 @@ func TestNATFragments(t *testing.T) {
 }
 
 // Two networks with the same addresses share an uplink, and each has its own answers.
-func TestNATSameSubnet(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestNATSameSubnet(t *testing.T) { bothFamilies(t, testNATSameSubnet) }
+
+func testNATSameSubnet(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	cfg := l.dmz.Config()
-	cfg.Gateway.Address = netip.MustParsePrefix("10.0.0.1/24")
+	v.address(&cfg.Gateway, "10.0.0.1/24")
 	l.dmz.Reconfigure(cfg, nil)
 	l.meet(l.dmz, l.server, guestIP)
-	l.lead(l.dmz, RoutingConfig{Uplink: l.uplink, NAT: true})
+	l.lead(l.dmz, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated})
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "one")))
 	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, udp(5000, 7, "one")))
 	l.server.send(sealed(packet(dmzMAC, l.server.mac, guestIP, farIP, frame.ProtoUDP, udp(5000, 7, "two"))))
@@ -258,8 +277,10 @@ func TestNATSameSubnet(t *testing.T) {
 }
 
 // Where no flow can be made, the frame is lost under the table's reason.
-func TestNATVerdicts(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{Zone: nat.ZoneConfig{MaxFlows: 2, MaxPerHost: 1}})
+func TestNATVerdicts(t *testing.T) { bothFamilies(t, testNATVerdicts) }
+
+func testNATVerdicts(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{Zone: nat.ZoneConfig{MaxFlows: 2, MaxPerHost: 1}})
 	send := func(from string, port uint16) {
 		l.guest.send(sealed(packet(gatewayMAC, l.guest.mac, from, farIP, frame.ProtoUDP, udp(port, 7, "x"))))
 	}
@@ -274,8 +295,8 @@ func TestNATVerdicts(t *testing.T) {
 	l.world.send(l.fromWorld("198.51.100.8", outsideIP, frame.ProtoUDP, udp(7, mapped, "x")))
 	l.world.drops(NATFiltered, 1)
 	cfg := l.uplink.Config()
-	cfg.Address = netip.Prefix{}
-	cfg.Routes = []Route{{Destination: everywhere, Via: addr(worldIP)}}
+	v.uplink(&cfg, "")
+	cfg.Routes = []Route{{Destination: v.everywhere(), Via: v.addr(worldIP)}}
 	l.uplink.Reconfigure(cfg)
 	send(guestIP, 1002)
 	l.guest.drops(NATPortsFull, 1)

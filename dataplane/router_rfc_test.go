@@ -13,8 +13,8 @@ import (
 // router shows, one for each requirement; the others are in package nat.
 
 // newPair is a translated network with a second guest, other, at 10.0.0.6.
-func newPair(t *testing.T, zone nat.ZoneConfig) (l *routedLab, other *station) {
-	l = newNATLab(t, RoutingConfig{Zone: zone})
+func newPair(t *testing.T, v family, zone nat.ZoneConfig) (l *routedLab, other *station) {
+	l = newNATLab(t, v, RoutingConfig{Zone: zone})
 	other = l.station(l.net, "other", frame.CapAll)
 	l.meet(l.net, other, otherIP)
 	return l, other
@@ -29,8 +29,10 @@ func toOther(other *station, l4 []byte) []byte {
 
 // Two guests talk by the outside endpoints that they have by talking to somebody else,
 // as programs do that have found each other by STUN.
-func TestRFC4787REQ9(t *testing.T) {
-	l, other := newPair(t, nat.ZoneConfig{Filtering: nat.None})
+func TestRFC4787REQ9(t *testing.T) { bothFamilies(t, testRFC4787REQ9) }
+
+func testRFC4787REQ9(t *testing.T, v family) {
+	l, other := newPair(t, v, nat.ZoneConfig{Filtering: nat.None})
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "x")))
 	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, udp(5000, 7, "x")))
 	other.send(sealed(packet(gatewayMAC, other.mac, otherIP, farIP, frame.ProtoUDP, udp(6000, 7, "x"))))
@@ -53,7 +55,7 @@ func (l *routedLab) narrow() {
 }
 
 func TestRFC4787REQ13(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	l.narrow()
 	long := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, string(make([]byte, 1200))))
 	long[20] = dontFragment
@@ -72,7 +74,7 @@ func TestRFC4787REQ13(t *testing.T) {
 }
 
 func TestRFC4787REQ13a(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	l.narrow()
 	payload := make([]byte, 3000)
 	for i := range payload {
@@ -99,8 +101,10 @@ func TestRFC4787REQ13a(t *testing.T) {
 
 // A SYN that nobody has asked for gets no answer, be its port mapped or not. An echo
 // that is sent after it shows that none was on its way.
-func TestRFC5382REQ4a(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRFC5382REQ4a(t *testing.T) { bothFamilies(t, testRFC5382REQ4a) }
+
+func testRFC5382REQ4a(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	l.guest.send(l.fromGuest(farIP, frame.ProtoTCP, segment(5000, 80, 1, 0, syn, "", "")))
 	l.world.next()
 	for _, port := range []uint16{22, 5000} {
@@ -116,8 +120,10 @@ func TestRFC5382REQ4a(t *testing.T) {
 }
 
 // An error about nothing that left is lost without a word, and reaches nobody.
-func TestRFC5508REQ4(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRFC5508REQ4(t *testing.T) { bothFamilies(t, testRFC5508REQ4) }
+
+func testRFC5508REQ4(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "x")))
 	l.world.next()
 	never := l.toWorld(outsideIP, farIP, frame.ProtoUDP, udp(5001, 7, "x"))
@@ -130,8 +136,10 @@ func TestRFC5508REQ4(t *testing.T) {
 
 // A guest refuses what another one has sent it by its outside endpoint: the error
 // comes back to that one, from the outside address, about the packet that it knows.
-func TestRFC5508REQ7(t *testing.T) {
-	l, other := newPair(t, published(frame.ProtoUDP, 53, 53, otherIP+":5353"))
+func TestRFC5508REQ7(t *testing.T) { bothFamilies(t, testRFC5508REQ7) }
+
+func testRFC5508REQ7(t *testing.T, v family) {
+	l, other := newPair(t, v, v.published(frame.ProtoUDP, 53, 53, otherIP+":5353"))
 	ask := l.fromGuest(outsideIP, frame.ProtoUDP, udp(5000, 53, "who?"))
 	l.guest.send(ask)
 	got := other.next().Bytes
@@ -142,8 +150,10 @@ func TestRFC5508REQ7(t *testing.T) {
 }
 
 // Where a flow may not be, its sender is told; where it cannot be, it is not.
-func TestRFC5508REQ8(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{Zone: nat.ZoneConfig{MaxFlows: 1}})
+func TestRFC5508REQ8(t *testing.T) { bothFamilies(t, testRFC5508REQ8) }
+
+func testRFC5508REQ8(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{Zone: nat.ZoneConfig{MaxFlows: 1}})
 	l.lead(l.dmz, RoutingConfig{Uplink: l.uplink})
 	forbidden := l.fromGuest(serverIP, frame.ProtoUDP, udp(5000, 7, "x"))
 	l.guest.send(forbidden)
@@ -160,8 +170,10 @@ func TestRFC5508REQ8(t *testing.T) {
 // A guest traces its way: weft is the first router, the next one outside is the
 // second, and the host that it asks is where there is no such port. Each packet that
 // a network refuses on the way is told about too.
-func TestRFC5508REQ10a(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRFC5508REQ10a(t *testing.T) { bothFamilies(t, testRFC5508REQ10a) }
+
+func testRFC5508REQ10a(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	probe := func(ttl byte) []byte {
 		b := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 33434, "probe"))
 		b[22] = ttl
@@ -192,9 +204,11 @@ func TestRFC5508REQ10a(t *testing.T) {
 }
 
 // A router that loses packets for want of room does not ask for fewer.
-func TestRFC5508REQ10c(t *testing.T) {
-	l := newRoutedLab(t)
-	l.lead(l.net, RoutingConfig{Uplink: l.uplink, NAT: true})
+func TestRFC5508REQ10c(t *testing.T) { bothFamilies(t, testRFC5508REQ10c) }
+
+func testRFC5508REQ10c(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated})
 	for i := range uint16(maxHeld + 20) {
 		l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, udp(5000+i, 7, "x")))
 	}
@@ -202,7 +216,7 @@ func TestRFC5508REQ10c(t *testing.T) {
 	if lost := l.guest.port.Stats().Drops[NoNeighbor]; lost < 20 {
 		t.Errorf("%d packets are lost, want 20", lost)
 	}
-	for f, ok := l.guest.io.Poll(); ok; f, ok = l.guest.io.Poll() {
+	for f, ok := l.guest.poll(); ok; f, ok = l.guest.poll() {
 		if b := f.Bytes; b[23] == frame.ProtoICMP && b[34] == 4 {
 			t.Errorf("received a source quench: % x", b)
 		}
@@ -212,7 +226,7 @@ func TestRFC5508REQ10c(t *testing.T) {
 // No error is sent about what RFC 1812 clause 4.3.2.7 names. All of these have a TTL of
 // one, of which the last packet shows that it would have been told.
 func TestRFC5508REQ10e(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	good := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "x"))
 	good[22] = 1
 	changed := func(change func(b []byte)) []byte {
@@ -244,8 +258,10 @@ func TestRFC5508REQ10e(t *testing.T) {
 }
 
 // Errors are few, however many packets there are to tell of.
-func TestRFC5508REQ10f(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRFC5508REQ10f(t *testing.T) { bothFamilies(t, testRFC5508REQ10f) }
+
+func testRFC5508REQ10f(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	old := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "x"))
 	old[22] = 1
 	rechecked(old)
@@ -255,7 +271,7 @@ func TestRFC5508REQ10f(t *testing.T) {
 			l.guest.send(old)
 		}
 		l.guest.settle(20 * (i + 1))
-		for _, ok := l.guest.io.Poll(); ok; _, ok = l.guest.io.Poll() {
+		for _, ok := l.guest.poll(); ok; _, ok = l.guest.poll() {
 			told++
 		}
 	}
@@ -266,8 +282,10 @@ func TestRFC5508REQ10f(t *testing.T) {
 }
 
 // An error has the class of service of what it is about.
-func TestRFC5508REQ10d(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestRFC5508REQ10d(t *testing.T) { bothFamilies(t, testRFC5508REQ10d) }
+
+func testRFC5508REQ10d(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	b := l.fromGuest(farIP, frame.ProtoUDP, udp(5000, 7, "x"))
 	b[15], b[22] = 0xb8|2, 1
 	l.guest.send(rechecked(b))

@@ -10,8 +10,10 @@ import (
 
 // A routed packet goes out by the uplink's next hop and back, with its TTL lowered and
 // nothing else changed; the first one waits for ARP.
-func TestRoute(t *testing.T) {
-	l := newRoutedLab(t)
+func TestRoute(t *testing.T) { bothFamilies(t, testRoute) }
+
+func testRoute(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	l.lead(l.net, RoutingConfig{Uplink: l.uplink})
 	out := packet(gatewayMAC, l.guest.mac, guestIP, farIP, frame.ProtoUDP, udp(5000, 7, "out"))
 	l.guest.send(out)
@@ -28,7 +30,7 @@ func TestRoute(t *testing.T) {
 
 // What a router must not forward goes nowhere, and is counted under its reason.
 func TestRouterRefuses(t *testing.T) {
-	l := newRoutedLab(t)
+	l := newRoutedLab(t, ipv4)
 	l.lead(l.net, RoutingConfig{Uplink: l.uplink})
 	good := func() []byte {
 		return packet(gatewayMAC, l.guest.mac, guestIP, farIP, frame.ProtoUDP, udp(5000, 7, "x"))
@@ -74,12 +76,14 @@ func TestRouterRefuses(t *testing.T) {
 
 // Two networks talk where each names the other, and else do not, not even by an uplink
 // that both have.
-func TestReach(t *testing.T) {
-	l := newRoutedLab(t)
-	l.lead(l.net, RoutingConfig{Uplink: l.uplink, NAT: true})
-	l.lead(l.dmz, RoutingConfig{Uplink: l.uplink, NAT: true})
+func TestReach(t *testing.T) { bothFamilies(t, testReach) }
+
+func testReach(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated})
+	l.lead(l.dmz, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated})
 	out := packet(gatewayMAC, l.guest.mac, guestIP, serverIP, frame.ProtoUDP, udp(5000, 7, "x"))
-	l.lead(l.net, RoutingConfig{Reach: []Reach{{l.dmz, []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}}}})
+	l.lead(l.net, RoutingConfig{Reach: []Reach{{l.dmz, []netip.Prefix{v.prefix("10.1.0.0/24")}}}})
 	l.guest.send(out)
 	l.server.asksFor(dmzMAC, "10.1.0.1", serverIP)
 	l.server.expect(routedOnce(out, l.server.mac, dmzMAC))
@@ -95,7 +99,7 @@ func TestReach(t *testing.T) {
 // What is longer than the next network takes comes back as an error with its MTU, or
 // goes on in fragments where it may.
 func TestRouterMTU(t *testing.T) {
-	l := newRoutedLab(t)
+	l := newRoutedLab(t, ipv4)
 	cfg := l.uplink.Config()
 	cfg.MTU = 1000
 	l.uplink.Reconfigure(cfg)
@@ -127,8 +131,10 @@ func TestRouterMTU(t *testing.T) {
 }
 
 // A station that does not answer costs what waits for it, and no more.
-func TestNeighborSilent(t *testing.T) {
-	l := newRoutedLab(t)
+func TestNeighborSilent(t *testing.T) { bothFamilies(t, testNeighborSilent) }
+
+func testNeighborSilent(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	l.lead(l.net, RoutingConfig{Uplink: l.uplink})
 	for i := range maxHeld + 3 {
 		l.guest.send(packet(gatewayMAC, l.guest.mac, guestIP, farIP, frame.ProtoUDP, udp(uint16(i), 7, "x")))
@@ -146,8 +152,10 @@ func TestNeighborSilent(t *testing.T) {
 }
 
 // The uplink answers echo to its own address, from both sides, and nothing else.
-func TestUplinkAnswers(t *testing.T) {
-	l := newRoutedLab(t)
+func TestUplinkAnswers(t *testing.T) { bothFamilies(t, testUplinkAnswers) }
+
+func testUplinkAnswers(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	l.lead(l.net, RoutingConfig{Uplink: l.uplink})
 	echo := []byte{icmpEcho, 0, 0, 0, 0, 9, 0, 1}
 	binary.BigEndian.PutUint16(echo[2:], frame.Checksum(echo, 0))
@@ -171,8 +179,10 @@ func TestUplinkAnswers(t *testing.T) {
 
 // An uplink whose network is gone leads there no more, and one that is gone leads
 // nowhere.
-func TestUplinkLife(t *testing.T) {
-	l := newRoutedLab(t)
+func TestUplinkLife(t *testing.T) { bothFamilies(t, testUplinkLife) }
+
+func testUplinkLife(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	l.lead(l.net, RoutingConfig{Uplink: l.uplink})
 	l.lead(l.net, RoutingConfig{})
 	l.guest.send(packet(gatewayMAC, l.guest.mac, guestIP, farIP, frame.ProtoUDP, udp(1, 7, "x")))
@@ -188,9 +198,11 @@ func TestUplinkLife(t *testing.T) {
 }
 
 // What belongs to a network here is not looked for outside.
-func TestBarred(t *testing.T) {
-	l := newRoutedLab(t)
-	l.lead(l.net, RoutingConfig{Uplink: l.uplink, Barred: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}})
+func TestBarred(t *testing.T) { bothFamilies(t, testBarred) }
+
+func testBarred(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, Barred: []netip.Prefix{v.prefix("10.1.0.0/24")}})
 	l.guest.send(packet(gatewayMAC, l.guest.mac, guestIP, serverIP, frame.ProtoUDP, udp(5000, 7, "x")))
 	l.guest.drops(Prohibited, 1)
 	l.world.silent()

@@ -6,16 +6,17 @@ import (
 
 	"github.com/gaissmai/bart"
 
+	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/nat"
 )
 
 // RoutingConfig says where the packets of a network's stations may go beyond it.
 // The zero value is nowhere.
 type RoutingConfig struct {
-	Uplink  *Uplink        // nil: no way out
-	NAT     bool           // what leaves by the uplink is translated
-	Zone    nat.ZoneConfig // how
-	Sockets bool           // what would leave goes to the inbox Outside; there is no Uplink
+	Uplink     *Uplink        // nil: no way out
+	IPv4, IPv6 Treatment      // of what leaves by the uplink, by family
+	Zone       nat.ZoneConfig // how that is tracked and translated
+	Sockets    bool           // what would leave goes to the inbox Outside; there is no Uplink
 
 	Routes []Route // to what is behind stations of this network
 	Reach  []Reach // other networks, which are never translated
@@ -33,6 +34,30 @@ type RoutingConfig struct {
 	// as they come and go; nil: none.
 	Relay *RelayPorts
 }
+
+// Treatment is what becomes of packets between a network and its uplink.
+type Treatment uint8
+
+const (
+	// Plain: they pass as they are, both ways.
+	Plain Treatment = iota
+	// Tracked: they pass as they are, and from outside only those that answer, or that
+	// the zone lets in (RFC 6092).
+	Tracked
+	// Translated: they leave in the uplink's name.
+	Translated
+)
+
+// treatment is that of a family.
+func (c *RoutingConfig) treatment(a netip.Addr) Treatment {
+	if a.Is4() {
+		return c.IPv4
+	}
+	return c.IPv6
+}
+
+// tracks reports whether the zone is needed.
+func (c *RoutingConfig) tracks() bool { return c.IPv4 != Plain || c.IPv6 != Plain }
 
 // Route is a way to a part of the address space.
 type Route struct {
@@ -53,12 +78,12 @@ type router struct {
 
 	exit      int // the door to the uplink, -1 where there is none
 	zone      nat.Zone
-	nat       bool
-	sockets   bool // instead of an uplink
+	four, six Treatment // of what leaves by the exit
+	sockets   bool      // instead of an uplink
 	reachHost bool
 
 	doors     []int // by zone: the door to that network, -1 where there is none
-	routed    bool  // some network behind an uplink is not translated
+	routed    bool  // some network behind an uplink is reached untranslated
 	narrowest int   // the longest frame that every network behind an uplink takes
 }
 
@@ -67,6 +92,7 @@ type way struct {
 	kind wayKind
 	door int        // with toNetwork
 	via  netip.Addr // with here and out: the next hop; zero for the destination
+	by   Treatment  // with toNetwork, of an uplink
 }
 
 type wayKind uint8
@@ -101,8 +127,16 @@ func (r *router) way(a netip.Addr) *way {
 
 var noWay = way{kind: nowhere}
 
-// everywhere is the default route of IPv4.
-var everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+// treatment is that of a packet which leaves by the exit.
+func (r *router) treatment(p *frame.Parsed) Treatment {
+	if p.IPVersion == 6 {
+		return r.six
+	}
+	return r.four
+}
+
+// everywhere is the default routes.
+var everywhere = [...]netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 
 // targets returns the networks that packets may go to from here, in the order of
 // the doors. n.mu is held.
@@ -138,25 +172,19 @@ func (n *Network) routerView(targets []*Network) *router {
 	c := &n.routing
 	switch {
 	case c.Sockets:
-		r.ways.Insert(everywhere, &way{kind: toSockets})
+		r.insert(&way{kind: toSockets}, everywhere[:]...)
 	case c.Uplink != nil:
-		r.exit, r.nat = door(c.Uplink.network), c.NAT
-		r.ways.Insert(everywhere, &way{kind: toUplink})
+		r.exit, r.four, r.six = door(c.Uplink.network), c.IPv4, c.IPv6
+		r.insert(&way{kind: toUplink}, everywhere[:]...)
 	}
-	for _, p := range c.Barred {
-		r.ways.Insert(p.Masked(), &way{kind: barred})
-	}
+	r.insert(&way{kind: barred}, c.Barred...)
 	for _, other := range c.Reach {
-		for _, p := range other.Prefixes {
-			r.ways.Insert(p.Masked(), &way{kind: toNetwork, door: door(other.Network)})
-		}
+		r.insert(&way{kind: toNetwork, door: door(other.Network)}, other.Prefixes...)
 	}
 	for _, route := range c.Routes {
-		r.ways.Insert(route.Destination.Masked(), &way{kind: behind, via: route.Via})
+		r.insert(&way{kind: behind, via: route.Via}, route.Destination)
 	}
-	if a := n.cfg.Gateway.Address; a.IsValid() {
-		r.ways.Insert(a.Masked(), &way{kind: here})
-	}
+	r.insert(&way{kind: here}, n.cfg.Gateway.subnets()...)
 	for _, a := range c.HostAddresses {
 		// One that is inside, on an internal port, is a station's as any other.
 		if y := r.way(a); y.kind == nowhere || y.kind == toUplink || y.kind == toSockets {
@@ -165,6 +193,13 @@ func (n *Network) routerView(targets []*Network) *router {
 	}
 	r.sockets, r.reachHost = c.Sockets, c.ReachHost
 	return r
+}
+
+// insert makes a way that of some parts of the address space.
+func (r *router) insert(y *way, parts ...netip.Prefix) {
+	for _, p := range parts {
+		r.ways.Insert(p.Masked(), y)
+	}
 }
 
 // doorsByZone returns which of the targets is the network of a zone.

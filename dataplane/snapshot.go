@@ -57,6 +57,7 @@ type ingress struct {
 	learns  bool // in spite of that
 	shares  bool // the uplink, whose addresses are not to be taken
 	guest   bool // not the host port: the gateway's address is not its own
+	guard   Guard
 
 	uplink bool // echoes are looked for
 	storm  *stormGuard
@@ -179,10 +180,11 @@ func (p *Port) ingress(r routes) ingress {
 		rate:    p.ingressRate,
 		sources: p.policy.Security.Sources,
 		storm:   p.storm,
+		guard:   p.policy.Guard,
 		blocked: !p.tree.forwards(),
 		learns:  p.tree.learns(),
 	}
-	in.guarded = in.rate != nil || len(in.sources) > 0 || in.blocked
+	in.guarded = in.rate != nil || len(in.sources) > 0 || in.blocked || in.guard != Guard{}
 	return in
 }
 

@@ -19,19 +19,28 @@ type UplinkConfig struct {
 	MAC     frame.MAC
 	MTU     int
 	Address netip.Prefix // IPv4; zero while there is none
-	Extra   []netip.Addr // more outside addresses
-	Routes  []Route      // into the world outside
+
+	// Address6 are those of IPv6, the one that guests leave by first. An uplink with any
+	// has the link-local one of its MAC address too.
+	Address6 []netip.Prefix
+
+	Extra  []netip.Addr // more outside addresses, of both families
+	Routes []Route      // into the world outside
 
 	// Neighbors are stations on the link whose MAC addresses are not asked for.
 	Neighbors []Neighbor
 
-	// Idle says that the address is not there now: nothing leaves, and its flows wait.
-	Idle bool
-	// Shared says that this machine has the address too: it answers ARP and echo.
+	// Idle says that the address of IPv4 is not there now: nothing leaves, and its flows
+	// wait. Idle6 says so of IPv6.
+	Idle, Idle6 bool
+	// Shared says that this machine has the addresses too: it answers ARP, neighbour
+	// solicitations and echo.
 	Shared bool
-	// Client gives UDP to the port of a DHCP client to the inbox Client.
-	Client bool
-	// ProxyARP is what the uplink answers ARP for in the name of others.
+	// Client gives UDP to the port of a DHCP client to the inbox Client, and Client6
+	// what a host of IPv6 is configured by to the inbox Client6.
+	Client, Client6 bool
+	// ProxyARP is what the uplink answers ARP and neighbour solicitations for in the name
+	// of others.
 	ProxyARP []netip.Prefix
 
 	// Changed is told which outside ports are in use, and with whom; see nat.Config.
@@ -58,8 +67,14 @@ type Uplink struct {
 // user is a network that leads to an uplink.
 type user struct {
 	network *Network
-	routed  []netip.Prefix // what is reached there untranslated
-	longest int            // frame that the network takes
+	routed  []routed // what is reached there untranslated
+	longest int      // frame that the network takes
+}
+
+// routed is a part of the address space that an uplink leads to.
+type routed struct {
+	prefix netip.Prefix
+	by     Treatment
 }
 
 // uplinkPrefix marks the networks that uplinks are; no other may have such a name.
@@ -157,8 +172,8 @@ func (u *Uplink) fixNeighbors(cfg *UplinkConfig) {
 	u.network.gateway.Resolve(frames)
 }
 
-// announce tells the neighbours where the uplink's addresses are now (RFC 5227 clause
-// 2.3), unless this machine does so.
+// announce tells the neighbours where the uplink's addresses are now, unless this
+// machine does so.
 func (u *Uplink) announce(cfg *UplinkConfig) {
 	s := u.network.snapshot.Load()
 	if cfg.Shared || s.gateway == nil {
@@ -166,7 +181,7 @@ func (u *Uplink) announce(cfg *UplinkConfig) {
 	}
 	var frames []*frame.Frame
 	for _, a := range cfg.addresses() {
-		frames = append(frames, s.gateway.arp(arpRequest, broadcast, a, a))
+		frames = append(frames, announcement(cfg.MAC, a))
 	}
 	u.network.gateway.Send(frames)
 }
@@ -187,14 +202,18 @@ func (u *Uplink) expire() {
 }
 
 func (c *UplinkConfig) addresses() []netip.Addr {
-	if !c.Address.IsValid() {
-		return nil
+	var list []netip.Addr
+	if c.Address.IsValid() {
+		list = append(list, c.Address.Addr())
 	}
-	return append([]netip.Addr{c.Address.Addr()}, c.Extra...)
+	for _, a := range c.Address6 {
+		list = append(list, a.Addr())
+	}
+	return append(list, c.Extra...)
 }
 
 func (c *UplinkConfig) network() NetworkConfig {
-	return NetworkConfig{Address: c.MAC, MTU: c.MTU, FDB: outsideFDB, Gateway: GatewayConfig{Address: c.Address}}
+	return NetworkConfig{Address: c.MAC, MTU: c.MTU, FDB: outsideFDB, Gateway: GatewayConfig{Address: c.Address, Address6: c.Address6}}
 }
 
 // join lets a network lead to the uplink, or changes how. n.mu is held, which comes
@@ -206,7 +225,7 @@ func (u *Uplink) join(n *Network, c *RoutingConfig) error {
 	if err := u.clash(&as); err != nil {
 		return err
 	}
-	if !c.NAT {
+	if !c.tracks() {
 		u.table.RemoveZone(n.zone)
 	} else if err := u.table.SetZone(n.zone, c.Zone); err != nil {
 		return err
@@ -227,14 +246,14 @@ func (u *Uplink) update(n *Network) {
 // asUser returns what an uplink has to know of the network. n.mu is held.
 func (n *Network) asUser(c *RoutingConfig) user {
 	as := user{network: n, longest: n.cfg.MTU + frame.HeaderLen}
-	if c.NAT {
-		return as
-	}
-	if a := n.cfg.Gateway.Address; a.IsValid() {
-		as.routed = append(as.routed, a.Masked())
-	}
+	inside := n.cfg.Gateway.subnets()
 	for _, r := range c.Routes {
-		as.routed = append(as.routed, r.Destination.Masked())
+		inside = append(inside, r.Destination.Masked())
+	}
+	for _, p := range inside {
+		if by := c.treatment(p.Addr()); by != Translated {
+			as.routed = append(as.routed, routed{p, by})
+		}
 	}
 	return as
 }
@@ -243,9 +262,9 @@ func (n *Network) asUser(c *RoutingConfig) user {
 // packets from outside would not know where to go. u.network.mu is held.
 func (u *Uplink) clash(as *user) error {
 	for _, other := range u.users {
-		for _, p := range other.routed {
-			if other.network != as.network && slices.Contains(as.routed, p) {
-				return fmt.Errorf("uplink %q: network %q has the subnet %s already: choose another, or translate one of them", u.Name(), other.network.name, p)
+		for _, r := range other.routed {
+			if other.network != as.network && slices.ContainsFunc(as.routed, func(own routed) bool { return own.prefix == r.prefix }) {
+				return fmt.Errorf("uplink %q: network %q has the subnet %s already: choose another, or translate one of them", u.Name(), other.network.name, r.prefix)
 			}
 		}
 	}
@@ -265,11 +284,12 @@ func (u *Uplink) leave(n *Network) {
 
 // view fills in the ways of an uplink. network.mu is held.
 func (u *Uplink) view(r *router, door func(*Network) int) {
-	add := func(p netip.Prefix, y *way) { r.ways.Insert(p.Masked(), y) }
-	r.narrowest = math.MaxInt
-	if u.cfg.Idle {
-		return
+	add := func(p netip.Prefix, y *way) {
+		if !u.cfg.isIdle(p.Addr()) {
+			r.ways.Insert(p.Masked(), y)
+		}
 	}
+	r.narrowest = math.MaxInt
 	for _, route := range u.cfg.Routes {
 		y := &way{kind: out, via: route.Via}
 		if route.Blocked {
@@ -277,24 +297,30 @@ func (u *Uplink) view(r *router, door func(*Network) int) {
 		}
 		add(route.Destination, y)
 	}
-	if u.cfg.Address.IsValid() {
-		add(u.cfg.Address, &way{kind: out})
+	for _, a := range u.cfg.prefixes() {
+		add(a, &way{kind: out})
 	}
 	for _, user := range u.users {
 		r.narrowest = min(r.narrowest, user.longest)
 		r.routed = r.routed || len(user.routed) > 0
 		for _, p := range user.routed {
-			add(p, &way{kind: toNetwork, door: door(user.network)})
+			add(p.prefix, &way{kind: toNetwork, door: door(user.network), by: p.by})
 		}
 	}
 }
 
+// isIdle reports whether the uplink is out of use for the family of an address.
+func (c *UplinkConfig) isIdle(a netip.Addr) bool { return a.Is4() && c.Idle || a.Is6() && c.Idle6 }
+
+// prefixes returns the subnets of all addresses.
+func (c *UplinkConfig) prefixes() []netip.Prefix {
+	g := c.network().Gateway
+	return g.subnets()
+}
+
 // links returns what the uplink reaches without another router.
 func (c *UplinkConfig) links() []netip.Prefix {
-	var links []netip.Prefix
-	if c.Address.IsValid() {
-		links = append(links, c.Address.Masked())
-	}
+	links := c.prefixes()
 	for _, r := range c.Routes {
 		switch {
 		case r.Blocked:

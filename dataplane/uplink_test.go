@@ -10,7 +10,10 @@ import (
 )
 
 // blank is a packet as services hand it to Resolve: without MAC addresses.
-func blank(b []byte) *frame.Frame {
+func (s *station) blank(b []byte) *frame.Frame {
+	if s.v.six {
+		b, _ = to6(s.t, b, frame.Offload{})
+	}
 	b = append(make([]byte, frame.Headroom), b...)
 	clear(b[frame.Headroom:][:12])
 	return wrap(b)
@@ -18,8 +21,10 @@ func blank(b []byte) *frame.Frame {
 
 // Resolve finds the MAC address of a station, or of the router before it, and asks for
 // it where it is not known; of what is nowhere nothing leaves.
-func TestGatewayResolve(t *testing.T) {
-	l := newRoutedLab(t)
+func TestGatewayResolve(t *testing.T) { bothFamilies(t, testGatewayResolve) }
+
+func testGatewayResolve(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	lan, up := l.net.Gateway(), l.uplink.Network().Gateway()
 	toGuest := packet(l.guest.mac, gatewayMAC, "10.0.0.1", guestIP, frame.ProtoUDP, udp(61000, 7, "x"))
 	for _, test := range []struct {
@@ -35,17 +40,17 @@ func TestGatewayResolve(t *testing.T) {
 		{"a server beyond the router", up, l.world, "uplink", outsideIP, worldIP, packet(l.world.mac, uplinkMAC, outsideIP, farIP, frame.ProtoUDP, udp(68, 67, "x"))},
 	} {
 		mac := map[string]frame.MAC{"gateway": gatewayMAC, "uplink": uplinkMAC}[test.router]
-		test.seat.Resolve([]*frame.Frame{blank(test.b), blank(test.b)})
+		test.seat.Resolve([]*frame.Frame{l.guest.blank(test.b), l.guest.blank(test.b)})
 		test.s.asksFor(mac, test.source, test.asked)
 		for range 2 {
 			test.s.expect(test.b)
 		}
-		test.seat.Resolve([]*frame.Frame{blank(test.b)})
+		test.seat.Resolve([]*frame.Frame{l.guest.blank(test.b)})
 		test.s.expect(test.b)
 	}
 	lan.Resolve([]*frame.Frame{
-		blank(packet(l.guest.mac, gatewayMAC, "10.0.0.1", farIP, frame.ProtoUDP, udp(1, 2, "x"))),
-		blank(ethernet(l.guest.mac, gatewayMAC, "no packet")),
+		l.guest.blank(packet(l.guest.mac, gatewayMAC, "10.0.0.1", farIP, frame.ProtoUDP, udp(1, 2, "x"))),
+		l.guest.blank(ethernet(l.guest.mac, gatewayMAC, "no packet")),
 	})
 	l.guest.silent()
 }
@@ -53,9 +58,10 @@ func TestGatewayResolve(t *testing.T) {
 // The uplink answers ARP for its addresses and for what it stands in for, and for
 // nothing else; nor where this machine does.
 func TestUplinkAnswersARP(t *testing.T) {
-	l := newRoutedLab(t)
+	v := ipv4
+	l := newRoutedLab(t, v)
 	cfg := l.uplink.Config()
-	cfg.Extra, cfg.ProxyARP = []netip.Addr{addr("192.0.2.3")}, prefixes("10.0.0.0/24")
+	cfg.Extra, cfg.ProxyARP = []netip.Addr{v.addr("192.0.2.3")}, v.prefixes("10.0.0.0/24")
 	l.uplink.Reconfigure(cfg)
 	for _, own := range []string{outsideIP, "192.0.2.3"} { // it tells where they are
 		if b := l.world.next().Bytes; frame.MAC(b) != broadcast || netip.AddrFrom4([4]byte(b[arpTarget:])).String() != own {
@@ -90,7 +96,8 @@ func TestUplinkAnswersARP(t *testing.T) {
 // What comes for a DHCP client is in its inbox, with and without an address, and is not
 // where there is no client.
 func TestUplinkClientInbox(t *testing.T) {
-	l := newRoutedLab(t)
+	v := ipv4
+	l := newRoutedLab(t, v)
 	inbox := l.uplink.Network().Gateway().Inbox(Client)
 	cfg := l.uplink.Config()
 	offers := [][]byte{
@@ -132,13 +139,16 @@ func TestUplinkClientInbox(t *testing.T) {
 
 // An uplink whose address has moved ends the flows of the old one, asks anew where its
 // neighbours are, and goes on with the new one.
-func TestUplinkMoves(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+func TestUplinkMoves(t *testing.T) { bothFamilies(t, testUplinkMoves) }
+
+func testUplinkMoves(t *testing.T, v family) {
+	l := newNATLab(t, v, RoutingConfig{})
 	out := udp(5000, 7, "x")
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, out))
 	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, out))
 	cfg := l.uplink.Config()
-	cfg.Address, cfg.MAC = netip.MustParsePrefix("192.0.2.99/24"), frame.MAC{2, 0, 0, 0, 2, 2}
+	cfg.MAC = frame.MAC{2, 0, 0, 0, 2, 2}
+	v.uplink(&cfg, "192.0.2.99/24")
 	l.uplink.Reconfigure(cfg)
 	if b := l.world.next().Bytes; frame.MAC(b) != broadcast || frame.MAC(b[arpSenderMAC:]) != cfg.MAC || b[arpTarget+3] != 99 {
 		t.Errorf("received % x, want an announcement", b)
@@ -159,8 +169,8 @@ func TestUplinkMoves(t *testing.T) {
 // Nobody outside has an address of the uplink's or of the networks behind it, and
 // nothing is routed to all stations of a subnet.
 func TestUplinkForgedSources(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{Zone: func() nat.ZoneConfig {
-		z := published(frame.ProtoUDP, 53, 53, guestIP+":53")
+	l := newNATLab(t, ipv4, RoutingConfig{Zone: func() nat.ZoneConfig {
+		z := ipv4.published(frame.ProtoUDP, 53, 53, guestIP+":53")
 		z.Filtering = nat.None
 		return z
 	}()})
@@ -189,10 +199,10 @@ func TestUplinkForgedSources(t *testing.T) {
 
 // Two stations alone on a link need no address for all (RFC 3021).
 func TestUplinkOfTwo(t *testing.T) {
-	l := newNATLab(t, RoutingConfig{})
+	l := newNATLab(t, ipv4, RoutingConfig{})
 	cfg := l.uplink.Config()
 	cfg.Address = netip.MustParsePrefix("192.0.2.254/31")
-	cfg.Routes = []Route{{Destination: everywhere, Via: addr("192.0.2.255")}}
+	cfg.Routes = []Route{{Destination: everywhere[0], Via: addr("192.0.2.255")}}
 	l.uplink.Reconfigure(cfg)
 	l.world.next() // the announcement
 	l.meet(l.uplink.Network(), l.world, "192.0.2.255")
@@ -203,27 +213,32 @@ func TestUplinkOfTwo(t *testing.T) {
 }
 
 // Two networks of one uplink cannot both have a subnet that is not translated.
-func TestUplinkClash(t *testing.T) {
-	l := newRoutedLab(t)
+func TestUplinkClash(t *testing.T) { bothFamilies(t, testUplinkClash) }
+
+func testUplinkClash(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	l.lead(l.net, RoutingConfig{Uplink: l.uplink})
 	cfg := l.dmz.Config()
-	cfg.Gateway.Address = netip.MustParsePrefix("10.0.0.9/24")
+	v.address(&cfg.Gateway, "10.0.0.9/24")
 	l.dmz.Reconfigure(cfg, nil)
-	if err := l.dmz.SetRouting(RoutingConfig{Uplink: l.uplink}); err == nil || !strings.Contains(err.Error(), `network "lan" has the subnet 10.0.0.0/24`) {
+	if err := l.dmz.SetRouting(RoutingConfig{Uplink: l.uplink}); err == nil || !strings.Contains(err.Error(), `network "lan" has the subnet `+v.prefix("10.0.0.0/24").String()) {
 		t.Errorf("the same subnet again: %v", err)
 	}
 	l.server.send(sealed(packet(dmzMAC, l.server.mac, "10.0.0.5", farIP, frame.ProtoUDP, udp(1, 2, "x"))))
 	l.server.drops(NoRoute, 1) // as before
-	l.lead(l.dmz, RoutingConfig{Uplink: l.uplink, NAT: true})
+	l.lead(l.dmz, RoutingConfig{Uplink: l.uplink, IPv4: Translated, IPv6: Translated})
 	l.lead(l.net, RoutingConfig{Uplink: l.uplink}) // again
 }
 
 // An uplink follows a network that gets another subnet or MTU.
-func TestUplinkFollowsNetwork(t *testing.T) {
-	l := newRoutedLab(t)
+func TestUplinkFollowsNetwork(t *testing.T) { bothFamilies(t, testUplinkFollowsNetwork) }
+
+func testUplinkFollowsNetwork(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
 	l.lead(l.net, RoutingConfig{Uplink: l.uplink})
 	cfg := l.net.Config()
-	cfg.MTU, cfg.Gateway.Address = 900, netip.MustParsePrefix("10.9.0.1/24")
+	cfg.MTU = 900
+	v.address(&cfg.Gateway, "10.9.0.1/24")
 	l.net.Reconfigure(cfg, nil)
 	in := l.fromWorld(farIP, "10.9.0.5", frame.ProtoUDP, udp(7, 1, "x"))
 	l.world.send(in)

@@ -54,8 +54,13 @@ const (
 	// ServiceFull: meant for the switch itself, which has too many waiting.
 	ServiceFull
 	// GatewayAddress: the sender says that it is the network's gateway, by its
-	// source address or in ARP, which no guest is.
+	// source address, in ARP or in neighbour discovery, which no guest is.
 	GatewayAddress
+	// RAGuard: a router advertisement or redirect, or what may hide one, from a port that
+	// must not send any.
+	RAGuard
+	// DHCPGuard: what a DHCP server says, or may say, from such a port.
+	DHCPGuard
 	// BadPacket: an IP packet to the gateway that is not well-formed, or to an
 	// address that no router may forward to (RFC 1812 clause 5.3.7).
 	BadPacket
@@ -67,7 +72,8 @@ const (
 	// SourceAddress: a packet to pass on whose source is not of the network it
 	// comes from (RFC 2827).
 	SourceAddress
-	// TTLExceeded: a packet to pass on that has passed too many routers.
+	// TTLExceeded: a packet to pass on that has passed too many routers, by its TTL
+	// or hop limit.
 	TTLExceeded
 	// TooBig: longer than the next network takes, and not to be fragmented. Its
 	// sender is told.
@@ -76,7 +82,7 @@ const (
 	// allowed.
 	Prohibited
 	// NoNeighbor: the station that a packet is for, or the next router, does not
-	// answer ARP, or too many packets wait for it to.
+	// answer ARP or neighbour solicitations, or too many packets wait for it to.
 	NoNeighbor
 	// NATFiltered: to an outside address and port that are in use, from somebody
 	// who has not been talked to from there.
@@ -148,6 +154,8 @@ var verdictNames = [numVerdicts]string{
 	StormUnknown:      "storm-unknown",
 	ServiceFull:       "service-full",
 	GatewayAddress:    "gateway-address",
+	RAGuard:           "ra-guard",
+	DHCPGuard:         "dhcp-guard",
 	BadPacket:         "bad-packet",
 	NoRoute:           "no-route",
 	NoService:         "no-service",

@@ -13,28 +13,34 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type shareFamily struct {
+	_       structs.HostLayout
+	Address [4]uint32
+	Tcp     [2048]uint32
+	Udp     [2048]uint32
+}
+
 type sharePeer struct {
 	_        structs.HostLayout
-	Remote   uint32
+	Remote   [4]uint32
 	Port     uint16
 	Protocol uint8
-	Unused   uint8
+	Version  uint8
 }
 
 type sharePrefix struct {
 	_       structs.HostLayout
 	Bits    uint32
-	Address uint32
+	Version uint32
+	Address [4]uint32
 }
 
 type shareShare struct {
-	_       structs.HostLayout
-	Nic     uint32
-	Shadow  uint32
-	Address uint32
-	Unused  uint32
-	Tcp     [2048]uint32
-	Udp     [2048]uint32
+	_      structs.HostLayout
+	Nic    uint32
+	Shadow uint32
+	V4     shareFamily
+	V6     shareFamily
 }
 
 // Names of all BPF objects in the ELF.

@@ -18,19 +18,22 @@ import (
 // the same ports with another remote address.
 func TestShareBesideNAT(t *testing.T) {
 	porttest.RequireTool(t, "nft")
-	s := newSharing(t)
+	forFamilies(t, testBesideNAT)
+}
+
+func testBesideNAT(t *testing.T, s *sharing) {
 	container := s.container(t)
 	s.attach(t, attachShare)
 	for _, port := range []uint16{30080, 5000} {
 		for _, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
-			s.SetUsed(protocol, port, netip.MustParseAddr("10.0.0.3"), true)
+			s.SetUsed(protocol, port, s.addr("10.0.0.3"), true)
 		}
 	}
-	asks(t, s.far, "tcp4", ":0", container, ":80", "10.0.0.1:30080")
-	asks(t, container, "udp4", "172.30.0.2:5000", s.far, "10.0.0.2:7", "10.0.0.2:7")
+	asks(t, s.far, s.network("tcp"), ":0", container, ":80", s.endpoint("10.0.0.1", 30080))
+	asks(t, container, s.network("udp"), s.endpoint("172.30.0.2", 5000), s.far, s.endpoint("10.0.0.2", 7), s.endpoint("10.0.0.2", 7))
 
 	// The same remote address by chance: weft's. Nothing tells them apart.
-	s.SetUsed(unix.IPPROTO_TCP, 30080, farAddr, true)
+	s.SetUsed(unix.IPPROTO_TCP, 30080, s.farAddr, true)
 	if s.judge(t, s.tcp(t, 4444, 30080, "S")) != tcxRedirect {
 		t.Error("weft does not get what is for its own flow")
 	}
@@ -42,14 +45,19 @@ func (s *sharing) container(t *testing.T) *porttest.NS {
 	ns := porttest.NewNS(t, "container")
 	ns.Quiet(t)
 	porttest.Veth(t, s.host, "c0", ns, "eth0")
-	s.host.Addr(t, "c0", "172.30.0.1/24")
-	ns.Addr(t, "eth0", "172.30.0.2/24")
-	ns.Run(t, "ip", "route", "add", "default", "via", "172.30.0.1")
+	addresses(t, s.host, "c0", "172.30.0.1/24")
+	addresses(t, ns, "eth0", "172.30.0.2/24")
+	ns.Run(t, "ip", "route", "add", "default", "via", s.addr("172.30.0.1").String())
 	s.host.Sysctl(t, "net.ipv4.ip_forward", "1")
-	s.host.Run(t, "nft", `table ip nat {
-		chain pre { type nat hook prerouting priority -100; tcp dport 30080 dnat to 172.30.0.2:80; }
-		chain post { type nat hook postrouting priority 100; ip saddr 172.30.0.0/24 masquerade; }
-	}`)
+	s.host.Sysctl(t, "net.ipv6.conf.all.forwarding", "1")
+	ip := "ip"
+	if s.v6 {
+		ip = "ip6"
+	}
+	s.host.Run(t, "nft", fmt.Sprintf(`table %[1]s nat {
+		chain pre { type nat hook prerouting priority -100; tcp dport 30080 dnat to %[2]s; }
+		chain post { type nat hook postrouting priority 100; %[1]s saddr %[3]s masquerade; }
+	}`, ip, s.endpoint("172.30.0.2", 80), s.prefix("172.30.0.0/24")))
 	return ns
 }
 

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/ports"
@@ -15,30 +14,83 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var (
-	hostAddr = netip.MustParseAddr("10.0.0.1")
-	farAddr  = netip.MustParseAddr("10.0.0.2")
-)
+// family is what the same tests run for. An address of IPv4 in them stands for one
+// of IPv6 with the same last 32 bits.
+type family struct{ v6 bool }
 
-// sharing is a host that shares the address of its NIC, and a station far away.
+func (f family) addr(text string) netip.Addr {
+	a := netip.MustParseAddr(text)
+	if f.v6 && a.Is4() {
+		b := netip.MustParseAddr("fd00:1:2:3::").As16()
+		copy(b[12:], a.AsSlice())
+		a = netip.AddrFrom16(b)
+	}
+	return a
+}
+
+func (f family) prefix(text string) netip.Prefix {
+	p := netip.MustParsePrefix(text)
+	switch {
+	case !f.v6 || !p.Addr().Is4():
+		return p
+	case p.Bits() == 0:
+		return netip.MustParsePrefix("::/0")
+	}
+	return netip.PrefixFrom(f.addr(p.Addr().String()), 96+p.Bits())
+}
+
+// all is the prefix of every address.
+func (f family) all() netip.Prefix { return f.prefix("0.0.0.0/0") }
+
+// network returns a name as package net has it: tcp4 or tcp6, say.
+func (f family) network(protocol string) string {
+	if f.v6 {
+		return protocol + "6"
+	}
+	return protocol + "4"
+}
+
+// endpoint returns an address with a port as text.
+func (f family) endpoint(addr string, port uint16) string {
+	return netip.AddrPortFrom(f.addr(addr), port).String()
+}
+
+func (f family) icmpProtocol() layers.IPProtocol {
+	if f.v6 {
+		return layers.IPProtocolICMPv6
+	}
+	return layers.IPProtocolICMPv4
+}
+
+// forFamilies runs a test for each family, with a host of its own.
+func forFamilies(t *testing.T, test func(t *testing.T, s *sharing)) {
+	for name, f := range map[string]family{"IPv4": {}, "IPv6": {v6: true}} {
+		t.Run(name, func(t *testing.T) { test(t, newSharing(t, f)) })
+	}
+}
+
+// sharing is a host that shares the addresses of its NIC, and a station far away.
 // What the host does by itself has ports from 50000 on; weft's are below.
 type sharing struct {
-	host, far   *porttest.NS
-	nic, shadow int
-	tap         *tap.Port
-	mac, farMAC net.HardwareAddr
-	share       *Share
+	family
+	hostAddr, farAddr netip.Addr // 10.0.0.1 and 10.0.0.2
+	host, far         *porttest.NS
+	nic, shadow       int
+	tap               *tap.Port
+	mac, farMAC       net.HardwareAddr
+	share             *Share
 	*Attachment
 }
 
-func newSharing(t *testing.T, options ...porttest.VethOption) *sharing {
+func newSharing(t testing.TB, f family, options ...porttest.VethOption) *sharing {
 	porttest.Require(t)
-	s := &sharing{host: porttest.NewNS(t, "host"), far: porttest.NewNS(t, "far")}
+	s := &sharing{family: f, host: porttest.NewNS(t, "host"), far: porttest.NewNS(t, "far")}
+	s.hostAddr, s.farAddr = f.addr("10.0.0.1"), f.addr("10.0.0.2")
 	s.host.Quiet(t)
 	s.far.Quiet(t)
 	porttest.Veth(t, s.host, "nic", s.far, "eth0", options...)
-	s.host.Addr(t, "nic", "10.0.0.1/24")
-	s.far.Addr(t, "eth0", "10.0.0.2/24")
+	addresses(t, s.host, "nic", "10.0.0.1/24")
+	addresses(t, s.far, "eth0", "10.0.0.2/24")
 	s.host.Sysctl(t, "net.ipv4.ip_local_port_range", "50000 60000")
 	s.tap = openTap(t, s.host, "shadow")
 	s.nic, s.shadow = s.host.Link(t, "nic").Attrs().Index, s.host.Link(t, "shadow").Attrs().Index
@@ -50,7 +102,21 @@ func newSharing(t *testing.T, options ...porttest.VethOption) *sharing {
 	return s
 }
 
-func openTap(t *testing.T, ns *porttest.NS, name string) *tap.Port {
+// addresses gives an interface those of both families that a prefix stands for.
+// It asks nobody whether it may have them, nor for a router.
+func addresses(t testing.TB, ns *porttest.NS, ifname, prefix string) {
+	t.Helper()
+	for key, value := range map[string]string{"accept_dad": "0", "router_solicitations": "0", "disable_ipv6": "0"} {
+		ns.Sysctl(t, "net.ipv6.conf."+ifname+"."+key, value)
+	}
+	for _, f := range []family{{}, {v6: true}} {
+		p := netip.MustParsePrefix(prefix)
+		q := f.prefix(prefix)
+		ns.Addr(t, ifname, netip.PrefixFrom(f.addr(p.Addr().String()), q.Bits()).String())
+	}
+}
+
+func openTap(t testing.TB, ns *porttest.NS, name string) *tap.Port {
 	t.Helper()
 	var p *tap.Port
 	var err error
@@ -69,14 +135,15 @@ func openTap(t *testing.T, ns *porttest.NS, name string) *tap.Port {
 }
 
 // attach attaches until the end of the test, or of s.Close.
-func (s *sharing) attach(t *testing.T, put attacher) {
+func (s *sharing) attach(t testing.TB, put attacher) {
 	t.Helper()
 	var err error
-	s.host.Do(func() { s.Attachment, err = s.share.attach(s.nic, s.shadow, hostAddr, put) })
+	s.host.Do(func() { s.Attachment, err = s.share.attach(s.nic, s.shadow, put) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := s.Attachment
+	a.SetAddresses(family{}.addr("10.0.0.1"), family{v6: true}.addr("10.0.0.1"))
 	t.Cleanup(func() {
 		s.host.Do(func() { err = a.Close() })
 		if err != nil {
@@ -89,8 +156,8 @@ func (s *sharing) attach(t *testing.T, put attacher) {
 // identifiers of echo.
 func (s *sharing) use(first, last uint16) {
 	for p := int(first); p <= int(last); p++ {
-		for _, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP} {
-			s.SetUsed(protocol, uint16(p), farAddr, true)
+		for _, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, uint8(s.icmpProtocol())} {
+			s.SetUsed(protocol, uint16(p), s.farAddr, true)
 		}
 	}
 }
@@ -127,10 +194,11 @@ func (s *sharing) frames(t *testing.T) <-chan []byte {
 }
 
 // next returns what came into the tap before the frame that a test sent last, an
-// ARP request with this sender: it is copied to weft in its turn.
+// ARP request with this sender: it is copied to weft in its turn, whichever family
+// the test is about.
 func (s *sharing) next(t *testing.T, frames <-chan []byte, wire *porttest.RawConn) (got [][]byte) {
 	t.Helper()
-	fence := s.arp(t, farAddr, netip.MustParseAddr("10.0.0.99"))
+	fence := s.arp(t, "10.0.0.99")
 	wire.Send(fence)
 	deadline := time.After(30 * time.Second)
 	for {
@@ -155,7 +223,7 @@ func (s *sharing) twin(t *testing.T) *porttest.NS {
 	if err := twin.Handle().LinkSetHardwareAddr(twin.Link(t, "eth0"), s.mac); err != nil {
 		t.Fatal(err)
 	}
-	twin.Addr(t, "eth0", "10.0.0.1/24")
+	addresses(t, twin, "eth0", "10.0.0.1/24")
 	twin.Sysctl(t, "net.ipv4.ip_local_port_range", "40000 40999")
 	for _, way := range [][2]*tap.Port{{p, s.tap}, {s.tap, p}} {
 		done := make(chan struct{})
@@ -186,93 +254,4 @@ func pump(from, to *tap.Port) {
 			rest = rest[sent+1:]
 		}
 	}
-}
-
-// What follows makes frames from far to the host.
-
-type packet = []gopacket.SerializableLayer
-
-func (s *sharing) ip(protocol layers.IPProtocol) *layers.IPv4 {
-	return &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: farAddr.AsSlice(), DstIP: hostAddr.AsSlice()}
-}
-
-func (s *sharing) frame(t *testing.T, parts ...gopacket.SerializableLayer) []byte {
-	t.Helper()
-	eth := &layers.Ethernet{SrcMAC: s.farMAC, DstMAC: s.mac, EthernetType: layers.EthernetTypeIPv4}
-	return serialize(t, append(packet{eth}, parts...)...)
-}
-
-func serialize(t *testing.T, parts ...gopacket.SerializableLayer) []byte {
-	t.Helper()
-	b := gopacket.NewSerializeBuffer()
-	var network gopacket.NetworkLayer
-	for _, l := range parts {
-		switch l := l.(type) {
-		case *layers.IPv4:
-			network = l
-		case *layers.TCP:
-			_ = l.SetNetworkLayerForChecksum(network)
-		case *layers.UDP:
-			_ = l.SetNetworkLayerForChecksum(network)
-		}
-	}
-	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, parts...); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func (s *sharing) tcp(t *testing.T, from, to uint16, flags string) []byte {
-	return s.frame(t, s.ip(layers.IPProtocolTCP), tcpHeader(from, to, flags))
-}
-
-func tcpHeader(from, to uint16, flags string) *layers.TCP {
-	h := &layers.TCP{SrcPort: layers.TCPPort(from), DstPort: layers.TCPPort(to), Seq: 1000, Window: 1000}
-	for _, f := range flags {
-		switch f {
-		case 'S':
-			h.SYN = true
-		case 'A':
-			h.ACK = true
-		case 'R':
-			h.RST = true
-		}
-	}
-	return h
-}
-
-func (s *sharing) udp(t *testing.T, from, to uint16) []byte {
-	return s.frame(t, s.ip(layers.IPProtocolUDP), &layers.UDP{SrcPort: layers.UDPPort(from), DstPort: layers.UDPPort(to)}, gopacket.Payload("weft"))
-}
-
-func (s *sharing) echo(t *testing.T, kind uint8, id uint16) []byte {
-	return s.frame(t, s.ip(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(kind, 0), Id: id, Seq: 1})
-}
-
-// quote returns what the host's address sent to far.
-func (s *sharing) quote(t *testing.T, protocol layers.IPProtocol, options int, parts ...gopacket.SerializableLayer) []byte {
-	ip := s.ip(protocol)
-	ip.SrcIP, ip.DstIP = ip.DstIP, ip.SrcIP
-	for range options {
-		ip.Options = append(ip.Options, layers.IPv4Option{OptionType: 1, OptionLength: 1})
-	}
-	return serialize(t, append(packet{ip}, parts...)...)
-}
-
-func (s *sharing) icmpError(t *testing.T, kind uint8, quote []byte) []byte {
-	return s.frame(t, s.ip(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(kind, 1)}, gopacket.Payload(quote))
-}
-
-func (s *sharing) arp(t *testing.T, sender, target netip.Addr) []byte {
-	eth := &layers.Ethernet{SrcMAC: s.farMAC, DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeARP}
-	return serialize(t, eth, &layers.ARP{
-		AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: 1,
-		SourceHwAddress: s.farMAC, SourceProtAddress: sender.AsSlice(),
-		DstHwAddress: make([]byte, 6), DstProtAddress: target.AsSlice(),
-	})
-}
-
-func parse(addr string) netip.Addr {
-	a, _ := netip.ParseAddr(addr)
-	return a
 }

@@ -15,10 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-//go:generate go tool bpf2go -tags linux -target bpfel,bpfeb share bpf/share.c -- -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpf2go -tags linux -target bpfel,bpfeb -type family share bpf/share.c -- -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu
 
-// Share is a set of programs that let weft and the host have one address of one
-// interface, the NIC. Whose a frame is stands in bpf/share.c.
+// Share is a set of programs that let weft and the host have the same addresses of
+// one interface, the NIC: one of IPv4, one of IPv6. Whose a frame is stands in
+// bpf/share.c.
 type Share struct {
 	spec *ebpf.CollectionSpec
 }
@@ -64,24 +65,24 @@ type Attachment struct {
 	routed map[netip.Prefix]bool // what weft_share_routed has
 }
 
-// Attach gives weft its part of the frames for addr that come to the interface
-// nic: they come out of the tap shadow, and what is written into that leaves on
-// nic. Both are indexes in the calling thread's namespace. The shadow has to be
-// up, and carries nothing else from then on. At first nothing is weft's but
-// copies of what both may want.
+// Attach gives weft its part of the frames that come to the interface nic: they
+// come out of the tap shadow, and what is written into that leaves on nic. Both
+// are indexes in the calling thread's namespace. The shadow has to be up, and
+// carries nothing else from then on. Nothing is weft's before SetAddresses, and
+// then only copies of what both may want, until SetUsed and SetPrefixes say more.
 //
 // All of it goes with the process. Where the kernel has no tcx (before Linux
 // 6.6), filters of the older kind stay behind a killed one until the next
 // Attach; no frame is weft's then but those for ports that were.
-func (s *Share) Attach(nic, shadow int, addr netip.Addr) (*Attachment, error) {
-	return s.attach(nic, shadow, addr, attachShare)
+func (s *Share) Attach(nic, shadow int) (*Attachment, error) {
+	return s.attach(nic, shadow, attachShare)
 }
 
 // attacher puts a program on one side of an interface, and returns what takes it
 // off again.
 type attacher func(index int, p *ebpf.Program, at ebpf.AttachType) (func() error, error)
 
-func (s *Share) attach(nic, shadow int, addr netip.Addr, put attacher) (*Attachment, error) {
+func (s *Share) attach(nic, shadow int, put attacher) (*Attachment, error) {
 	objs, err := s.load()
 	if err != nil {
 		return nil, err
@@ -92,7 +93,6 @@ func (s *Share) attach(nic, shadow int, addr netip.Addr, put attacher) (*Attachm
 	}
 	atomic.StoreUint32(&a.table.Nic, uint32(nic))
 	atomic.StoreUint32(&a.table.Shadow, uint32(shadow))
-	a.SetAddress(addr)
 	// The NIC comes last: its frames need the rest.
 	for _, at := range []struct {
 		index   int
@@ -132,56 +132,87 @@ func attachShareFilter(index int, p *ebpf.Program, at ebpf.AttachType) (func() e
 	return attachFilter(index, p, parent, "weft_share")
 }
 
-// SetAddress changes the shared address. The zero Addr, as any that is not
-// IPv4, makes every frame the host's.
-func (a *Attachment) SetAddress(addr netip.Addr) {
-	var v uint32
-	if addr = addr.Unmap(); addr.Is4() {
-		v = inPacket(addr)
-	}
+// SetAddresses changes the shared addresses. Without one of a family, as with one
+// of the other family in its place, every frame of that family is the host's. So
+// is it with one of IPv6 that begins with 32 zero bits, which no interface has.
+func (a *Attachment) SetAddresses(v4, v6 netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.table != nil {
-		atomic.StoreUint32(&a.table.Address, v)
+	if a.table == nil {
+		return
+	}
+	setShared(&a.table.V4, v4, 4)
+	setShared(&a.table.V6, v6, 6)
+}
+
+// setShared writes the first word last: while it is zero there is no address, so
+// that no frame meets half of one.
+func setShared(f *shareFamily, addr netip.Addr, version uint8) {
+	words, is := inPacket(addr)
+	if is != version {
+		words = [4]uint32{}
+	}
+	if atomic.LoadUint32(&f.Address[0]) == words[0] && [3]uint32(f.Address[1:]) == [3]uint32(words[1:]) {
+		return
+	}
+	atomic.StoreUint32(&f.Address[0], 0)
+	for i := len(words) - 1; i >= 0; i-- {
+		atomic.StoreUint32(&f.Address[i], words[i])
 	}
 }
 
-// inPacket returns an IPv4 address as it stands in a packet.
-func inPacket(addr netip.Addr) uint32 {
-	b := addr.As4()
-	return binary.NativeEndian.Uint32(b[:])
+// inPacket returns an address as it stands in a packet, one of IPv4 in the first
+// word, and the version of its protocol, 0 for none.
+func inPacket(addr netip.Addr) (words [4]uint32, version uint8) {
+	switch addr = addr.Unmap(); {
+	case addr.Is4():
+		b := addr.As4()
+		return [4]uint32{binary.NativeEndian.Uint32(b[:])}, 4
+	case addr.Is6():
+		b := addr.As16()
+		for i := range words {
+			words[i] = binary.NativeEndian.Uint32(b[4*i:])
+		}
+		return words, 6
+	}
+	return words, 0
 }
 
 // SetUsed says whether weft has flows between a port of TCP or UDP, an identifier
-// of ICMP echo, or 0 for a protocol without ports, and a remote address: then what
-// comes from there for the port is weft's. With the zero Addr, it says whether a
-// port of TCP or UDP is open to all, which makes no system call. Other kinds of
-// addresses are ignored.
+// of ICMP or ICMPv6 echo, or 0 for a protocol without ports, and a remote address:
+// then what comes from there for the port is weft's. With the zero Addr, it says
+// whether a port of TCP or UDP is open to all, of both families; with 0.0.0.0 or ::,
+// of that one. These make no system call.
 //
 // There is room for 262144 pairs. It reports false where one more found none: it
 // is not noted, and the host gets what is for it.
 func (a *Attachment) SetUsed(protocol uint8, port uint16, remote netip.Addr, used bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	remote = remote.Unmap()
-	switch {
-	case a.table == nil:
-	case !remote.IsValid():
-		a.setOpen(protocol, port, used)
-	case remote.Is4():
-		return a.setPeer(sharePeer{Remote: inPacket(remote), Port: port, Protocol: protocol}, used)
+	if a.table == nil {
+		return true
 	}
-	return true
+	words, version := inPacket(remote)
+	if version == 0 || remote.IsUnspecified() {
+		if version != 6 {
+			a.table.V4.setOpen(protocol, port, used)
+		}
+		if version != 4 {
+			a.table.V6.setOpen(protocol, port, used)
+		}
+		return true
+	}
+	return a.setPeer(sharePeer{Remote: words, Port: port, Protocol: protocol, Version: version}, used)
 }
 
 // setOpen and setPeer change what SetUsed has said. mu is held.
-func (a *Attachment) setOpen(protocol uint8, port uint16, open bool) {
-	var bits *[len(a.table.Tcp)]uint32
+func (f *shareFamily) setOpen(protocol uint8, port uint16, open bool) {
+	var bits *[len(f.Tcp)]uint32
 	switch protocol {
 	case unix.IPPROTO_TCP:
-		bits = &a.table.Tcp
+		bits = &f.Tcp
 	case unix.IPPROTO_UDP:
-		bits = &a.table.Udp
+		bits = &f.Udp
 	default:
 		return
 	}
@@ -206,19 +237,19 @@ func (a *Attachment) setPeer(peer sharePeer, used bool) bool {
 const maxRouted = 4096
 
 // SetPrefixes says which addresses are behind weft: what comes in by the NIC for
-// them is weft's, but for the addresses in but, which the host has. The shared
-// address stays under its own rules. What is IPv6 is ignored. On an error some of
-// it may hold.
+// them is weft's, but for the addresses in but, which the host has, and for
+// link-local ones of IPv6. The shared addresses stay under their own rules. On an
+// error some of it may hold.
 func (a *Attachment) SetPrefixes(prefixes []netip.Prefix, but []netip.Addr) error {
 	next := map[netip.Prefix]bool{} // true: weft's
 	for _, p := range prefixes {
-		if p.Addr().Is4() {
+		if p.IsValid() && !p.Addr().Is4In6() {
 			next[p.Masked()] = true
 		}
 	}
 	for _, addr := range but {
-		if addr.Is4() {
-			next[netip.PrefixFrom(addr, 32)] = false
+		if addr = addr.Unmap().WithZone(""); addr.IsValid() {
+			next[netip.PrefixFrom(addr, addr.BitLen())] = false
 		}
 	}
 	if len(next) > maxRouted {
@@ -274,7 +305,8 @@ func (a *Attachment) dropRouted(p netip.Prefix) error {
 }
 
 func keyOf(p netip.Prefix) *sharePrefix {
-	return &sharePrefix{Bits: uint32(p.Bits()), Address: inPacket(p.Addr())}
+	words, version := inPacket(p.Addr())
+	return &sharePrefix{Bits: uint32(32 + p.Bits()), Version: uint32(version), Address: words}
 }
 
 // Close gives every frame back to the host. An interface that is gone by now is

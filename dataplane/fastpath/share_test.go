@@ -5,16 +5,11 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"github.com/google/go-cmp/cmp"
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -30,26 +25,32 @@ var attachers = map[string]attacher{"tcx": attachShare, "clsact": attachShareFil
 func TestShareFlows(t *testing.T) {
 	for name, put := range attachers {
 		t.Run(name, func(t *testing.T) {
-			s := newSharing(t)
-			s.attach(t, put)
-			s.use(40000, 40999)
-			for id := range 65536 { // ping chooses any
-				s.SetUsed(unix.IPPROTO_ICMP, uint16(id), farAddr, true)
-			}
-			twin := s.twin(t)
-			stream := porttest.TCPStream(t, twin, s.far, "10.0.0.2")
-			porttest.TCPTransfer(t, s.host, s.far, "10.0.0.2", 4<<20)
-			porttest.TCPTransfer(t, s.far, s.host, "10.0.0.1", 4<<20)
-			porttest.TCPTransfer(t, s.far, twin, "10.0.0.1", 4<<20)
-			porttest.Ping(t, s.host, "10.0.0.2")
-			porttest.Ping(t, twin, "10.0.0.2")
-			porttest.Ping(t, s.far, "10.0.0.1")
-			s.udpEcho(t, s.host)
-			s.udpEcho(t, twin)
-			if stream.Stop(t) == 0 {
-				t.Error("nothing crossed")
-			}
+			forFamilies(t, func(t *testing.T, s *sharing) {
+				s.attach(t, put)
+				testFlows(t, s)
+			})
 		})
+	}
+}
+
+func testFlows(t *testing.T, s *sharing) {
+	s.use(40000, 40999)
+	for id := range 65536 { // ping chooses any
+		s.SetUsed(uint8(s.icmpProtocol()), uint16(id), s.farAddr, true)
+	}
+	here, far := s.hostAddr.String(), s.farAddr.String()
+	twin := s.twin(t)
+	stream := porttest.TCPStream(t, twin, s.far, far)
+	porttest.TCPTransfer(t, s.host, s.far, far, 4<<20)
+	porttest.TCPTransfer(t, s.far, s.host, here, 4<<20)
+	porttest.TCPTransfer(t, s.far, twin, here, 4<<20)
+	porttest.Ping(t, s.host, far)
+	porttest.Ping(t, twin, far)
+	porttest.Ping(t, s.far, here)
+	s.udpEcho(t, s.host)
+	s.udpEcho(t, twin)
+	if stream.Stop(t) == 0 {
+		t.Error("nothing crossed")
 	}
 }
 
@@ -60,12 +61,12 @@ func (s *sharing) udpEcho(t *testing.T, from *porttest.NS) {
 	var server net.PacketConn
 	var client net.Conn
 	var err error
-	s.far.Do(func() { server, err = net.ListenPacket("udp4", "10.0.0.2:0") })
+	s.far.Do(func() { server, err = net.ListenPacket(s.network("udp"), s.endpoint("10.0.0.2", 0)) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	from.Do(func() { client, err = net.Dial("udp4", server.LocalAddr().String()) })
+	from.Do(func() { client, err = net.Dial(s.network("udp"), server.LocalAddr().String()) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,15 +97,16 @@ func (s *sharing) udpEcho(t *testing.T, from *porttest.NS) {
 
 // A mapped port belongs to weft until a socket of the host takes it: that one
 // gets its connections, and weft's go on.
-func TestShareListenerWins(t *testing.T) {
-	s := newSharing(t)
+func TestShareListenerWins(t *testing.T) { forFamilies(t, testListenerWins) }
+
+func testListenerWins(t *testing.T, s *sharing) {
 	s.attach(t, attachShare)
 	s.use(40000, 40999)
 	twin := s.twin(t)
-	stream := porttest.TCPStream(t, s.far, twin, "10.0.0.1")
+	stream := porttest.TCPStream(t, s.far, twin, s.hostAddr.String())
 	defer stream.Stop(t)
 	var port int
-	for _, l := range listening(t, twin) {
+	for _, l := range s.listening(t, twin) {
 		port = l
 	}
 	if port < 40000 || port > 40999 {
@@ -117,10 +119,19 @@ func TestShareListenerWins(t *testing.T) {
 }
 
 // listening returns the local ports of the established connections of ns.
-func listening(t *testing.T, ns *porttest.NS) (list []int) {
-	for line := range strings.Lines(ns.Run(t, "cat", "/proc/net/tcp")) {
-		var slot, local, port, remote, remotePort, state int
-		if n, _ := fmt.Sscanf(strings.TrimSpace(line), "%d: %x:%x %x:%x %x", &slot, &local, &port, &remote, &remotePort, &state); n == 6 && state == 1 {
+func (s *sharing) listening(t *testing.T, ns *porttest.NS) (list []int) {
+	file := "/proc/net/tcp"
+	if s.v6 {
+		file += "6"
+	}
+	for line := range strings.Lines(ns.Run(t, "cat", file)) {
+		var slot, local, remote string
+		var state, port int
+		n, _ := fmt.Sscan(line, &slot, &local, &remote)
+		_, after, _ := strings.Cut(line, remote)
+		_, _ = fmt.Sscanf(strings.TrimSpace(after), "%x", &state)
+		_, hex, _ := strings.Cut(local, ":")
+		if _, err := fmt.Sscanf(hex, "%x", &port); n == 3 && err == nil && state == 1 {
 			list = append(list, port)
 		}
 	}
@@ -132,7 +143,7 @@ func (s *sharing) greet(t *testing.T, port int) {
 	t.Helper()
 	var l net.Listener
 	var err error
-	s.host.Do(func() { l, err = net.Listen("tcp4", fmt.Sprintf("10.0.0.1:%d", port)) })
+	s.host.Do(func() { l, err = net.Listen(s.network("tcp"), s.endpoint("10.0.0.1", uint16(port))) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +159,7 @@ func (s *sharing) greet(t *testing.T, port int) {
 		done <- err
 	}()
 	var c net.Conn
-	s.far.Do(func() { c, err = net.DialTimeout("tcp4", l.Addr().String(), 30*time.Second) })
+	s.far.Do(func() { c, err = net.DialTimeout(s.network("tcp"), l.Addr().String(), 30*time.Second) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,57 +180,73 @@ func (s *sharing) greet(t *testing.T, port int) {
 func TestShareHides(t *testing.T) {
 	for name, put := range attachers {
 		t.Run(name, func(t *testing.T) {
-			s := newSharing(t)
-			wire := s.far.RawConn(t, "eth0")
-			s.attach(t, put)
-			s.use(40000, 40000)
-			frames := s.frames(t)
-			s.next(t, frames, wire)
-			syn, datagram := s.tcp(t, 4444, 40000, "S"), s.udp(t, 4444, 40000)
-			tagged := append(append(append([]byte(nil), syn[:12]...), 0x81, 0, 0, 7), syn[12:]...)
-			ask := func() []string {
-				wire.Send(datagram)
-				wire.Send(syn)
-				wire.Send(tagged)
-				wire.Send(s.tcp(t, 4444, 60001, "S"))
-				var answers []string
-				for {
-					f := wire.RecvMatch(30*time.Second, func(f []byte) bool { return f[12] == 8 && f[13] == 0 })
-					if f == nil {
-						t.Fatal("the host does not answer")
-					}
-					answers = append(answers, describe(f))
-					if answers[len(answers)-1] == "RST from 60001" {
-						return answers
-					}
-				}
-			}
-			if d := cmp.Diff([]string{"RST from 60001"}, ask()); d != "" {
-				t.Errorf("the host's answers (-want +got):\n%s", d)
-			}
-			got := slices.DeleteFunc(s.next(t, frames, wire), func(f []byte) bool { return f[13] == 6 }) // ARP
-			if d := cmp.Diff([][]byte{datagram, syn}, got); d != "" {
-				t.Errorf("weft got (-want +got):\n%s", d)
-			}
-			var err error
-			s.host.Do(func() { err = s.Close() })
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff([]string{"unreachable", "RST from 40000", "RST from 60001"}, ask()); d != "" {
-				t.Errorf("the host's answers after Close (-want +got):\n%s", d)
-			}
-			s.SetUsed(unix.IPPROTO_TCP, 40000, netip.Addr{}, true)
-			s.SetUsed(unix.IPPROTO_TCP, 40000, farAddr, true)
-			s.SetAddress(farAddr)
-			s.checkDetached(t)
-			select {
-			case f := <-frames:
-				t.Errorf("weft got % x after Close", f)
-			default:
-			}
+			forFamilies(t, func(t *testing.T, s *sharing) {
+				s.attach(t, put)
+				testHides(t, s)
+			})
 		})
 	}
+}
+
+func testHides(t *testing.T, s *sharing) {
+	wire := s.far.RawConn(t, "eth0")
+	s.use(40000, 40000)
+	frames := s.frames(t)
+	s.next(t, frames, wire)
+	syn, datagram := s.tcp(t, 4444, 40000, "S"), s.udp(t, 4444, 40000)
+	tagged := append(append(append([]byte(nil), syn[:12]...), 0x81, 0, 0, 7), syn[12:]...)
+	ask := func() []string {
+		for _, f := range [][]byte{datagram, syn, tagged, s.tcp(t, 4444, 60001, "S")} {
+			wire.Send(f)
+		}
+		var answers []string
+		for {
+			f := wire.RecvMatch(30*time.Second, isAnswer)
+			if f == nil {
+				t.Fatal("the host does not answer")
+			}
+			answers = append(answers, describe(f))
+			if answers[len(answers)-1] == "RST from 60001" {
+				return answers
+			}
+		}
+	}
+	if d := cmp.Diff([]string{"RST from 60001"}, ask()); d != "" {
+		t.Errorf("the host's answers (-want +got):\n%s", d)
+	}
+	got := slices.DeleteFunc(s.next(t, frames, wire), func(f []byte) bool { return !isAnswer(f) })
+	if d := cmp.Diff([][]byte{datagram, syn}, got); d != "" {
+		t.Errorf("weft got (-want +got):\n%s", d)
+	}
+	var err error
+	s.host.Do(func() { err = s.Close() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"unreachable", "RST from 40000", "RST from 60001"}, ask()); d != "" {
+		t.Errorf("the host's answers after Close (-want +got):\n%s", d)
+	}
+	s.SetUsed(unix.IPPROTO_TCP, 40000, netip.Addr{}, true)
+	s.SetUsed(unix.IPPROTO_TCP, 40000, s.farAddr, true)
+	s.SetAddresses(s.farAddr, s.farAddr)
+	s.checkDetached(t)
+	select {
+	case f := <-frames:
+		t.Errorf("weft got % x after Close", f)
+	default:
+	}
+}
+
+// isAnswer leaves out what hosts say to find each other: ARP, and of ICMPv6 all but
+// errors.
+func isAnswer(f []byte) bool {
+	switch {
+	case f[12] == 0x08 && f[13] == 0x00:
+		return true
+	case f[12] == 0x86 && f[13] == 0xdd:
+		return f[14+6] != 0 && (f[14+6] != 58 || f[14+40] < 128) // a report of groups has options
+	}
+	return false
 }
 
 func describe(f []byte) string {
@@ -230,38 +257,10 @@ func describe(f []byte) string {
 	if h, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok && h.TypeCode.Type() == 3 {
 		return "unreachable"
 	}
+	if h, ok := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6); ok && h.TypeCode.Type() == 1 {
+		return "unreachable"
+	}
 	return p.String()
-}
-
-// checkDetached fails where a program is left on an interface.
-func (s *sharing) checkDetached(t *testing.T) {
-	t.Helper()
-	for name, n := range s.attached(t) {
-		if n != 0 {
-			t.Errorf("%d programs left on %s", n, name)
-		}
-	}
-}
-
-func (s *sharing) attached(t *testing.T) map[string]int {
-	t.Helper()
-	found := map[string]int{}
-	for _, dev := range []string{"nic", "shadow"} {
-		for side, at := range map[string]ebpf.AttachType{"ingress": ebpf.AttachTCXIngress, "egress": ebpf.AttachTCXEgress} {
-			index := s.host.Link(t, dev).Attrs().Index
-			s.host.Do(func() {
-				r, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: at})
-				if err != nil {
-					t.Fatal(err)
-				}
-				found[dev+" "+side] = len(r.Programs)
-			})
-			if out := s.host.Run(t, "tc", "filter", "show", "dev", dev, side); out != "" {
-				found[dev+" "+side]++
-			}
-		}
-	}
-	return found
 }
 
 // A frame written into the shadow leaves on the NIC with its tag of offloads: a
@@ -269,144 +268,61 @@ func (s *sharing) attached(t *testing.T) map[string]int {
 // none.
 func TestShareSends(t *testing.T) {
 	for name, options := range map[string][]porttest.VethOption{"whole": nil, "segments": {porttest.VethOffloadsOff()}} {
-		t.Run(name, func(t *testing.T) {
-			s := newSharing(t, options...)
-			s.attach(t, attachShare)
-			wire := s.far.RawConn(t, "eth0")
-			const mss, size = 1448, 60000
-			f := s.super(t, mss, size)
-			if n, err := s.tap.Send([]*frame.Frame{f}); n != 1 {
-				t.Fatal(err)
-			}
-			got := 0
-			for frames := 1; got < size; frames++ {
-				b := wire.RecvMatch(30*time.Second, func(b []byte) bool { return len(b) > 60 && b[12] == 8 })
-				if b == nil {
-					t.Fatalf("%d of %d bytes of payload arrived", got, size)
-				}
-				p := gopacket.NewPacket(b, layers.LayerTypeEthernet, gopacket.Default)
-				h := p.Layer(layers.LayerTypeTCP).(*layers.TCP)
-				_ = h.SetNetworkLayerForChecksum(p.NetworkLayer())
-				if err, bad := p.VerifyChecksums(); name == "segments" && (err != nil || len(bad) != 0 || len(h.Payload) > mss) {
-					t.Fatalf("%d bytes of payload, checksums %v, %v", len(h.Payload), bad, err)
-				}
-				if got += len(h.Payload); name == "whole" && frames > 1 {
-					t.Fatal("the super-frame came apart")
-				}
-			}
-		})
+		for _, f := range []family{{}, {v6: true}} {
+			t.Run(name+" "+f.network("IPv"), func(t *testing.T) { testSends(t, newSharing(t, f, options...), name == "whole") })
+		}
+	}
+}
+
+func testSends(t *testing.T, s *sharing, whole bool) {
+	s.attach(t, attachShare)
+	wire := s.far.RawConn(t, "eth0")
+	const mss, size = 1428, 60000
+	f := s.super(t, mss, size)
+	if n, err := s.tap.Send([]*frame.Frame{f}); n != 1 {
+		t.Fatal(err)
+	}
+	got := 0
+	for frames := 1; got < size; frames++ {
+		b := wire.RecvMatch(30*time.Second, func(b []byte) bool { return len(b) > 60 && isAnswer(b) })
+		if b == nil {
+			t.Fatalf("%d of %d bytes of payload arrived", got, size)
+		}
+		p := gopacket.NewPacket(b, layers.LayerTypeEthernet, gopacket.Default)
+		h := p.Layer(layers.LayerTypeTCP).(*layers.TCP)
+		_ = h.SetNetworkLayerForChecksum(p.NetworkLayer())
+		if err, bad := p.VerifyChecksums(); !whole && (err != nil || len(bad) != 0 || len(h.Payload) > mss) {
+			t.Fatalf("%d bytes of payload, checksums %v, %v", len(h.Payload), bad, err)
+		}
+		if got += len(h.Payload); whole && frames > 1 {
+			t.Fatal("the super-frame came apart")
+		}
 	}
 }
 
 // super returns a TCP super-frame to far with a partial checksum.
 func (s *sharing) super(t *testing.T, mss, size int) *frame.Frame {
-	eth := &layers.Ethernet{SrcMAC: s.mac, DstMAC: s.farMAC, EthernetType: layers.EthernetTypeIPv4}
-	ip := s.ip(layers.IPProtocolTCP)
-	ip.SrcIP, ip.DstIP = ip.DstIP, ip.SrcIP
-	b := serialize(t, eth, ip, tcpHeader(40000, 4444, "A"), gopacket.Payload(make([]byte, size)))
+	b := s.frame(t, s.head(layers.IPProtocolTCP).back(), tcpHeader(40000, 4444, "A"), gopacket.Payload(make([]byte, size)))
+	copy(b, s.farMAC)
+	copy(b[6:], s.mac)
+	first, l4, kind := 26, 34, uint8(frame.GSOTCPv4)
+	if s.v6 {
+		first, l4, kind = 22, 54, frame.GSOTCPv6
+	}
 	sum := uint32(0) // of the pseudo header
-	for i := 26; i < 34; i += 2 {
+	for i := first; i < l4; i += 2 {
 		sum += uint32(b[i])<<8 | uint32(b[i+1])
 	}
-	sum += unix.IPPROTO_TCP + uint32(len(b)-34)
+	sum += unix.IPPROTO_TCP + uint32(len(b)-l4)
 	for sum > 0xffff {
 		sum = sum>>16 + sum&0xffff
 	}
-	b[50], b[51] = byte(sum>>8), byte(sum)
+	b[l4+16], b[l4+17] = byte(sum>>8), byte(sum)
 	f := new(frame.Frame)
 	f.Set(append(make([]byte, frame.Headroom), b...), frame.Headroom)
 	f.Offload = frame.Offload{
-		Flags: frame.NeedsChecksum, CsumStart: 34, CsumOffset: 16,
-		GSOType: frame.GSOTCPv4, GSOSize: uint16(mss), HdrLen: 54,
+		Flags: frame.NeedsChecksum, CsumStart: uint16(l4), CsumOffset: 16,
+		GSOType: kind, GSOSize: uint16(mss), HdrLen: uint16(l4 + 20),
 	}
 	return f
-}
-
-// The host's own words on the shadow, as a daemon says on every interface, do
-// not reach weft.
-func TestShareSeal(t *testing.T) {
-	s := newSharing(t)
-	s.attach(t, attachShare)
-	frames := s.frames(t)
-	for range 3 {
-		if err := s.host.RawConn(t, "shadow").TrySend(s.arp(t, hostAddr, farAddr)); err == nil {
-			t.Error("the host's frame was taken")
-		}
-	}
-	for _, f := range s.next(t, frames, s.far.RawConn(t, "eth0")) {
-		t.Errorf("weft got % x", f)
-	}
-}
-
-// An interface that goes takes its program along; Close does not mind.
-func TestShareInterfaceGone(t *testing.T) {
-	for name, put := range attachers {
-		t.Run(name, func(t *testing.T) {
-			s := newSharing(t)
-			s.attach(t, put)
-			s.host.Delete(t, "nic")
-			s.host.Do(func() {
-				if err := s.Close(); err != nil {
-					t.Error(err)
-				}
-				if _, err := s.share.Attach(s.nic, s.shadow, hostAddr); err == nil || !strings.Contains(err.Error(), fmt.Sprint("interface ", s.nic)) {
-					t.Errorf("attached to an interface that is gone: %v", err)
-				}
-			})
-			s.SetUsed(unix.IPPROTO_TCP, 1, netip.Addr{}, true)
-		})
-	}
-}
-
-// A process that is killed leaves no program behind.
-func TestShareKilled(t *testing.T) {
-	if os.Getenv("WEFT_SHARE_NIC") != "" {
-		beKilled(t)
-		return
-	}
-	s := newSharing(t)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestShareKilled$")
-	cmd.Env = append(os.Environ(), fmt.Sprint("WEFT_SHARE_NIC=", s.nic), fmt.Sprint("WEFT_SHARE_SHADOW=", s.shadow))
-	p := s.host.StartCmd(t, cmd)
-	p.WaitOutput(t, "attached", 60*time.Second)
-	want := map[string]int{"nic ingress": 1, "nic egress": 0, "shadow ingress": 1, "shadow egress": 1}
-	if d := cmp.Diff(want, s.attached(t)); d != "" {
-		t.Fatalf("programs (-want +got):\n%s", d)
-	}
-	p.Signal(t, syscall.SIGKILL)
-	_ = p.Wait(t, 60*time.Second)
-	// The kernel lets go of a dead process's links in its own time.
-	for deadline := time.Now().Add(30 * time.Second); s.attached(t)["nic ingress"] != 0 && time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	s.checkDetached(t)
-	porttest.Ping(t, s.far, "10.0.0.1")
-}
-
-func beKilled(t *testing.T) {
-	var nic, shadow int
-	_, err := fmt.Sscan(os.Getenv("WEFT_SHARE_NIC")+" "+os.Getenv("WEFT_SHARE_SHADOW"), &nic, &shadow)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := LoadShare()
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := s.Attach(nic, shadow, hostAddr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.SetUsed(unix.IPPROTO_TCP, 40000, netip.Addr{}, true)
-	fmt.Println("attached")
-	time.Sleep(5 * time.Minute)
-}
-
-// SetUsed is called for each new mapping, under a lock of the table.
-func TestSetUsedAllocatesNothing(t *testing.T) {
-	s := newSharing(t)
-	s.attach(t, attachShare)
-	if n := testing.AllocsPerRun(100, func() { s.SetUsed(unix.IPPROTO_TCP, 7, netip.Addr{}, true) }); n != 0 {
-		t.Errorf("%v allocations for a port that is open", n)
-	}
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// One address for two: the host keeps its interface (the NIC), and weft gets
-// the frames of its own mappings by a tap beside it (the shadow), whose
-// descriptor it holds. A frame to the shared address is weft's by its protocol,
-// the port that it is for and the remote address that it is from, unless a socket
-// of the host wants it. Where a packet itself cannot tell whose it is, both get
-// it, and each ignores what it did not ask for.
+// Addresses for two: the host keeps its interface (the NIC), and weft gets the
+// frames of its own mappings by a tap beside it (the shadow), whose descriptor it
+// holds. One address of IPv4 and one of IPv6 are shared. A frame to such a one is
+// weft's by its protocol, the port that it is for and the remote address that it
+// is from, unless a socket of the host wants it. Where a packet itself cannot tell
+// whose it is, both get it, and each ignores what it did not ask for.
 //
 // A port is weft's with each remote address that somebody behind weft has a flow
 // with by it, and with no other: what the host's kernel itself uses, as to
@@ -14,11 +14,10 @@
 // carry.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "packet.h"
 
 // Also what the older clsact takes: TC_ACT_UNSPEC and TC_ACT_SHOT.
 #define TCX_NEXT -1
@@ -27,27 +26,23 @@
 // skb->pkt_type (include/uapi/linux/if_packet.h).
 #define PACKET_HOST 0
 #define PACKET_BROADCAST 1
-
-#define IP_MF 0x2000
-#define IP_OFFSET 0x1fff
-
-// RFC 792.
-#define ICMP_ECHO_REPLY 0
-#define ICMP_UNREACHABLE 3
-#define ICMP_ECHO_REQUEST 8
-#define ICMP_TIME_EXCEEDED 11
-#define ICMP_PARAMETER_PROBLEM 12
-#define ICMP_HEADER_LEN 8
+#define PACKET_MULTICAST 2
 
 #define PORT_WORDS (65536 / 32)
 
 // What user space writes while frames pass: share_linux.go has the same layout.
-struct share {
-	__u32 nic, shadow; // interface indexes
-	__u32 address;     // the shared one, in network order; 0: nothing is weft's
-	__u32 unused;
+struct family {
+	__u32 address[4]; // the shared one; with a zero first word there is none, and nothing is weft's
 	__u32 tcp[PORT_WORDS], udp[PORT_WORDS]; // one bit for each port that is open to all
 };
+
+struct share {
+	__u32 nic, shadow; // interface indexes
+	struct family v4, v6;
+};
+
+// Addresses are in network order here and in what follows. Those of IPv4 have
+// the first word, and zeros behind.
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -58,9 +53,12 @@ struct {
 } weft_share SEC(".maps");
 
 // Whose the addresses behind weft are: weft's, but for those that the host has
-// itself, by the longest prefix. The shared one follows its own rules before.
+// itself, by the longest prefix. The shared ones follow their own rules before.
+// The family comes first: ::/0 holds no address of IPv4.
 struct prefix {
-	__u32 bits, address; // in network order
+	__u32 bits; // the family's 32 among them
+	__u32 version;
+	__u32 address[4];
 };
 
 struct {
@@ -74,9 +72,9 @@ struct {
 // By which ports there are flows, and with whom. What finds no room here stays
 // the host's, and a flow from behind weft gets no answers.
 struct peer {
-	__u32 remote; // in network order
-	__u16 port;   // or identifier of echo; 0 for protocols without. In the machine's order
-	__u8 protocol, unused;
+	__u32 remote[4];
+	__u16 port; // or identifier of echo; 0 for protocols without. In the machine's order
+	__u8 protocol, version;
 };
 
 struct {
@@ -89,11 +87,6 @@ struct {
 
 enum owner { HOST, WEFT, BOTH };
 
-struct icmp {
-	__u8 type, code;
-	__u16 checksum, id, sequence;
-};
-
 static __always_inline struct share *shared(void)
 {
 	__u32 key = 0;
@@ -101,10 +94,11 @@ static __always_inline struct share *shared(void)
 }
 
 // Here and in what follows, port is in network order.
-static __always_inline int has_flow(__u8 protocol, __u16 port, __u32 remote)
+static __always_inline int has_flow(const struct packet *p, __u8 protocol, __u16 port, int v6)
 {
-	struct peer key = { .remote = remote, .port = bpf_ntohs(port), .protocol = protocol };
+	struct peer key = { .port = bpf_ntohs(port), .protocol = protocol, .version = v6 ? 6 : 4 };
 
+	copy(key.remote, p->remote, v6);
 	return bpf_map_lookup_elem(&weft_share_peers, &key) != NULL;
 }
 
@@ -114,40 +108,57 @@ static __always_inline int open(const __u32 *bits, __u16 port)
 	return bits[port >> 5] >> (port & 31) & 1;
 }
 
-static __always_inline int tcp_mapped(struct share *s, __u16 port, __u32 remote)
+static __always_inline int routed(const __u32 *address, int v6)
 {
-	return open(s->tcp, port) || has_flow(IPPROTO_TCP, port, remote);
-}
+	struct prefix key = { .bits = v6 ? 32 + 128 : 32 + 32, .version = v6 ? 6 : 4 };
+	__u8 *weft;
 
-static __always_inline int udp_mapped(struct share *s, __u16 port, __u32 remote)
-{
-	return open(s->udp, port) || has_flow(IPPROTO_UDP, port, remote);
-}
-
-static __always_inline int routed(__u32 address)
-{
-	struct prefix key = { .bits = 32, .address = address };
-	__u8 *weft = bpf_map_lookup_elem(&weft_share_routed, &key);
-
+	// What is for a neighbour on the link is no router's (RFC 4291 clause 2.5.6).
+	if (v6 && (address[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
+		return 0;
+	copy(key.address, address, v6);
+	weft = bpf_map_lookup_elem(&weft_share_routed, &key);
 	return weft && *weft;
+}
+
+// Fills in whom to look for among the host's sockets, and returns the length.
+static __always_inline __u32 fill(struct bpf_sock_tuple *tuple, const struct packet *p,
+				  __u16 remote, __u16 local, int v6)
+{
+	if (v6) {
+		copy(tuple->ipv6.saddr, p->remote, v6);
+		copy(tuple->ipv6.daddr, p->local, v6);
+		tuple->ipv6.sport = remote;
+		tuple->ipv6.dport = local;
+		return sizeof(tuple->ipv6);
+	}
+	tuple->ipv4.saddr = p->remote[0];
+	tuple->ipv4.daddr = p->local[0];
+	tuple->ipv4.sport = remote;
+	tuple->ipv4.dport = local;
+	return sizeof(tuple->ipv4);
 }
 
 // Whether a connection of the host's own has the tuple. A listening socket wants
 // only segments that open a connection: a SYN, or, where the host answers SYNs
-// with cookies and so remembers none, an ACK that returns one. Without ip there
-// is no segment but the quotation of one that this address sent.
-static __always_inline int host_has_tcp(struct __sk_buff *skb, struct bpf_sock_tuple *tuple,
-					struct iphdr *ip, struct tcphdr *tcp)
+// with cookies and so remembers none, an ACK that returns one. Of what is quoted
+// it wants nothing: this address sent that.
+static __always_inline int host_has_tcp(struct __sk_buff *skb, const struct packet *p, union header *ip,
+					struct tcphdr *tcp, int quoted, int v6)
 {
-	struct bpf_sock *sk = bpf_skc_lookup_tcp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0);
+	__u16 local = quoted ? tcp->source : tcp->dest, remote = quoted ? tcp->dest : tcp->source;
+	struct bpf_sock_tuple tuple;
+	__u32 len = fill(&tuple, p, remote, local, v6);
+	struct bpf_sock *sk = bpf_skc_lookup_tcp(skb, &tuple, len, BPF_F_CURRENT_NETNS, 0);
 	int has = 1;
 
 	if (!sk)
 		return 0;
 	if (sk->state == BPF_TCP_LISTEN) {
-		has = ip && tcp->syn && !tcp->ack;
-		if (ip && !has)
-			has = bpf_tcp_check_syncookie(sk, ip, sizeof(*ip), tcp, sizeof(*tcp)) == 0;
+		has = !quoted && tcp->syn && !tcp->ack;
+		if (!quoted && !has)
+			has = bpf_tcp_check_syncookie(sk, ip, v6 ? sizeof(ip->v6) : sizeof(ip->v4),
+						      tcp, sizeof(*tcp)) == 0;
 	}
 	bpf_sk_release(sk);
 	// Else the compiler looks at sk again, instead of has. Without CAP_PERFMON the
@@ -156,9 +167,12 @@ static __always_inline int host_has_tcp(struct __sk_buff *skb, struct bpf_sock_t
 	return has;
 }
 
-static __always_inline int host_has_udp(struct __sk_buff *skb, struct bpf_sock_tuple *tuple)
+static __always_inline int host_has_udp(struct __sk_buff *skb, const struct packet *p,
+					__u16 remote, __u16 local, int v6)
 {
-	struct bpf_sock *sk = bpf_sk_lookup_udp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0);
+	struct bpf_sock_tuple tuple;
+	__u32 len = fill(&tuple, p, remote, local, v6);
+	struct bpf_sock *sk = bpf_sk_lookup_udp(skb, &tuple, len, BPF_F_CURRENT_NETNS, 0);
 	int has = 1;
 
 	if (!sk)
@@ -168,126 +182,138 @@ static __always_inline int host_has_udp(struct __sk_buff *skb, struct bpf_sock_t
 	return has;
 }
 
-static __always_inline enum owner tcp_owner(struct __sk_buff *skb, struct share *s, struct iphdr *ip, __u32 l4)
+// Whose a packet or a quoted one is. A quotation has at least the first eight bytes
+// of the transport header (RFC 792; RFC 4443 clause 2.4 has far more).
+static __always_inline enum owner tcp_owner(struct __sk_buff *skb, struct family *f, const struct packet *p,
+					    union header *ip, int quoted, int v6)
 {
-	struct bpf_sock_tuple tuple = {};
 	struct tcphdr tcp;
+	__u16 local;
 
-	if (bpf_skb_load_bytes(skb, l4, &tcp, sizeof(tcp)) || !tcp_mapped(s, tcp.dest, ip->saddr))
+	if (bpf_skb_load_bytes(skb, p->l4, &tcp, quoted ? 8 : sizeof(tcp)))
 		return HOST;
-	tuple.ipv4.saddr = ip->saddr;
-	tuple.ipv4.daddr = ip->daddr;
-	tuple.ipv4.sport = tcp.source;
-	tuple.ipv4.dport = tcp.dest;
-	return host_has_tcp(skb, &tuple, ip, &tcp) ? HOST : WEFT;
+	local = quoted ? tcp.source : tcp.dest;
+	if (!open(f->tcp, local) && !has_flow(p, IPPROTO_TCP, local, v6))
+		return HOST;
+	return host_has_tcp(skb, p, ip, &tcp, quoted, v6) ? HOST : WEFT;
 }
 
-static __always_inline enum owner udp_owner(struct __sk_buff *skb, struct share *s, struct iphdr *ip, __u32 l4)
+static __always_inline enum owner udp_owner(struct __sk_buff *skb, struct family *f, const struct packet *p,
+					    int quoted, int v6)
 {
-	struct bpf_sock_tuple tuple = {};
-	__u16 ports[2];
+	__u16 head[4], local;
 
-	if (bpf_skb_load_bytes(skb, l4, ports, sizeof(ports)) || !udp_mapped(s, ports[1], ip->saddr))
+	if (bpf_skb_load_bytes(skb, p->l4, head, quoted ? 8 : 4))
 		return HOST;
-	tuple.ipv4.saddr = ip->saddr;
-	tuple.ipv4.daddr = ip->daddr;
-	tuple.ipv4.sport = ports[0];
-	tuple.ipv4.dport = ports[1];
-	return host_has_udp(skb, &tuple) ? HOST : WEFT;
+	local = head[!quoted];
+	if (!open(f->udp, local) && !has_flow(p, IPPROTO_UDP, local, v6))
+		return HOST;
+	return host_has_udp(skb, p, head[quoted], local, v6) ? HOST : WEFT;
+}
+
+// An answer to an echo request, or an error about one. A process of the host may
+// use the identifier too, and no helper finds its socket.
+static __always_inline enum owner echo_owner(const struct packet *p, const struct icmp *icmp, int v6)
+{
+	return has_flow(p, ICMP_OF(v6), icmp->id, v6) ? BOTH : HOST;
 }
 
 // The packet that an ICMP error quotes was sent by whoever has its source port
-// towards its destination.
-static __always_inline enum owner quote_owner(struct __sk_buff *skb, struct share *s, __u32 l3)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct iphdr ip;
-	__u16 head[4]; // RFC 792 quotes at least that of the transport header
-	__u32 l4;
-
-	if (bpf_skb_load_bytes(skb, l3, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5 ||
-	    ip.saddr != s->address || ip.frag_off & bpf_htons(IP_OFFSET))
-		return HOST;
-	l4 = l3 + ip.ihl * 4;
-	if (bpf_skb_load_bytes(skb, l4, head, sizeof(head)))
-		return HOST;
-	tuple.ipv4.saddr = ip.daddr;
-	tuple.ipv4.daddr = ip.saddr;
-	tuple.ipv4.sport = head[1];
-	tuple.ipv4.dport = head[0];
-	switch (ip.protocol) {
-	case IPPROTO_TCP:
-		return tcp_mapped(s, head[0], ip.daddr) && !host_has_tcp(skb, &tuple, NULL, NULL) ? WEFT : HOST;
-	case IPPROTO_UDP:
-		return udp_mapped(s, head[0], ip.daddr) && !host_has_udp(skb, &tuple) ? WEFT : HOST;
-	case IPPROTO_ICMP: // as for an echo reply
-		return *(__u8 *)head == ICMP_ECHO_REQUEST && has_flow(IPPROTO_ICMP, head[2], ip.daddr) ? BOTH : HOST;
-	}
-	return has_flow(ip.protocol, 0, ip.daddr) ? WEFT : HOST;
-}
-
-static __always_inline enum owner icmp_owner(struct __sk_buff *skb, struct share *s, struct iphdr *ip, __u32 l4)
+// towards its destination. Of the error's own headers nothing counts from here on.
+static __always_inline enum owner quote_owner(struct __sk_buff *skb, struct family *f, struct packet *p,
+					      union header *ip, int v6)
 {
 	struct icmp icmp;
 
-	if (bpf_skb_load_bytes(skb, l4, &icmp, sizeof(icmp)))
+	if (!read(skb, p->l4 + ICMP_HEADER_LEN, ip, p, 1, v6) || !equal(p->local, f->address, v6) ||
+	    (v6 && !walk(skb, p)) || p->fragment || bpf_skb_load_bytes(skb, p->l4, &icmp, sizeof(icmp)))
 		return HOST;
-	switch (icmp.type) {
-	case ICMP_ECHO_REPLY:
-		// A process of the host may use the identifier too, and no helper
-		// finds its socket.
-		return has_flow(IPPROTO_ICMP, icmp.id, ip->saddr) ? BOTH : HOST;
-	case ICMP_UNREACHABLE:
-	case ICMP_TIME_EXCEEDED:
-	case ICMP_PARAMETER_PROBLEM:
-		return quote_owner(skb, s, l4 + ICMP_HEADER_LEN);
-	}
-	return HOST; // echo requests too: the host answers for its address
+	if (p->protocol == IPPROTO_TCP)
+		return tcp_owner(skb, f, p, ip, 1, v6);
+	if (p->protocol == IPPROTO_UDP)
+		return udp_owner(skb, f, p, 1, v6);
+	if (p->protocol == ICMP_OF(v6))
+		return icmp.type == (v6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO_REQUEST) ? echo_owner(p, &icmp, v6) : HOST;
+	return has_flow(p, p->protocol, 0, v6) ? WEFT : HOST;
 }
 
-static __always_inline enum owner ipv4_owner(struct __sk_buff *skb, struct share *s)
+static __always_inline enum owner icmp_owner(struct __sk_buff *skb, struct family *f, struct packet *p,
+					     union header *ip, int v6)
 {
-	struct iphdr ip;
-	__u32 l4;
+	struct icmp icmp;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+	if (bpf_skb_load_bytes(skb, p->l4, &icmp, sizeof(icmp)))
 		return HOST;
-	if (ip.daddr != s->address)
-		return routed(ip.daddr) ? WEFT : HOST;
-	if (ip.protocol != IPPROTO_TCP && ip.protocol != IPPROTO_UDP && ip.protocol != IPPROTO_ICMP)
-		return has_flow(ip.protocol, 0, ip.saddr) ? WEFT : HOST;
-	// A later fragment has no ports. The host drops what it gets no first
-	// fragment for, in silence (RFC 1122 clause 3.3.2), and so does weft.
-	if (ip.frag_off & bpf_htons(IP_OFFSET))
+	if (icmp.type == (v6 ? ICMPV6_ECHO_REPLY : ICMP_ECHO_REPLY))
+		return echo_owner(p, &icmp, v6);
+	if (is_error(icmp.type, v6))
+		return quote_owner(skb, f, p, ip, v6);
+	return HOST; // echo requests too: the host answers for its address, also by ND
+}
+
+// Both have neighbours to find, and whoever answers knows one address for the two.
+// What a neighbour says to all is of interest to both as well. An advertisement
+// behind extension headers is the host's alone: nothing sends one.
+static __always_inline int is_advertisement(struct __sk_buff *skb, const struct packet *p)
+{
+	__u8 type;
+
+	return p->protocol == IPPROTO_ICMPV6 && !bpf_skb_load_bytes(skb, p->l4, &type, sizeof(type)) &&
+	       type == ICMPV6_ADVERTISEMENT;
+}
+
+static __always_inline enum owner packet_owner(struct __sk_buff *skb, struct family *f, int v6)
+{
+	struct packet p;
+	union header ip;
+
+	if (!f->address[0] || !read(skb, ETH_HLEN, &ip, &p, 0, v6))
+		return HOST;
+	if (v6 && is_advertisement(skb, &p))
 		return BOTH;
-	l4 = ETH_HLEN + ip.ihl * 4;
-	switch (ip.protocol) {
-	case IPPROTO_TCP:
-		return tcp_owner(skb, s, &ip, l4);
-	case IPPROTO_UDP:
-		return udp_owner(skb, s, &ip, l4);
-	}
-	return icmp_owner(skb, s, &ip, l4);
+	if (v6 && skb->pkt_type != PACKET_HOST)
+		return HOST;
+	if (!equal(p.local, f->address, v6))
+		return routed(p.local, v6) ? WEFT : HOST;
+	if (v6 && !walk(skb, &p))
+		return HOST;
+	if (p.protocol != IPPROTO_TCP && p.protocol != IPPROTO_UDP && p.protocol != ICMP_OF(v6) &&
+	    !(p.fragment && v6 && is_extension(p.protocol)))
+		return has_flow(&p, p.protocol, 0, v6) ? WEFT : HOST;
+	// A later fragment has no ports. The host drops what it gets no first
+	// fragment for, in silence (RFC 1122 clause 3.3.2, RFC 8200 clause 4.5), and so
+	// does weft.
+	if (p.fragment)
+		return BOTH;
+	if (p.protocol == IPPROTO_TCP)
+		return tcp_owner(skb, f, &p, &ip, 0, v6);
+	if (p.protocol == IPPROTO_UDP)
+		return udp_owner(skb, f, &p, 0, v6);
+	return icmp_owner(skb, f, &p, &ip, v6);
 }
 
 // Behind the NIC's driver. Frames with a tag are for another interface of the
-// host. IPv6 has its place in the switch once an address of it is shared.
+// host.
 SEC("tc")
 int weft_share_in(struct __sk_buff *skb)
 {
 	struct share *s = shared();
 	enum owner owner = HOST;
 
-	if (!s || !s->address || skb->vlan_present)
+	if (!s || skb->vlan_present)
 		return TCX_NEXT;
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_ARP): // both have neighbours to find
-		if (skb->pkt_type == PACKET_HOST || skb->pkt_type == PACKET_BROADCAST)
+		if (s->v4.address[0] && (skb->pkt_type == PACKET_HOST || skb->pkt_type == PACKET_BROADCAST))
 			owner = BOTH;
 		break;
 	case bpf_htons(ETH_P_IP):
 		if (skb->pkt_type == PACKET_HOST)
-			owner = ipv4_owner(skb, s);
+			owner = packet_owner(skb, &s->v4, 0);
+		break;
+	case bpf_htons(ETH_P_IPV6):
+		if (skb->pkt_type == PACKET_HOST || skb->pkt_type == PACKET_MULTICAST)
+			owner = packet_owner(skb, &s->v6, 1);
 		break;
 	}
 	if (owner == WEFT)
