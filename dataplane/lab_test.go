@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/fdb"
+	"github.com/weft/weft/ndp"
 	"github.com/weft/weft/ports/memport"
 )
 
@@ -100,6 +101,9 @@ func (s *station) next() memport.Frame {
 	}()
 	select {
 	case f := <-got:
+		if s.v.six && isReport(f.Bytes) {
+			return s.next()
+		}
 		return s.read(f)
 	case <-time.After(20 * time.Second):
 		s.t.Fatalf("%s: no frame came", s.mac)
@@ -110,11 +114,18 @@ func (s *station) next() memport.Frame {
 // poll returns a frame that waits at the station, if one does.
 func (s *station) poll() (memport.Frame, bool) {
 	f, ok := s.io.Poll()
+	if ok && s.v.six && isReport(f.Bytes) {
+		return s.poll()
+	}
 	if ok {
 		f = s.read(f)
 	}
 	return f, ok
 }
+
+// isReport reports whether a frame says which groups a gateway of IPv6 listens to, as
+// nothing in IPv4 does.
+func isReport(b []byte) bool { return frame.MAC(b) == ndp.GroupMAC(mldv2Routers) }
 
 // read is a frame from the wire as tests know it.
 func (s *station) read(f memport.Frame) memport.Frame {

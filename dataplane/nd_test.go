@@ -3,11 +3,13 @@ package dataplane
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/ndp"
 	"github.com/weft/weft/ports/memport"
+	"github.com/weft/weft/snooping"
 )
 
 // What IPv6 has and IPv4 has not. Stations here send and get what is on the wire.
@@ -480,6 +482,7 @@ func TestUplinkND(t *testing.T) {
 			t.Errorf("announced %+v to %s", n, to)
 		}
 	}
+	expectReport(t, l.world, changeToExclude, ndp.AllRouters, ndp.SolicitedNode(ndp.LinkLocal(uplinkMAC)), ndp.SolicitedNode(ipv6.addr(outsideIP)))
 	sent := uint64(0)
 	for target, want := range map[netip.Addr]bool{
 		ipv6.addr(outsideIP): true, ipv6.addr("192.0.2.3"): true, guest6: true, ndp.LinkLocal(uplinkMAC): true,
@@ -521,4 +524,42 @@ func TestUplinkND(t *testing.T) {
 	if got := l.world.next().Bytes; string(got[22:]) != string(b[22:]) || got[21] != 63 {
 		t.Errorf("received % x", got)
 	}
+}
+
+// expectReport expects an MLDv2 report of some groups, which a snooping switch takes.
+func expectReport(t *testing.T, s *station, record byte, groups ...netip.Addr) {
+	t.Helper()
+	b := s.next().Bytes
+	f := wrap(append(make([]byte, frame.Headroom), b...))
+	if kind := snooping.Parse(f); kind != snooping.Report {
+		t.Fatalf("no report (%d): % x", kind, b)
+	}
+	var p frame.Parsed
+	p.Parse(f)
+	var got []netip.Addr
+	for m := b[p.L4+8 : p.End]; len(m) >= 20; m = m[20:] {
+		if m[0] != record {
+			t.Errorf("a record of type %d, want %d", m[0], record)
+		}
+		got = append(got, netip.AddrFrom16([16]byte(m[4:])))
+	}
+	if !slices.Equal(got, groups) {
+		t.Errorf("reported %v, want %v", got, groups)
+	}
+}
+
+// Whoever asks which groups the gateway listens to is told, and nobody else is.
+func TestGatewayAnswersMLD(t *testing.T) {
+	l := newSixLab(t, func(c *GatewayConfig) { c.DHCPv6 = true })
+	other := l.lab.station(l.net, "other", frame.CapAll)
+	query := append([]byte{mldQuery, 0, 0, 0, 0x27, 0x10, 0, 0}, make([]byte, 20)...)
+	ask := extended(l.guest.nd(gatewayMAC, ndp.LinkLocal(l.guest.mac), ndp.AllNodes, query), extHopByHop)
+	l.guest.send(ask) // forwarded
+	other.expect(ask)
+	l.guest.silent()
+	ask[21] = 1
+	l.guest.send(ask)
+	other.expect(ask)
+	expectReport(t, l.guest, modeIsExclude, ndp.AllRouters, dhcp6Servers, ndp.SolicitedNode(ndp.LinkLocal(gatewayMAC)), ndp.SolicitedNode(lan6))
+	other.silent()
 }

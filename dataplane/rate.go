@@ -152,7 +152,7 @@ func isMLD(f *frame.Frame, p *frame.Parsed) bool {
 		return false
 	}
 	switch f.Bytes()[p.L4] {
-	case 130, 131, 132, 143:
+	case mldQuery, 131, 132, mldv2Report:
 		return true
 	}
 	return false

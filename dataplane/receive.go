@@ -145,6 +145,10 @@ func (w *worker) overhearIPv6(s *snapshot, f *frame.Frame) {
 			w.heed(s, f, p)
 		}
 	case p.Layer < frame.LayerTransport || f.Bytes()[p.L3+24] != 0xff || p.IsFragment() || f.Offload.IsSuper():
+	case isMLDQuery(f, p):
+		if f.Src() != g.mac {
+			w.answerMLD(s)
+		}
 	case g.serves.client6 && isForClient(p):
 		w.tell(g.inboxes[Client6], f, g.vlan)
 	default:

@@ -157,7 +157,7 @@ func (u *Uplink) Reconfigure(cfg UplinkConfig) {
 	u.table.SetAddresses(cfg.addresses())
 	n.Reconfigure(cfg.network(), nil)
 	u.fixNeighbors(&cfg)
-	if old.MAC != cfg.MAC || !slices.Equal(old.addresses(), cfg.addresses()) {
+	if old.MAC != cfg.MAC || old.Client6 != cfg.Client6 || !slices.Equal(old.addresses(), cfg.addresses()) {
 		u.announce(&cfg)
 	}
 }
@@ -182,6 +182,9 @@ func (u *Uplink) announce(cfg *UplinkConfig) {
 	var frames []*frame.Frame
 	for _, a := range cfg.addresses() {
 		frames = append(frames, announcement(cfg.MAC, a))
+	}
+	if s.gateway.six.link.IsValid() {
+		frames = append(frames, s.gateway.mldReport(changeToExclude))
 	}
 	u.network.gateway.Send(frames)
 }
