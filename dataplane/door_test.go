@@ -178,7 +178,7 @@ func (l *routedLab) changes() []func(i int) {
 			l.guest.port.Attach(&guarded{Port: memport.New(frame.CapAll)}, 1500, func(error) {})
 		},
 		func(int) {
-			l.net.neighbors.flush()
+			l.net.neighbors.flush(netip.Addr.IsValid)
 			l.uplink.Network().neighbors.tick(l.sw.now.Load())
 			l.uplink.Network().Gateway().Resolve([]*frame.Frame{l.guest.blank(packet(l.world.mac, uplinkMAC, outsideIP, farIP, frame.ProtoUDP, udp(68, 67, "x")))})
 		},

@@ -29,6 +29,10 @@ type GatewayConfig struct {
 	// DHCP, DHCPv6 and DNS say that the gateway serves them. Where it does not, their
 	// ports are as any other. RA says that it answers router solicitations.
 	DHCP, DHCPv6, DNS, RA bool
+
+	// Watch keeps every station of IPv6 among the neighbours that says it takes an
+	// address, and for as long as it answers, not only those that the gateway needs.
+	Watch bool
 }
 
 // isThere reports whether there is a gateway.
@@ -114,6 +118,7 @@ type gateway struct {
 	table  *nat.Table
 	proxy  []netip.Prefix
 	shared bool
+	watch  bool // see GatewayConfig
 }
 
 // serves is what a gateway has inboxes in use for.
@@ -187,7 +192,7 @@ func (n *Network) gatewayView() *gateway {
 	if c.Address.Addr().Is4() {
 		v.setAddress(c.Address)
 	}
-	v.six = n.sixView()
+	v.six, v.watch = n.sixView(), c.Watch
 	v.links = append(v.links, v.six.subnets...)
 	if u := n.uplink; u != nil {
 		v.uplink, v.table, v.links = u, u.table, u.cfg.links()

@@ -27,6 +27,9 @@ func (w *worker) heed(s *snapshot, f *frame.Frame, p *frame.Parsed) {
 		if n.MAC == f.Src() && !src.IsUnspecified() {
 			w.hear(s, f, src, g.six.has(n.Target))
 		}
+		if g.watch && src.IsUnspecified() {
+			w.expectStation(g, n.Target)
+		}
 		w.answerND(s, f, src, n.Target)
 	case ndp.NeighborAdvertisement:
 		n := ndp.ParseNeighbor(message)
@@ -49,6 +52,15 @@ func (w *worker) hear(s *snapshot, f *frame.Frame, a netip.Addr, asks bool) {
 		if v := w.send(s, h.frame); v.IsDrop() {
 			h.from.counters.drops[v].Add(1)
 		}
+	}
+}
+
+// expectStation has a station asked for that is about to take an address (RFC 4862 clause
+// 5.4): it does not say so once it has it.
+func (w *worker) expectStation(g *gateway, a netip.Addr) {
+	if slices.ContainsFunc(g.six.subnets, func(p netip.Prefix) bool { return p.Contains(a) }) && !g.six.has(a) &&
+		w.port.strangers.take(w.network.sw.ticks(), 1) {
+		w.network.neighbors.expect(a, w.port, w.now)
 	}
 }
 

@@ -563,3 +563,45 @@ func TestGatewayAnswersMLD(t *testing.T) {
 	expectReport(t, l.guest, modeIsExclude, ndp.AllRouters, dhcp6Servers, ndp.SolicitedNode(ndp.LinkLocal(gatewayMAC)), ndp.SolicitedNode(lan6))
 	other.silent()
 }
+
+// A station that takes an address is asked for it where all are watched, and known from
+// then on, for as long as it answers.
+func TestGatewayWatches(t *testing.T) {
+	for _, watch := range []bool{true, false} {
+		l := newSixLab(t, func(c *GatewayConfig) { c.Watch = watch })
+		take := ndp.Neighbor{Target: guest6}
+		l.guest.send(l.guest.nd(gatewayMAC, nobody6, ndp.SolicitedNode(guest6), take.Solicitation()))
+		elsewhere := ipv6.addr(serverIP)
+		l.guest.send(l.guest.nd(gatewayMAC, nobody6, ndp.SolicitedNode(elsewhere), ndp.Neighbor{Target: elsewhere}.Solicitation()))
+		l.guest.settle(2)
+		if !watch {
+			l.net.seekNeighbors()
+			l.guest.silent()
+			continue
+		}
+		b := l.guest.next().Bytes
+		if b[54] != ndp.NeighborSolicitation || netip.AddrFrom16([16]byte(b[62:])) != guest6 {
+			t.Fatalf("asked % x", b)
+		}
+		l.guest.send(l.guest.nd(gatewayMAC, guest6, lan6, ndp.Neighbor{Target: guest6, MAC: l.guest.mac, Solicited: true}.Advertisement()))
+		l.guest.settle(3)
+		if got := l.net.Neighbors(); len(got) != 1 || got[0] != (Neighbor{guest6, l.guest.mac}) {
+			t.Errorf("knows %v", got)
+		}
+	}
+	n := newNeighbors()
+	n.watch.Store(true)
+	n.learn(guest6, mac("a"), true, 1)
+	n.learn(addr(guestIP), mac("a"), true, 1)
+	n.tick(1)
+	asked := n.tick(1 + watchTime)
+	if len(asked) != 1 || asked[0].addr != guest6 {
+		t.Errorf("asked %v", asked)
+	}
+	for i := range uint32(maxTries + 1) {
+		n.tick(2 + watchTime + i)
+	}
+	if n.get(guest6) != nil || n.get(addr(guestIP)) == nil {
+		t.Error("one that is silent stays, or one of IPv4 is watched")
+	}
+}

@@ -20,6 +20,8 @@ type neighbors struct {
 	seed   maphash.Seed
 	shards [neighborShards]atomic.Pointer[map[netip.Addr]*neighbor]
 
+	watch atomic.Bool // stations of IPv6 are kept; see GatewayConfig
+
 	mu    sync.Mutex // guards every change of the shards, and the fields below
 	known int
 	held  int // frames that wait
@@ -37,6 +39,7 @@ type neighbor struct {
 	held         []held
 	seeker       *Port // by which the packet came that it is sought for; then nil
 	fixed        bool  // see fix
+	watched      bool  // asked from time to time, though nobody needs it
 
 	// claim is where another station says to be that has this address. It is
 	// believed once the one that was heard lately has been asked and is silent: a
@@ -67,6 +70,7 @@ const (
 	reachableTime = 30
 	maxTries      = 3
 	neighborAge   = 600
+	watchTime     = 300 // after which one that is watched is asked
 	recently      = 5
 )
 
@@ -140,6 +144,17 @@ func (t *neighbors) seek(a netip.Addr, from *Port, now uint32) *neighbor {
 		from.sought.Add(1)
 	}
 	return n
+}
+
+// expect has a station asked for in the seconds that follow, unless it is known.
+func (t *neighbors) expect(a netip.Addr, from *Port, now uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.get(a) == nil {
+		if n := t.seek(a, from, now); n != nil {
+			n.tries = 0
+		}
+	}
 }
 
 // add makes an entry, nil where there is no room. t.mu is held.
@@ -256,7 +271,7 @@ func (t *neighbors) tickShard(s *atomic.Pointer[map[netip.Addr]*neighbor], now u
 	defer t.mu.Unlock()
 	var gone []netip.Addr
 	for a, n := range *s.Load() {
-		if n.isOver(now) {
+		if n.watched = t.watch.Load() && a.Is6(); n.isOver(now) {
 			gone = append(gone, a)
 		} else if mac, ask := n.ask(now); ask {
 			due = append(due, question{a, mac})
@@ -270,7 +285,8 @@ func (t *neighbors) tickShard(s *atomic.Pointer[map[netip.Addr]*neighbor], now u
 
 // isWanted reports whether a station has to say where it is.
 func (n *neighbor) isWanted(now uint32) bool {
-	return n.mac.Load() == 0 || n.claim != 0 || now-n.heard >= reachableTime && now-n.used.Load() <= recently && !n.fixed
+	return n.mac.Load() == 0 || n.claim != 0 || now-n.heard >= reachableTime && now-n.used.Load() <= recently && !n.fixed ||
+		n.watched && now-n.heard >= watchTime && !n.fixed
 }
 
 // isOver reports whether a station is to be forgotten: it does not answer, or nobody
@@ -304,17 +320,21 @@ func (n *neighbor) ask(now uint32) (mac frame.MAC, yes bool) {
 	return mac, true
 }
 
-// flush forgets all stations.
-func (t *neighbors) flush() {
+// flush forgets some stations.
+func (t *neighbors) flush(which func(netip.Addr) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range t.shards {
-		for _, n := range *t.shards[i].Load() {
-			t.forget(n)
+		var gone []netip.Addr
+		for a := range *t.shards[i].Load() {
+			if which(a) {
+				gone = append(gone, a)
+			}
 		}
-		t.shards[i].Store(&map[netip.Addr]*neighbor{})
+		if len(gone) > 0 {
+			t.remove(&t.shards[i], gone...)
+		}
 	}
-	t.known = 0
 }
 
 // Neighbor is a station that a network's gateway knows.

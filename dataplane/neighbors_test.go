@@ -111,7 +111,7 @@ func TestNeighborNever(t *testing.T) {
 		t.Errorf("%d packets are counted, %d wait", got, n.held)
 	}
 	n.await(addr(guestIP), waiting(guestIP), p, 5)
-	n.flush()
+	n.flush(netip.Addr.IsValid)
 	if got := p.counters.drops[NoNeighbor].Load(); got != maxHeld+1 || n.held != 0 || p.sought.Load() != 0 {
 		t.Errorf("after a flush %d packets are counted, %d wait", got, n.held)
 	}
@@ -252,7 +252,7 @@ func testNeighborForgotten(t *testing.T, v family) {
 	out := udp(5000, 7, "x")
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, out))
 	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, out))
-	l.uplink.Network().neighbors.flush()
+	l.uplink.Network().neighbors.flush(netip.Addr.IsValid)
 	l.guest.send(l.fromGuest(farIP, frame.ProtoUDP, out))
 	l.world.asksFor(uplinkMAC, outsideIP, worldIP)
 	l.world.expect(l.toWorld(outsideIP, farIP, frame.ProtoUDP, out))

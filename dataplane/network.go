@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -86,6 +87,7 @@ func (n *Network) start() {
 	n.configureTree()
 	n.configureSnooping()
 	n.configureGateway()
+	n.neighbors.watch.Store(n.cfg.Gateway.Watch)
 	n.swap()
 	go n.control()
 }
@@ -102,7 +104,7 @@ func (n *Network) remove() {
 	n.gone = true
 	n.swap()
 	n.grace()
-	n.neighbors.flush()
+	n.neighbors.flush(netip.Addr.IsValid)
 	for _, c := range n.captures {
 		close(c.ended)
 	}
@@ -149,8 +151,13 @@ func (n *Network) Reconfigure(cfg NetworkConfig, policies map[string]Policy) {
 	was := n.snapshot.Load()
 	n.swap()
 	n.grace()
-	if cfg.Address != old.Address || cfg.Gateway.Address != old.Gateway.Address || cfg.Gateway.VLAN != old.Gateway.VLAN {
-		n.neighbors.flush()
+	n.neighbors.watch.Store(cfg.Gateway.Watch)
+	moved := cfg.Address != old.Address || cfg.Gateway.VLAN != old.Gateway.VLAN
+	if moved || cfg.Gateway.Address != old.Gateway.Address {
+		n.neighbors.flush(netip.Addr.Is4)
+	}
+	if moved || !slices.Equal(cfg.Gateway.Address6, old.Gateway.Address6) {
+		n.neighbors.flush(netip.Addr.Is6)
 	}
 	if s := n.snapshot.Load(); was.echoes == nil && s.echoes != nil {
 		n.fdb.FlushPort(s.uplink) // what it has learned may be echoes

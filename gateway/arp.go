@@ -22,13 +22,6 @@ func (g *Gateway) Probe(addr netip.Addr) {
 	g.send(g.arpFrame(netip.IPv4Unspecified(), addr))
 }
 
-// announce tells the network's stations where the gateway's address is now
-// (RFC 5227 clause 2.3).
-func (g *Gateway) announce() {
-	a := g.cfg.Address.Addr()
-	g.send(g.arpFrame(a, a))
-}
-
 // arpFrame makes a broadcast request.
 func (g *Gateway) arpFrame(sender, target netip.Addr) *frame.Frame {
 	b := make([]byte, frame.Headroom+frame.HeaderLen+arpLen)
@@ -49,5 +42,5 @@ func arpSender(f *frame.Frame) (netip.Addr, frame.MAC, bool) {
 	if len(b) < arpLen || [6]byte(b) != arpHeader || binary.BigEndian.Uint16(b[6:]) != arpReply {
 		return netip.Addr{}, frame.MAC{}, false
 	}
-	return addr4(b[14:]), frame.MAC(b[8:14]), true
+	return netip.AddrFrom4([4]byte(b[14:18])), frame.MAC(b[8:14]), true
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/netip"
 	"sync"
 
 	"github.com/weft/weft/dataplane"
@@ -13,14 +14,13 @@ const dnsPort = 53
 // serveDNS gives the resolver the queries that come by UDP. Answers that are at
 // hand leave together once no more queries wait.
 func (g *Gateway) serveDNS() {
-	defer g.loops.Done()
 	inbox := g.seat.Inbox(dataplane.DNS)
 	var out answers
 	for m := g.next(inbox); m != nil; m = g.next(inbox) {
 		r := g.dns.Load()
 		out.hold()
 		for n := 1; m != nil; n++ {
-			if d, ok := datagramOf(&m.Frame); ok && r != nil {
+			if d, ok := datagramOf(&m.Frame); ok && r != nil && g.mayAsk(d.src.Addr()) {
 				g.answer(r, m.Port(), d, &out)
 			}
 			inbox.Done(m)
@@ -34,16 +34,20 @@ func (g *Gateway) serveDNS() {
 }
 
 func (g *Gateway) answer(r *dns.Resolver, port string, d datagram, out *answers) {
-	to, addr := d.mac, d.src
+	mac, from, to := d.mac, d.dst, d.src
 	r.Answer(d.payload, dns.Client{Port: port}, func(reply []byte) {
-		if len(reply) > g.cfg.MTU-ipLen-udpLen {
+		if len(reply) > g.cfg.MTU-headersLen(to.Addr()) {
 			return // not while the resolver knows the MTU: see dns.Config.Payload
 		}
-		if f := g.udpFrame(to, dnsPort, addr, reply); !out.add(f) {
+		if f := g.udpFrame(mac, from, to, reply); !out.add(f) {
 			g.send(f)
 		}
 	})
 }
+
+// mayAsk reports whether queries from an address are answered. Of IPv6 those of the link
+// are; of IPv4 also what is behind routers of the network, as ever.
+func (g *Gateway) mayAsk(a netip.Addr) bool { return a.Is4() || g.own.reach(a) }
 
 // answers gathers what is answered while queries are taken from the inbox; what
 // comes later, from a goroutine of the resolver's, is sent by that.

@@ -22,7 +22,7 @@ import (
 
 type noNames struct{}
 
-func (noNames) Lookup(string) (netip.Addr, bool)  { return netip.Addr{}, false }
+func (noNames) Lookup(string) []netip.Addr        { return nil }
 func (noNames) Reverse(netip.Addr) (string, bool) { return "", false }
 
 func newResolver(t *testing.T) *dns.Resolver {
@@ -34,26 +34,37 @@ func newResolver(t *testing.T) *dns.Resolver {
 // question asks for the address of "gateway" (RFC 1035 clause 4).
 var question = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07gateway\x00\x00\x01\x00\x01"
 
-// The resolver's answers go back to whoever asked, and wrong checksums are not
-// listened to.
+// The resolver's answers go back to whoever asked, from the address that he asked, and
+// wrong checksums are not listened to.
 func TestDNS(t *testing.T) {
 	l := newLab(t)
 	if err := l.gateway.SetDNS(newResolver(t)); err != nil {
 		t.Fatal(err)
 	}
-	bad := udpPacket("10.0.0.1", 53, question)
-	bad[len(bad)-1]++
-	l.send(bad)
-	l.send(udpPacket("10.0.0.1", 53, question))
-	b := l.next()
-	var f frame.Frame
-	f.Set(b, 0)
-	d, ok := datagramOf(&f)
-	if !ok || f.Dst() != guestMAC || d.src.String() != "10.0.0.1:53" || d.dst.String() != "10.0.0.5:49152" {
-		t.Fatalf("received % x", b)
-	}
-	if id, rcode := binary.BigEndian.Uint16(d.payload), d.payload[3]&15; id != 0x1234 || rcode != 0 || d.payload[7] != 1 {
-		t.Errorf("answer % x", d.payload)
+	for _, o := range own {
+		bad := udpPacket(o.gateway, 53, question)
+		bad[len(bad)-1]++
+		l.send(bad)
+		none := udpPacket(o.gateway, 53, question)
+		at := headerLen(o.gateway) + 6
+		none[at], none[at+1] = 0, 0
+		if l.send(none); netip.MustParseAddr(o.gateway).Is4() {
+			l.next() // IPv4 does without a checksum
+		} else {
+			l.send(udpFrom("2001:db8:eeee::5", o.gateway, 53, question)) // is not on the link
+		}
+		l.send(udpPacket(o.gateway, 53, question))
+		b := l.next()
+		f, _ := l.parsed(b)
+		d, ok := datagramOf(f)
+		if !ok || d.src != netip.AddrPortFrom(netip.MustParseAddr(o.gateway), 53) || d.dst != netip.AddrPortFrom(netip.MustParseAddr(o.guest), 49152) {
+			t.Fatalf("received % x", b)
+		}
+		if id, rcode := binary.BigEndian.Uint16(d.payload), d.payload[3]&15; id != 0x1234 || rcode != 0 || d.payload[7] != 1 {
+			t.Errorf("answer % x", d.payload)
+		}
+		l.send(ping(o.gateway, "end"))
+		l.expectEcho(o.gateway, "end")
 	}
 }
 
@@ -63,7 +74,7 @@ func TestDNSPayload(t *testing.T) {
 	l := newLab(t)
 	l.gateway.cfg.MTU = 576 // of the datagrams; nothing else looks at it
 	r := dns.New(dns.Config{
-		TXT: map[string][]string{"gateway": {strings.Repeat("x", 576)}}, Payload: l.gateway.cfg.MTU - ipLen - udpLen,
+		TXT: map[string][]string{"gateway": {strings.Repeat("x", 576)}}, Payload: l.gateway.cfg.MTU - ip6Len - udpLen,
 	}, noNames{}, dns.Env{})
 	t.Cleanup(r.Close)
 	if err := l.gateway.SetDNS(r); err != nil {
@@ -71,11 +82,12 @@ func TestDNSPayload(t *testing.T) {
 	}
 	text := []byte(question + "\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00") // takes 1232 bytes
 	text[11], text[len(question)-3] = 1, 16
-	l.send(udpPacket("10.0.0.1", 53, string(text)))
-	var f frame.Frame
-	f.Set(l.next(), 0)
-	if d, ok := datagramOf(&f); !ok || d.payload[2]&2 == 0 || d.payload[7] != 0 {
-		t.Errorf("answer % x, want it cut", d.payload)
+	for _, o := range own {
+		l.send(udpPacket(o.gateway, 53, string(text)))
+		f, _ := l.parsed(l.next())
+		if d, ok := datagramOf(f); !ok || d.payload[2]&2 == 0 || d.payload[7] != 0 {
+			t.Errorf("answer % x, want it cut", d.payload)
+		}
 	}
 	conn := l.connect("10.0.0.5")
 	writeTCP(t, conn, string(text))
@@ -83,6 +95,28 @@ func TestDNSPayload(t *testing.T) {
 	answer := make([]byte, 2+576)
 	if _, err := io.ReadFull(conn, answer); err != nil || answer[2+2]&2 != 0 || answer[2+7] != 1 {
 		t.Errorf("over TCP: answer % x, %v, want it whole", answer, err)
+	}
+}
+
+// What fits is sent, to the last byte, and what does not is not.
+func TestDNSFits(t *testing.T) {
+	for _, o := range own[:2] {
+		for less := range 2 {
+			l := newLab(t)
+			answer := len(question) + 16                                                        // with one address
+			l.gateway.cfg.MTU = headerLen(o.gateway) - frame.HeaderLen + udpLen + answer - less // of the datagrams
+			if err := l.gateway.SetDNS(newResolver(t)); err != nil {
+				t.Fatal(err)
+			}
+			l.send(udpPacket(o.gateway, 53, question))
+			if less == 0 {
+				l.next()
+			}
+			l.send(udpPacket(o.gateway, 53, question[:2]+"\x00\x00"+question[4:12])) // refused in few words
+			if f, p := l.parsed(l.next()); p.End-p.Payload != 12 {
+				t.Errorf("%s, %d bytes less than needed: received % x", o.gateway, less, f.Bytes())
+			}
+		}
 	}
 }
 
@@ -205,12 +239,19 @@ func TestDNSAddresses(t *testing.T) {
 	}
 }
 
+// Flags of TCP (RFC 9293 clause 3.1).
+const (
+	tcpSYN = 0x02
+	tcpRST = 0x04
+	tcpPSH = 0x08
+	tcpACK = 0x10
+)
+
 // The port of DNS over TCP is open while there is a resolver, as often as there
-// is one.
+// is one, at all addresses.
 func TestDNSPortOpens(t *testing.T) {
 	l := newLab(t)
 	r := newResolver(t)
-	const synAck, reset = 0x12, 0x14
 	for i := range 6 {
 		on := i%2 == 1
 		var serving *dns.Resolver
@@ -220,22 +261,54 @@ func TestDNSPortOpens(t *testing.T) {
 		if err := l.gateway.SetDNS(serving); err != nil {
 			t.Fatal(err)
 		}
-		l.send(syn(uint16(40000 + i)))
-		want := byte(reset)
-		if on {
-			want = synAck
-		}
-		if b := l.next(); b[14+20+13] != want {
-			t.Fatalf("open %v: flags %#x of % x, want %#x", on, b[14+20+13], b, want)
+		for _, o := range own {
+			l.send(packet(o.gateway, frame.ProtoTCP, 64, segment(o.gateway, uint16(40000+i), 0, 0, tcpSYN, "")))
+			want := byte(tcpRST | tcpACK)
+			if on {
+				want = tcpSYN | tcpACK
+			}
+			b := l.next()
+			if _, p := l.parsed(b); p.Protocol != frame.ProtoTCP || b[p.L4+13] != want {
+				t.Fatalf("open %v: received % x from %s, want flags %#x", on, b, o.gateway, want)
+			}
 		}
 	}
 }
 
-func syn(from uint16) []byte {
-	b := make([]byte, 20)
-	binary.BigEndian.PutUint16(b, from)
-	b[3], b[12], b[13], b[14] = 53, 0x50, 2, 0xff
-	src, dst := guest.As4(), config.Address.Addr().As4()
-	binary.BigEndian.PutUint16(b[16:], frame.Checksum(b, frame.PseudoHeader(src[:], dst[:], frame.ProtoTCP, len(b))))
-	return packet("10.0.0.1", frame.ProtoTCP, 64, b)
+// A query over TCP is answered at all addresses, and the resolver is told of the port.
+func TestDNSOverTCP(t *testing.T) {
+	l := newLab(t)
+	if err := l.gateway.SetDNS(newResolver(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range own {
+		send := func(seq, ack uint32, flags byte, payload string) {
+			l.send(packet(o.gateway, frame.ProtoTCP, 64, segment(o.gateway, 41000, seq, ack, flags, payload)))
+		}
+		send(100, 0, tcpSYN, "")
+		b := l.next()
+		_, p := l.parsed(b)
+		theirs := binary.BigEndian.Uint32(b[p.L4+4:]) + 1
+		send(101, theirs, tcpACK, "")
+		send(101, theirs, tcpACK|tcpPSH, string([]byte{0, byte(len(question))})+question)
+		var answer []byte
+		for len(answer) < 2+len(question) {
+			b := l.next()
+			f, p := l.parsed(b)
+			if src, dst := endsOf(f, p); p.Protocol != frame.ProtoTCP || src.String() != o.gateway || dst.String() != o.guest {
+				t.Fatalf("received % x", b)
+			}
+			answer = append(answer, b[p.Payload:p.End]...)
+		}
+		if id := binary.BigEndian.Uint16(answer[2:]); id != 0x1234 || answer[2+3]&15 != 0 || answer[2+7] != 1 {
+			t.Errorf("answer % x from %s", answer, o.gateway)
+		}
+		talks := &l.gateway.stack.conversations
+		talks.mu.Lock()
+		if n := len(talks.list); n == 0 || talks.list[n-1].port != "a" {
+			t.Errorf("%d conversations, none of them with the port of the guest", n)
+		}
+		talks.mu.Unlock()
+		send(101+2+uint32(len(question)), theirs, tcpRST, "")
+	}
 }

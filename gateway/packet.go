@@ -8,9 +8,10 @@ import (
 )
 
 // Lengths of the headers that the gateway writes, in bytes: IPv4 without options
-// (RFC 791), UDP (RFC 768), ICMP (RFC 792).
+// (RFC 791), IPv6 without extension headers (RFC 8200), UDP (RFC 768).
 const (
-	ipLen  = 20
+	ip4Len = 20
+	ip6Len = 40
 	udpLen = 8
 
 	ttl = 64 // of what the gateway sends
@@ -29,7 +30,7 @@ type datagram struct {
 func datagramOf(f *frame.Frame) (datagram, bool) {
 	var p frame.Parsed
 	p.Parse(f)
-	if p.Layer != frame.LayerTransport || p.Protocol != frame.ProtoUDP || p.IPVersion != 4 ||
+	if p.Layer != frame.LayerTransport || p.Protocol != frame.ProtoUDP ||
 		p.IsFragment() || f.Offload.IsSuper() || !intact(f, &p) {
 		return datagram{}, false
 	}
@@ -38,60 +39,89 @@ func datagramOf(f *frame.Frame) (datagram, bool) {
 	if length < udpLen || p.L4+length > p.End {
 		return datagram{}, false
 	}
+	src, dst := endsOf(f, &p)
 	return datagram{
 		mac:     f.Src(),
-		src:     netip.AddrPortFrom(addr4(b[p.L3+12:]), p.SrcPort),
-		dst:     netip.AddrPortFrom(addr4(b[p.L3+16:]), p.DstPort),
+		src:     netip.AddrPortFrom(src, p.SrcPort),
+		dst:     netip.AddrPortFrom(dst, p.DstPort),
 		payload: b[p.Payload : p.L4+length],
 	}, true
 }
 
-func addr4(b []byte) netip.Addr { return netip.AddrFrom4([4]byte(b[:4])) }
+// fields returns the addresses of an IP packet as they are in its header.
+func fields(f *frame.Frame, p *frame.Parsed) (src, dst []byte) {
+	ip := f.Bytes()[p.L3:]
+	if p.IPVersion == 4 {
+		return ip[12:16], ip[16:20]
+	}
+	return ip[8:24], ip[24:40]
+}
 
-// intact reports whether the checksums of an IPv4 packet are right. A partial one
+// endsOf returns the addresses of an IP packet.
+func endsOf(f *frame.Frame, p *frame.Parsed) (src, dst netip.Addr) {
+	s, d := fields(f, p)
+	src, _ = netip.AddrFromSlice(s)
+	dst, _ = netip.AddrFromSlice(d)
+	return src, dst
+}
+
+// intact reports whether the checksums of an IP packet are right. A partial one
 // is: the sender is on this machine, and nothing can have happened to it yet.
 func intact(f *frame.Frame, p *frame.Parsed) bool {
 	b := f.Bytes()
-	if p.Layer < frame.LayerNetwork || !headerIntact(b, p) {
+	if p.Layer < frame.LayerNetwork || p.IPVersion == 4 && frame.Checksum(b[p.L3:p.L4], 0) != 0 {
 		return false
 	}
 	if f.Offload.Flags&(frame.NeedsChecksum|frame.ChecksumValid) != 0 || p.IsFragment() {
 		return true
 	}
 	data := b[p.L4:p.End]
-	switch {
-	case p.Layer < frame.LayerTransport: // without a header of its protocol, or of another one
-		return p.Protocol != frame.ProtoUDP && p.Protocol != frame.ProtoTCP && p.Protocol != frame.ProtoICMP
-	case p.Protocol == frame.ProtoUDP:
+	if p.Layer < frame.LayerTransport { // without a header of its protocol, or of another one
+		return !hasChecksum(p)
+	}
+	pseudo := uint64(0)
+	switch p.Protocol {
+	case frame.ProtoUDP:
 		length := int(binary.BigEndian.Uint16(data[4:]))
 		if length < udpLen || length > len(data) {
 			return false
 		}
-		none := data[6] == 0 && data[7] == 0 // RFC 768
-		return none || frame.Checksum(data[:length], pseudo(b[p.L3:], frame.ProtoUDP, length)) == 0
-	case p.Protocol == frame.ProtoTCP:
-		return frame.Checksum(data, pseudo(b[p.L3:], frame.ProtoTCP, len(data))) == 0
+		if data[6] == 0 && data[7] == 0 { // none
+			return p.IPVersion == 4 // RFC 768; RFC 8200 clause 8.1
+		}
+		data = data[:length]
+		fallthrough
+	case frame.ProtoTCP, frame.ProtoICMPv6:
+		src, dst := fields(f, p)
+		pseudo = frame.PseudoHeader(src, dst, p.Protocol, len(data))
 	}
-	return frame.Checksum(data, 0) == 0 // ICMP
+	return frame.Checksum(data, pseudo) == 0
 }
 
-func headerIntact(b []byte, p *frame.Parsed) bool { return frame.Checksum(b[p.L3:p.L4], 0) == 0 }
-
-func pseudo(ip []byte, protocol uint8, length int) uint64 {
-	return frame.PseudoHeader(ip[12:16], ip[16:20], protocol, length)
+// hasChecksum reports whether a packet is of a protocol with a checksum that intact
+// knows.
+func hasChecksum(p *frame.Parsed) bool {
+	switch p.Protocol {
+	case frame.ProtoUDP, frame.ProtoTCP:
+		return true
+	case frame.ProtoICMP:
+		return p.IPVersion == 4
+	case frame.ProtoICMPv6:
+		return p.IPVersion == 6
+	}
+	return false
 }
 
 // udpFrame makes the frame of a datagram that the gateway sends, with complete
-// checksums. Dst is IPv4.
-func (g *Gateway) udpFrame(to frame.MAC, srcPort uint16, dst netip.AddrPort, payload []byte) *frame.Frame {
-	b := g.ipFrame(to, frame.ProtoUDP, dst.Addr(), udpLen+len(payload))
-	udp := b[frame.Headroom+frame.HeaderLen+ipLen:]
-	binary.BigEndian.PutUint16(udp[0:], srcPort)
+// checksums. Both addresses are of one family.
+func (g *Gateway) udpFrame(to frame.MAC, src, dst netip.AddrPort, payload []byte) *frame.Frame {
+	b, at := g.ipFrame(to, frame.ProtoUDP, src.Addr(), dst.Addr(), udpLen+len(payload))
+	udp := b[at:]
+	binary.BigEndian.PutUint16(udp[0:], src.Port())
 	binary.BigEndian.PutUint16(udp[2:], dst.Port())
 	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
 	copy(udp[udpLen:], payload)
-	ip := b[frame.Headroom+frame.HeaderLen:]
-	sum := frame.Checksum(udp, pseudo(ip, frame.ProtoUDP, len(udp)))
+	sum := frame.Checksum(udp, frame.PseudoHeader(src.Addr().AsSlice(), dst.Addr().AsSlice(), frame.ProtoUDP, len(udp)))
 	if sum == 0 {
 		sum = 0xffff // RFC 768
 	}
@@ -99,20 +129,38 @@ func (g *Gateway) udpFrame(to frame.MAC, srcPort uint16, dst netip.AddrPort, pay
 	return framed(b)
 }
 
-// ipFrame returns the buffer of a frame with Ethernet and IPv4 headers and room
-// for length bytes after them.
-func (g *Gateway) ipFrame(to frame.MAC, protocol uint8, dst netip.Addr, length int) []byte {
-	b := make([]byte, frame.Headroom+frame.HeaderLen+ipLen+length)
-	g.putEthernet(b[frame.Headroom:], to, frame.TypeIPv4)
-	ip := b[frame.Headroom+frame.HeaderLen:]
-	ip[0] = 0x45
-	binary.BigEndian.PutUint16(ip[2:], uint16(ipLen+length))
-	ip[8], ip[9] = ttl, protocol
-	src, to4 := g.cfg.Address.Addr().As4(), dst.As4()
-	copy(ip[12:], src[:])
-	copy(ip[16:], to4[:])
-	binary.BigEndian.PutUint16(ip[10:], frame.Checksum(ip[:ipLen], 0))
-	return b
+// ipFrame returns the buffer of a frame with Ethernet and IP headers and room for length
+// bytes after them, and where that room begins.
+func (g *Gateway) ipFrame(to frame.MAC, protocol uint8, src, dst netip.Addr, length int) (b []byte, at int) {
+	header, etherType := ip4Len, uint16(frame.TypeIPv4)
+	if src.Is6() {
+		header, etherType = ip6Len, frame.TypeIPv6
+	}
+	at = frame.Headroom + frame.HeaderLen + header
+	b = make([]byte, at+length)
+	g.putEthernet(b[frame.Headroom:], to, etherType)
+	ip := b[frame.Headroom+frame.HeaderLen : at]
+	if src.Is6() {
+		ip[0], ip[6], ip[7] = 0x60, protocol, ttl
+		binary.BigEndian.PutUint16(ip[4:], uint16(length))
+		copy(ip[8:], src.AsSlice())
+		copy(ip[24:], dst.AsSlice())
+		return b, at
+	}
+	ip[0], ip[8], ip[9] = 0x45, ttl, protocol
+	binary.BigEndian.PutUint16(ip[2:], uint16(ip4Len+length))
+	copy(ip[12:], src.AsSlice())
+	copy(ip[16:], dst.AsSlice())
+	binary.BigEndian.PutUint16(ip[10:], frame.Checksum(ip, 0))
+	return b, at
+}
+
+// headersLen is how much of a packet the headers of IP and UDP take.
+func headersLen(a netip.Addr) int {
+	if a.Is4() {
+		return ip4Len + udpLen
+	}
+	return ip6Len + udpLen
 }
 
 func (g *Gateway) putEthernet(b []byte, to frame.MAC, etherType uint16) {

@@ -14,6 +14,8 @@ import (
 	"github.com/weft/weft/dns"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
@@ -123,7 +125,8 @@ func (l *listener) accept() (*conversation, netip.Addr, error) {
 		end, queue, err := l.end.Accept(&client)
 		switch err.(type) {
 		case nil:
-			return &conversation{Conn: gonet.NewTCPConn(queue, end), end: end}, netip.AddrFrom4(client.Addr.As4()), nil
+			addr, _ := netip.AddrFromSlice(client.Addr.AsSlice())
+			return &conversation{Conn: gonet.NewTCPConn(queue, end), end: end}, addr, nil
 		case *tcpip.ErrWouldBlock:
 		default:
 			return nil, netip.Addr{}, errors.New(err.String())
@@ -141,28 +144,36 @@ func (l *listener) close() {
 	l.end.Close()
 }
 
-// listenTCP opens or closes the port of DNS over TCP.
+// listenTCP opens or closes the port of DNS over TCP, at all addresses.
 func (g *Gateway) listenTCP(open bool) error {
-	switch {
-	case open && g.tcp == nil:
-		l, err := g.stack.listen(g.cfg.Address.Addr(), dnsPort)
-		if err != nil {
-			return err
+	if open == (g.tcp != nil) {
+		return nil
+	}
+	if !open {
+		for _, l := range g.tcp {
+			l.close()
 		}
-		g.tcp = l
-		g.loops.Add(1)
-		go g.acceptDNS(l)
-	case !open && g.tcp != nil:
-		g.tcp.close()
 		g.tcp = nil
 		g.stack.conversations.end()
+		return nil
+	}
+	v4, v6 := g.own.families()
+	for family, is := range map[tcpip.NetworkProtocolNumber]bool{ipv4.ProtocolNumber: v4, ipv6.ProtocolNumber: v6} {
+		if !is {
+			continue
+		}
+		l, err := g.stack.listen(family, dnsPort)
+		if err != nil {
+			return errors.Join(err, g.listenTCP(false))
+		}
+		g.tcp = append(g.tcp, l)
+		g.loops.Go(func() { g.acceptDNS(l) })
 	}
 	return nil
 }
 
 // acceptDNS serves DNS over TCP until the listener is closed.
 func (g *Gateway) acceptDNS(l *listener) {
-	defer g.loops.Done()
 	for {
 		c, client, err := l.accept()
 		if err != nil {
@@ -170,12 +181,10 @@ func (g *Gateway) acceptDNS(l *listener) {
 		}
 		c.port = g.stack.origins.of(client)
 		g.stack.conversations.admit(c)
-		g.loops.Add(1)
-		go func() {
-			defer g.loops.Done()
+		g.loops.Go(func() {
 			g.converse(c)
 			g.stack.conversations.leave(c)
-		}()
+		})
 	}
 }
 

@@ -113,6 +113,22 @@ func addresses(t testing.TB, ns *porttest.NS, ifname, prefix string) {
 		p := netip.MustParsePrefix(prefix)
 		q := f.prefix(prefix)
 		ns.Addr(t, ifname, netip.PrefixFrom(f.addr(p.Addr().String()), q.Bits()).String())
+		waitLocal(t, ns, f.addr(p.Addr().String()))
+	}
+}
+
+// waitLocal waits until an address is of use: the kernel makes the route to a new one
+// of IPv6 in its own time.
+func waitLocal(t testing.TB, ns *porttest.NS, addr netip.Addr) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		routes, err := ns.Handle().RouteGet(addr.AsSlice())
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not there: %v", addr, err)
+		}
 	}
 }
 
