@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Two namespace hosts and a real QEMU guest get their addresses and names from
-# weft, talk to each other through it, and reach an internet by the address of the
-# host that weft runs on. There is no kernel bridge anywhere, no firewall rule, and
+# weft, of IPv4 and of IPv6, talk to each other through it, and reach an internet by
+# the addresses of the host that weft runs on. There is no kernel bridge anywhere, no firewall rule, and
 # no other server but one out there:
 #
 #     h1 ---(internal)---+
 #                      weft 10.99.0.1 --(host port)-- the host of the demo
-#     h2 --veth--(raw)---+---(tap)--- vm1                  203.0.113.2
+#     h2 --veth--(raw)---+---(tap)--- vm1         203.0.113.2, 2001:db8::2
 #                        |                                      |
 #                        +---(uplink: shared with the host)--- eth0 --- internet
 #
@@ -86,6 +86,16 @@ ping_from() {
 	ip netns exec "$1" ping -c 1 -i 0.2 -w 10 "$2" | grep 'bytes from' || die "$2 does not answer"
 }
 
+# ping6_from NAMESPACE NAME: the same by IPv6, once the addresses that hosts make
+# themselves are known by their names.
+ping6_from() {
+	local end=$((SECONDS + 20))
+	until ip netns exec "$1" ping -6 -c 1 -w 2 "$2" 2>/dev/null | grep 'bytes from'; do
+		((SECONDS < end)) || die "$2 does not answer by IPv6"
+		sleep 0.2
+	done
+}
+
 # lease_for NAMESPACE INTERFACE NAME: asks by DHCP as a host of that name.
 lease_for() {
 	ip netns exec "$1" busybox udhcpc -i "$2" -x "hostname:$3" -s "$tmp/udhcpc" -q -n 2>>"$tmp/udhcpc.log" ||
@@ -131,13 +141,17 @@ ip -n "$switch" link add eth0 type veth peer name eth0 netns "$internet"
 ip -n "$switch" address add 203.0.113.2/24 dev eth0
 ip -n "$switch" link set eth0 up
 ip -n "$switch" route add default via 203.0.113.1
+ip -n "$switch" address add 2001:db8::2/64 dev eth0 nodad
+ip -n "$switch" route add default via 2001:db8::1
 ip -n "$internet" address add 203.0.113.1/24 dev eth0
 ip -n "$internet" address add 198.51.100.7/32 dev lo
+ip -n "$internet" address add 2001:db8::1/64 dev eth0 nodad
+ip -n "$internet" address add 2001:db8:7::7/128 dev lo nodad
 ip -n "$internet" link set eth0 up
 mkdir "$tmp/www"
 head -c 8M /dev/urandom >"$tmp/www/file"
 file_sum=$(sha256sum <"$tmp/www/file")
-ip netns exec "$internet" busybox httpd -f -v -p 198.51.100.7:80 -h "$tmp/www" 2>"$tmp/httpd.log" &
+ip netns exec "$internet" busybox httpd -f -v -p 80 -h "$tmp/www" 2>"$tmp/httpd.log" &
 httpd_pid=$!
 processes+=("$httpd_pid")
 
@@ -147,7 +161,7 @@ lease_file: $tmp/leases.db
 networks:
   demo:
     forward: nat
-    address: 10.99.0.1/24
+    address: [10.99.0.1/24, ula]
     host_port: weft0
     uplink: {interface: eth0, address: host}
     nat:
@@ -155,7 +169,7 @@ networks:
     dhcp:
       range: 10.99.0.100-10.99.0.199
       hosts: [{mac: "52:54:00:99:00:03", address: 10.99.0.3, name: vm1}]
-    dns: {domain: demo, name: switch}
+    dns: {domain: demo, name: switch, slaac: true}
     ports:
       h1: {type: internal, netns: $h1}
       h2: {type: raw, interface: h2}
@@ -175,7 +189,7 @@ ip netns exec "$switch" qemu-system-x86_64 -nodefaults -no-user-config -display 
 	-kernel "$guest/vmlinuz" -initrd "$guest/initramfs.gz" \
 	-netdev tap,id=net0,ifname=vm1,script=no,downscript=no \
 	-device virtio-net-pci,netdev=net0,mac=52:54:00:99:00:03,romfile= \
-	-append 'console=ttyS0 quiet panic=-1 weft.run=ping -c 1 -w 10 h1.demo && ping -c 1 -w 10 h2.demo && echo GUEST REACHES BOTH && echo GUEST GOT $(wget -q -O - http://198.51.100.7/file | sha256sum)' 2>"$tmp/qemu.log" &
+	-append 'console=ttyS0 quiet panic=-1 weft.run=ping -c1 -w10 h1.demo&&ping -c1 -w10 h2.demo&&echo GUEST REACHES BOTH;for s in 198.51.100.7 [2001:db8:7::7];do echo GUEST GOT $s $(wget -qO- http://$s/file|sha256sum);done' 2>"$tmp/qemu.log" &
 guest_pid=$!
 processes+=("$guest_pid")
 
@@ -187,6 +201,14 @@ say "They ping each other and the gateway, by their names"
 ping_from "$h1" h2
 ping_from "$h2" h1
 ping_from "$h1" switch
+
+say "They have addresses of IPv6, by its advertisements, and ping each other by them"
+for ns in "$h1" "$h2"; do
+	ip -n "$ns" -6 -brief address show scope global
+done
+ping6_from "$h1" h2
+ping6_from "$h2" h1
+ping6_from "$h1" switch
 
 say "TCP between h1 and h2, two seconds each way"
 ip netns exec "$h2" iperf3 --server --forceflush >"$tmp/iperf3.log" 2>&1 &
@@ -206,6 +228,7 @@ say "h1 and h2 ping the guest, and so does the host, by weft0"
 ping_from "$h1" vm1
 ping_from "$h2" vm1
 ping_from "$switch" 10.99.0.3
+ping6_from "$h1" vm1
 
 say "h1 downloads 4 MiB from the guest, and compares checksums"
 ip netns exec "$h1" busybox wget -q -O "$tmp/data" http://vm1/data
@@ -220,12 +243,15 @@ printf 'sent %s\ngot  %s\n' "$sent" "$got"
 [[ $got == "$sent" ]] || die "the guest got something else"
 
 say "h1 and the guest download 8 MiB from the internet, by NAT, and compare checksums"
+by_six=$(ip netns exec "$h1" busybox wget -q -O - 'http://[2001:db8:7::7]/file' | sha256sum)
 got=$(ip netns exec "$h1" busybox wget -q -O - http://198.51.100.7/file | sha256sum)
-wait_for 'GUEST GOT .* -' "$tmp/console" "$guest_pid" 60
-printf 'sent  %s\nh1    %s\nguest %s\n' "$file_sum" "$got" "$(sed -n 's/.*GUEST GOT //p' "$tmp/console" | tr -d '\r')"
-[[ $got == "$file_sum" ]] && grep -q "GUEST GOT ${file_sum%% *}" "$tmp/console" || die "something else has arrived"
+wait_for 'GUEST GOT .*::7. .* -' "$tmp/console" "$guest_pid" 60
+printf 'sent                   %s\nh1                     %s\nh1 by IPv6             %s\n' "$file_sum" "$got" "$by_six"
+tr -d '\r' <"$tmp/console" | sed -n 's/.*GUEST GOT /guest from /p'
+[[ $got == "$file_sum" && $by_six == "$file_sum" && $(grep -c "GUEST GOT .* ${file_sum%% *}" "$tmp/console") == 2 ]] ||
+	die "something else has arrived"
 cat "$tmp/httpd.log" # whom the server has seen
-! grep -v '^203\.0\.113\.2:' "$tmp/httpd.log" || die "the server has seen somebody else"
+! grep -Ev '^(\[::ffff:203\.0\.113\.2\]|\[2001:db8::2\]):' "$tmp/httpd.log" || die "the server has seen somebody else"
 
 say "The host uses the same address for itself"
 got=$(ip netns exec "$switch" busybox wget -q -O - http://198.51.100.7/file | sha256sum)
@@ -245,6 +271,8 @@ say "weft fdb list"
 "$weft" fdb list
 say "weft lease list"
 "$weft" lease list
+say "weft neighbor list"
+"$weft" neighbor list
 
 say "Stop all of it and clean up"
 for pid in "$guest_pid" "$iperf_pid" "$httpd_pid" "$weft_pid"; do

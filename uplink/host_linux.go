@@ -1,7 +1,6 @@
 package uplink
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -14,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// State is what an interface of the host is at one moment, for IPv4. States may
-// be compared by reflect.DeepEqual; their slices are never changed.
+// State is what an interface of the host is at one moment. States may be compared
+// by reflect.DeepEqual; their slices are never changed.
 type State struct {
 	Name     string // the one asked for, or that of the default route; empty: there is none
 	Index    int    // 0: there is no such interface
@@ -27,9 +26,11 @@ type State struct {
 	Link     string // what its frames are, as the kernel says: ether, none, ppp, …
 	Master   string // the bridge, bond or VRF that owns it, if any
 
-	Addresses []netip.Prefix    // with the length of their subnets; the primary one first
-	Routes    []dataplane.Route // how the host sees the interface as a way; see routesBy
-	Neighbors []Neighbor        // the permanent ones
+	Addresses  []netip.Prefix    // of IPv4, with the length of their subnets; the primary one first
+	Addresses6 []netip.Prefix    // the global ones of IPv6 that are usable, the best one first; see best6
+	LinkLocal  netip.Addr        // that of IPv6, without a zone; zero: there is none that is usable
+	Routes     []dataplane.Route // how the host sees the interface as a way, of both families; see routesBy
+	Neighbors  []Neighbor        // the permanent ones of both families
 }
 
 // Neighbor is a station on the link whose MAC address the administrator has set.
@@ -42,13 +43,15 @@ type Neighbor struct {
 type Host struct{ f *follower[State] }
 
 // FollowHost follows the interface of that name, whichever it is at the moment;
-// the empty name means the interface of the default route. Where there is none
+// the empty name means the interface of the default route: that of IPv4, else that
+// of IPv6. Where there is none
 // the state says so, which is no error.
 //
 // Changed may be nil. It gets every later state from one goroutine, about 50 ms
 // after the change, and must not call Close.
 func FollowHost(name string, changed func(State)) (*Host, error) {
-	const groups = unix.RTMGRP_LINK | unix.RTMGRP_NEIGH | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV4_ROUTE
+	const groups = unix.RTMGRP_LINK | unix.RTMGRP_NEIGH | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV4_ROUTE |
+		unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV6_ROUTE
 	f, err := follow(groups, func(h *netlink.Handle) (State, error) { return readState(h, name) }, changed)
 	if err != nil {
 		return nil, err
@@ -78,7 +81,7 @@ func readState(h *netlink.Handle, name string) (State, error) {
 			s.Master = fmt.Sprintf("%s %q", m.Type(), m.Attrs().Name)
 		}
 	}
-	if s.Addresses, err = linkAddresses(h, l); err != nil {
+	if err = s.addresses(h, l); err != nil {
 		return State{}, err
 	}
 	s.Routes = routesBy(routes, s.Index)
@@ -115,33 +118,8 @@ func describe(l netlink.Link) State {
 	return s
 }
 
-// linkAddresses returns the IPv4 addresses of an interface that others may talk
-// to: those beyond the link first, each kind in the kernel's order, which has
-// secondary addresses behind their primary one.
-func linkAddresses(h *netlink.Handle, l netlink.Link) ([]netip.Prefix, error) {
-	list, err := h.AddrList(l, netlink.FAMILY_V4)
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	list = slices.DeleteFunc(list, func(a netlink.Addr) bool { return a.Scope >= unix.RT_SCOPE_HOST })
-	slices.SortStableFunc(list, func(a, b netlink.Addr) int { return cmp.Compare(a.Scope, b.Scope) })
-	var prefixes []netip.Prefix
-	for _, a := range list {
-		if p, ok := prefixOf(a.IPNet); ok {
-			prefixes = append(prefixes, p)
-		}
-	}
-	return prefixes, nil
-}
-
-func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
-	addr, ok := netip.AddrFromSlice(n.IP)
-	bits, _ := n.Mask.Size()
-	return netip.PrefixFrom(addr.Unmap(), bits), ok
-}
-
 func neighbors(h *netlink.Handle, index int) ([]Neighbor, error) {
-	list, err := h.NeighList(index, netlink.FAMILY_V4)
+	list, err := h.NeighList(index, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, fmt.Errorf("list neighbours: %w", err)
 	}
@@ -154,42 +132,4 @@ func neighbors(h *netlink.Handle, index int) ([]Neighbor, error) {
 	}
 	slices.SortFunc(found, func(a, b Neighbor) int { return a.Addr.Compare(b.Addr) })
 	return found, nil
-}
-
-// Addresses follows what addresses the host has, on all its interfaces.
-type Addresses struct{ f *follower[[]netip.Addr] }
-
-// FollowAddresses is as FollowHost. The addresses are of both families, in order;
-// those of loopback and IPv6's link-local ones are left out, as they mean nothing
-// to another machine.
-func FollowAddresses(changed func([]netip.Addr)) (*Addresses, error) {
-	const groups = unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR
-	f, err := follow(groups, hostAddresses, changed)
-	if err != nil {
-		return nil, err
-	}
-	return &Addresses{f}, nil
-}
-
-// List returns the last addresses. It must not be changed.
-func (a *Addresses) List() []netip.Addr { return *a.f.value.Load() }
-
-// Close ends the following, and waits for a callback under way.
-func (a *Addresses) Close() { a.f.close() }
-
-func hostAddresses(h *netlink.Handle) ([]netip.Addr, error) {
-	list, err := h.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	var found []netip.Addr
-	for _, a := range list {
-		addr, ok := netip.AddrFromSlice(a.IP)
-		addr = addr.Unmap()
-		if ok && !addr.IsLoopback() && (addr.Is4() || !addr.IsLinkLocalUnicast()) {
-			found = append(found, addr)
-		}
-	}
-	slices.SortFunc(found, netip.Addr.Compare)
-	return slices.Compact(found), nil
 }

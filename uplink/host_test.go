@@ -1,11 +1,11 @@
 package uplink
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,9 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/vishvananda/netlink"
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/ndp"
 	"github.com/weft/weft/ports/porttest"
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +32,47 @@ func newMachine(t *testing.T) *machine {
 	m.far.Quiet(t)
 	porttest.Veth(t, m.ns, "eth0", m.far, "far0")
 	porttest.Veth(t, m.ns, "eth1", m.far, "far1")
+	for ns, names := range map[*porttest.NS][]string{m.ns: {"eth0", "eth1"}, m.far: {"far0", "far1"}} {
+		for _, name := range names {
+			ns.Sysctl(t, "net.ipv6.conf."+name+".router_solicitations", "0")
+			ns.Sysctl(t, "net.ipv6.conf."+name+".disable_ipv6", "0")
+		}
+	}
 	return m
+}
+
+// bothFamilies runs a test for each, with a machine of its own. What it writes as
+// IPv4 goes through as, which makes it the family's.
+func bothFamilies(t *testing.T, test func(t *testing.T, m *machine, as func(string) string)) {
+	t.Run("IPv4", func(t *testing.T) { test(t, newMachine(t), func(text string) string { return text }) })
+	t.Run("IPv6", func(t *testing.T) { test(t, newMachine(t), as6) })
+}
+
+// as6 makes each address of IPv4 in a text one of IPv6 with the same last 32 bits.
+func as6(text string) string {
+	text = strings.ReplaceAll(text, "0.0.0.0/0", "::/0")
+	if strings.HasPrefix(text, "route ") {
+		text = "-6 " + text
+	}
+	return addressText.ReplaceAllStringFunc(text, func(a string) string {
+		a, bits, isPrefix := strings.Cut(a, "/")
+		b := netip.MustParseAddr("2001:db8::").As16()
+		copy(b[12:], netip.MustParseAddr(a).AsSlice())
+		six := netip.AddrFrom16(b).String()
+		if n, err := strconv.Atoi(bits); isPrefix && err == nil {
+			six += "/" + itoa(96+n)
+		}
+		return six
+	})
+}
+
+var addressText = regexp.MustCompile(`\d+\.\d+\.\d+\.\d+(/\d+)?`)
+
+func asList(as func(string) string, list []string) (out []string) {
+	for _, text := range list {
+		out = append(out, as(text))
+	}
+	return out
 }
 
 func (m *machine) ip(t *testing.T, args string) {
@@ -120,42 +160,25 @@ func TestHostState(t *testing.T) {
 	m.ip(t, "neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev eth0 nud permanent")
 	m.ip(t, "neigh add 192.0.2.8 lladdr 02:00:00:00:00:08 dev eth0 nud reachable")
 	m.ip(t, "neigh add 198.51.100.9 lladdr 02:00:00:00:00:07 dev eth1 nud permanent")
-	h, _ := m.follow(t, "eth0")
+	m.ns.Addr(t, "eth0", "2001:db8:0:7::7/64")
+	m.ip(t, "neigh add fe80::9 lladdr 02:00:00:00:00:0a dev eth0 nud permanent")
+	m.ip(t, "neigh add fe80::8 lladdr 02:00:00:00:00:08 dev eth0 nud reachable")
+	_, states := m.follow(t, "eth0")
+	got := until(t, states, func(s State) bool { return s.LinkLocal.IsValid() }) // after a second of RFC 4862
 	a := m.ns.Link(t, "eth0").Attrs()
 	want := State{
 		Name: "eth0", Index: a.Index, MAC: frame.MAC(a.HardwareAddr), MTU: 1400, Up: true, Carrier: true, Ethernet: true, Link: "ether",
-		Addresses: prefixes("192.0.2.7/24"),
-		Routes:    []dataplane.Route{{Destination: netip.MustParsePrefix("192.0.2.0/24")}},
-		Neighbors: []Neighbor{{netip.MustParseAddr("192.0.2.9"), frame.MAC{2, 0, 0, 0, 0, 9}}},
+		Addresses: prefixes("192.0.2.7/24"), Addresses6: prefixes("2001:db8:0:7::7/64"), LinkLocal: ndp.LinkLocal(frame.MAC(a.HardwareAddr)),
+		Routes: []dataplane.Route{{Destination: netip.MustParsePrefix("192.0.2.0/24")}, {Destination: netip.MustParsePrefix("2001:db8:0:7::/64")}},
+		Neighbors: []Neighbor{
+			{netip.MustParseAddr("192.0.2.9"), frame.MAC{2, 0, 0, 0, 0, 9}}, {netip.MustParseAddr("fe80::9"), frame.MAC{2, 0, 0, 0, 0, 10}},
+		},
 	}
-	if d := cmp.Diff(want, h.State(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
 		t.Errorf("state (-want +got):\n%s", d)
 	}
-	if !reflect.DeepEqual(want, h.State()) {
+	if !reflect.DeepEqual(want, got) {
 		t.Error("reflect.DeepEqual sees a difference")
-	}
-}
-
-func TestHostAddressesChange(t *testing.T) {
-	m := newMachine(t)
-	_, states := m.follow(t, "eth0")
-	for _, step := range []struct {
-		do   string
-		want []netip.Prefix
-	}{
-		{"addr add 192.0.2.7/24 dev eth0", prefixes("192.0.2.7/24")},
-		{"addr add 192.0.2.8/24 dev eth0", prefixes("192.0.2.7/24", "192.0.2.8/24")},
-		{"addr add 169.254.3.4/16 scope link dev eth0", prefixes("192.0.2.7/24", "192.0.2.8/24", "169.254.3.4/16")},
-		{"addr add 203.0.113.1/25 dev eth0", prefixes("192.0.2.7/24", "203.0.113.1/25", "192.0.2.8/24", "169.254.3.4/16")},
-		{"addr add 198.51.100.1/24 dev eth1", nil},
-		{"addr del 192.0.2.7/24 dev eth0", prefixes("203.0.113.1/25", "169.254.3.4/16")}, // the secondary goes too
-		{"addr flush dev eth0", nil},
-	} {
-		m.ip(t, step.do)
-		if strings.Contains(step.do, "eth1") {
-			continue
-		}
-		until(t, states, func(s State) bool { return reflect.DeepEqual(s.Addresses, step.want) })
 	}
 }
 
@@ -183,108 +206,23 @@ func TestHostLinkChanges(t *testing.T) {
 	until(t, states, func(s State) bool { return s.Master == `bridge "br0"` })
 }
 
-func TestHostRoutes(t *testing.T) {
-	m := newMachine(t)
-	m.ns.Addr(t, "eth0", "192.0.2.7/24")
-	m.ns.Addr(t, "eth1", "198.51.100.7/24")
-	_, states := m.follow(t, "eth0")
-	links := []string{"192.0.2.0/24", "198.51.100.0/24 blocked"}
-	var added []string
-	for _, step := range []struct {
-		do   string
-		want []string
-	}{
-		{"route add default via 192.0.2.1", []string{"0.0.0.0/0 192.0.2.1"}},
-		{"route add 10.1.0.0/16 via 192.0.2.2", []string{"0.0.0.0/0 192.0.2.1", "10.1.0.0/16 192.0.2.2"}},
-		{"route add 10.2.0.0/16 via 198.51.100.2", []string{"0.0.0.0/0 192.0.2.1", "10.1.0.0/16 192.0.2.2", "10.2.0.0/16 blocked"}},
-		{"route add default via 198.51.100.1 metric 100", nil}, // worse
-		{"route del default via 192.0.2.1", []string{"10.1.0.0/16 192.0.2.2", "10.2.0.0/16 blocked"}},
-		{"route add default via 192.0.2.3 metric 50", []string{"0.0.0.0/0 192.0.2.3", "10.1.0.0/16 192.0.2.2", "10.2.0.0/16 blocked"}},
-		{"route flush root 10.0.0.0/8", []string{"0.0.0.0/0 192.0.2.3"}},
-		{"route add unreachable 10.3.0.0/16", []string{"0.0.0.0/0 192.0.2.3", "10.3.0.0/16 blocked"}},
-		{"route add blackhole 10.4.0.0/16", []string{"0.0.0.0/0 192.0.2.3", "10.3.0.0/16 blocked", "10.4.0.0/16 blocked"}},
-		{"route add prohibit 10.5.0.0/16", []string{"0.0.0.0/0 192.0.2.3", "10.3.0.0/16 blocked", "10.4.0.0/16 blocked", "10.5.0.0/16 blocked"}},
-		{"route flush root 10.0.0.0/8", []string{"0.0.0.0/0 192.0.2.3"}},
-		{"route add 10.6.0.0/16 nexthop via 198.51.100.2 nexthop via 192.0.2.4", []string{"0.0.0.0/0 192.0.2.3", "10.6.0.0/16 192.0.2.4"}},
-		{"route add 10.7.0.0/16 table 77 via 192.0.2.4", nil},
-		{"route add 10.8.0.0/16 tos 4 via 192.0.2.4", nil},
-		{"route add 10.9.0.0/16 dev eth0", []string{"0.0.0.0/0 192.0.2.3", "10.6.0.0/16 192.0.2.4", "10.9.0.0/16"}},
-		{"route add unreachable default metric 10", []string{"10.6.0.0/16 192.0.2.4", "10.9.0.0/16"}},
-	} {
-		m.ip(t, step.do)
-		if step.want != nil {
-			added = step.want
-		}
-		want := append(append([]string(nil), added...), links...)
-		s := until(t, states, func(s State) bool {
-			return len(s.Routes) == len(want) && (step.want == nil || reflect.DeepEqual(routes(s.Routes), want))
-		})
-		if d := cmp.Diff(want, routes(s.Routes)); d != "" {
-			t.Fatalf("after %q (-want +got):\n%s", step.do, d)
-		}
-	}
-}
-
-// The interface of the default route, as it moves.
-func TestHostDefault(t *testing.T) {
-	m := newMachine(t)
-	m.ns.Addr(t, "eth0", "192.0.2.7/24")
-	m.ns.Addr(t, "eth1", "198.51.100.7/24")
-	_, states := m.follow(t, "")
-	if s := states.last(); s.Name != "" || s.Index != 0 {
-		t.Fatalf("without a default route: %+v", s)
-	}
-	m.expectDefault(t, "", ErrNoDefault)
-	for _, step := range []struct{ do, want string }{
-		{"route add default via 192.0.2.1 metric 100", "eth0"},
-		{"route add default via 198.51.100.1 metric 50", "eth1"},
-		{"link set eth1 down", "eth0"},
-		{"link set eth0 name wan0", "wan0"},
-		{"link set eth1 up", "wan0"},
-		{"route replace default via 198.51.100.1 metric 50", "eth1"},
-		{"link del eth1", "wan0"},
-		{"route del default", ""},
-	} {
-		m.ip(t, step.do)
-		s := until(t, states, func(s State) bool { return s.Name == step.want })
-		if step.want == "" {
-			if s.Index != 0 || s.Addresses != nil {
-				t.Errorf("after %q: %+v", step.do, s)
-			}
-			continue
-		}
-		if s.Index == 0 || len(s.Addresses) != 1 {
-			t.Errorf("after %q: %+v", step.do, s)
-		}
-		m.expectDefault(t, step.want, nil)
-	}
-}
-
-func (m *machine) expectDefault(t *testing.T, name string, want error) {
-	t.Helper()
-	m.ns.Do(func() {
-		if got, err := DefaultInterface(); got != name || !errors.Is(err, want) {
-			t.Errorf("DefaultInterface: %q, %v; want %q, %v", got, err, name, want)
-		}
-	})
-}
-
 // Permanent neighbours count, and others do not even wake the reader.
-func TestHostNeighbors(t *testing.T) {
-	m := newMachine(t)
-	m.ns.Addr(t, "eth0", "192.0.2.7/24")
-	m.far.Addr(t, "far0", "192.0.2.1/24")
+func TestHostNeighbors(t *testing.T) { bothFamilies(t, testHostNeighbors) }
+
+func testHostNeighbors(t *testing.T, m *machine, as func(string) string) {
+	m.ns.Addr(t, "eth0", as("192.0.2.7/24"))
+	m.far.Addr(t, "far0", as("192.0.2.1/24"))
 	_, states := m.follow(t, "eth0")
 	mac := frame.MAC{2, 0, 0, 0, 0, 9}
-	m.ip(t, "neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev eth0")
+	m.ip(t, as("neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev eth0"))
 	until(t, states, func(s State) bool { return len(s.Neighbors) == 1 && s.Neighbors[0].MAC == mac })
-	porttest.Ping(t, m.ns, "192.0.2.1")
-	m.ip(t, "neigh add 192.0.2.5 lladdr 02:00:00:00:00:05 dev eth0")
+	porttest.Ping(t, m.ns, as("192.0.2.1"))
+	m.ip(t, as("neigh add 192.0.2.5 lladdr 02:00:00:00:00:05 dev eth0"))
 	s := until(t, states, func(s State) bool { return len(s.Neighbors) == 2 })
-	if s.Neighbors[0].Addr != netip.MustParseAddr("192.0.2.5") {
+	if s.Neighbors[0].Addr != netip.MustParseAddr(as("192.0.2.5")) {
 		t.Errorf("neighbours %v", s.Neighbors)
 	}
-	m.ip(t, "neigh del 192.0.2.9 dev eth0")
+	m.ip(t, as("neigh del 192.0.2.9 dev eth0"))
 	until(t, states, func(s State) bool { return len(s.Neighbors) == 1 })
 }
 
@@ -325,36 +263,6 @@ func (m *machine) batch(t *testing.T, lines string) {
 	m.ip(t, "-batch "+file)
 }
 
-func TestFollowAddresses(t *testing.T) {
-	m := newMachine(t)
-	lists := new(followed[[]netip.Addr])
-	var a *Addresses
-	var err error
-	m.ns.Do(func() { a, err = FollowAddresses(lists.add) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	if len(a.List()) != 0 {
-		t.Errorf("at first %v", a.List())
-	}
-	m.ns.Sysctl(t, "net.ipv6.conf.eth0.disable_ipv6", "0")
-	m.ns.Addr(t, "eth1", "192.0.2.7/24")
-	m.ns.Addr(t, "eth0", "192.0.2.6/24")
-	m.ns.Addr(t, "eth0", "fd00::6/64")
-	m.ns.Addr(t, "lo", "203.0.113.9/32")
-	want := []netip.Addr{
-		netip.MustParseAddr("192.0.2.6"), netip.MustParseAddr("192.0.2.7"),
-		netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("fd00::6"),
-	}
-	until(t, lists, func(l []netip.Addr) bool { return reflect.DeepEqual(l, want) })
-	m.ns.Delete(t, "eth0")
-	until(t, lists, func(l []netip.Addr) bool { return reflect.DeepEqual(l, want[1:3]) })
-	if !reflect.DeepEqual(a.List(), want[1:3]) {
-		t.Errorf("List: %v", a.List())
-	}
-}
-
 // Notifications that are lost, as of a table of routes that is filled at once,
 // lose no change.
 func TestHostOverrun(t *testing.T) {
@@ -378,35 +286,4 @@ func TestHostOverrun(t *testing.T) {
 	until(t, states, func(s State) bool { return len(s.Routes) == many+1 })
 	m.ip(t, "link set eth0 down")
 	until(t, states, func(s State) bool { return len(s.Routes) == 0 })
-}
-
-// What a test cannot make the kernel of every machine say.
-func TestRoutesBy(t *testing.T) {
-	to := func(prefix string) *net.IPNet {
-		_, n, _ := net.ParseCIDR(prefix)
-		return n
-	}
-	hop := func(index, flags int, gw byte) *netlink.NexthopInfo {
-		return &netlink.NexthopInfo{LinkIndex: index, Flags: flags, Gw: net.IP{192, 0, 2, gw}}
-	}
-	const unicast = unix.RTN_UNICAST
-	list := []netlink.Route{
-		{Type: unicast, LinkIndex: 2, Gw: net.IP{192, 0, 2, 1}}, // older kernels name no destination
-		{Type: unicast, Dst: to("10.1.0.0/16"), MultiPath: []*netlink.NexthopInfo{hop(2, unix.RTNH_F_DEAD, 1), hop(2, 0, 2)}},
-		{Type: unicast, Dst: to("10.2.0.0/16"), MultiPath: []*netlink.NexthopInfo{hop(2, unix.RTNH_F_DEAD, 1), hop(3, 0, 2)}},
-		{Type: unicast, Dst: to("10.3.0.0/16"), LinkIndex: 2, Via: &netlink.Via{AddrFamily: unix.AF_INET6, Addr: net.ParseIP("fe80::1")}},
-		{Type: unicast, Dst: to("10.4.0.0/16"), LinkIndex: 2, Encap: &netlink.MPLSEncap{Labels: []int{7}}},
-		{Type: unix.RTN_THROW, Dst: to("10.5.0.0/16"), LinkIndex: 2},
-	}
-	want := []string{"0.0.0.0/0 192.0.2.1", "10.1.0.0/16 192.0.2.2", "10.2.0.0/16 blocked", "10.3.0.0/16 blocked", "10.4.0.0/16 blocked", "10.5.0.0/16 blocked"}
-	if d := cmp.Diff(want, routes(routesBy(list, 2))); d != "" {
-		t.Errorf("routes (-want +got):\n%s", d)
-	}
-	if got := defaultIndex(list); got != 2 {
-		t.Errorf("the default route's interface is %d", got)
-	}
-	list[0].MultiPath = []*netlink.NexthopInfo{hop(2, unix.RTNH_F_DEAD, 1), hop(4, 0, 2)}
-	if got := defaultIndex(list); got != 4 {
-		t.Errorf("with a dead next hop it is %d", got)
-	}
 }

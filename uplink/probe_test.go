@@ -3,6 +3,7 @@ package uplink
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -24,12 +25,14 @@ func TestChoose(t *testing.T) {
 		{"all there", good, nil, ByHost, `interface "eth0" has an IPv4 address and takes eBPF programs`},
 		{"no carrier yet", with(func(s *State) { s.Carrier = false }), nil, ByHost, "takes eBPF programs"},
 		{"no eBPF", good, errors.New("load share: it takes CAP_BPF"), BySockets, "load share: it takes CAP_BPF"},
-		{"no default route", State{}, nil, BySockets, "no IPv4 default route"},
+		{"IPv6 alone", with(func(s *State) { s.Addresses, s.Addresses6 = nil, prefixes("2001:db8::7/64") }), nil, ByHost, `interface "eth0" has an IPv6 address and takes eBPF programs`},
+		{"both", with(func(s *State) { s.Addresses6 = prefixes("2001:db8::7/64") }), nil, ByHost, `interface "eth0" has an IPv4 and an IPv6 address and takes eBPF programs`},
+		{"no default route", State{}, nil, BySockets, "this host has no default route"},
 		{"missing", State{Name: "eth9"}, nil, BySockets, `interface "eth9" does not exist`},
 		{"a tunnel", with(func(s *State) { s.Ethernet, s.Link = false, "none" }), nil, BySockets, `interface "eth0" carries no Ethernet (none)`},
 		{"of a bridge", with(func(s *State) { s.Master = `bridge "br0"` }), nil, BySockets, `interface "eth0" belongs to bridge "br0": name that`},
 		{"down", with(func(s *State) { s.Up = false }), nil, BySockets, `interface "eth0" is down`},
-		{"no address", with(func(s *State) { s.Addresses = nil }), nil, BySockets, `interface "eth0" has no IPv4 address`},
+		{"no address", with(func(s *State) { s.Addresses, s.LinkLocal = nil, netip.MustParseAddr("fe80::1") }), nil, BySockets, `interface "eth0" has no IPv4 address and no global IPv6 address`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			how, why := choose(tt.state, tt.load, new(TakenPorts))
@@ -78,9 +81,10 @@ func TestUsable(t *testing.T) {
 	}
 }
 
-func TestProbe(t *testing.T) {
-	m := newMachine(t)
-	m.ns.Addr(t, "eth0", "192.0.2.7/24")
+func TestProbe(t *testing.T) { bothFamilies(t, testProbe) }
+
+func testProbe(t *testing.T, m *machine, as func(string) string) {
+	m.ns.Addr(t, "eth0", as("192.0.2.7/24"))
 	h, _ := m.follow(t, "eth0")
 	if how, why := Probe(h.State()); how != ByHost {
 		t.Errorf("%s: %s", how, why)

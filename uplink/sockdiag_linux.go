@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
@@ -59,10 +60,10 @@ func openDiag() (*diag, error) {
 func (d *diag) close() { d.socket.Close() }
 
 // ports adds to the set the ports of the protocol's sockets that get what comes to
-// addr; the zero Addr is any address. Of those that have a peer, it leaves out the
+// one of addrs; none of them means any address. Of those that have a peer, it leaves out the
 // ones with a port from first to last, the ephemeral range: a busy host has most of
 // its connections there, and the kernel need not tell of them.
-func (d *diag) ports(set *nat.PortSet, protocol uint8, addr netip.Addr, first, last uint16) error {
+func (d *diag) ports(set *nat.PortSet, protocol uint8, addrs []netip.Addr, first, last uint16) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		for _, states := range []uint32{diagWaiting, ^uint32(diagWaiting)} {
 			req := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
@@ -72,7 +73,7 @@ func (d *diag) ports(set *nat.PortSet, protocol uint8, addr netip.Addr, first, l
 				req.AddData(nl.NewRtAttr(diagByteCode, outside(first, last)))
 			}
 			err := req.ExecuteIter(unix.NETLINK_INET_DIAG, sockDiagByFamily, func(m []byte) bool {
-				if port, ok := boundPort(m, addr); ok {
+				if port, ok := boundPort(m, addrs); ok {
 					set.Add(port)
 				}
 				return true
@@ -105,8 +106,8 @@ func outside(first, last uint16) []byte {
 }
 
 // boundPort returns the local port of a struct inet_diag_msg, and whether the
-// socket gets IPv4 packets to addr.
-func boundPort(m []byte, addr netip.Addr) (port uint16, ok bool) {
+// socket gets packets to one of addrs, or, without any, of either family to any.
+func boundPort(m []byte, addrs []netip.Addr) (port uint16, ok bool) {
 	if len(m) < diagMessageLen {
 		return 0, false
 	}
@@ -115,13 +116,16 @@ func boundPort(m []byte, addr netip.Addr) (port uint16, ok bool) {
 	if m[0] == unix.AF_INET6 {
 		bound = netip.AddrFrom16([16]byte(m[8:24])).Unmap()
 	}
+	both := bound == netip.IPv6Unspecified() && !isV6Only(m[diagMessageLen:])
 	switch {
 	case port == 0:
 		return 0, false
-	case bound.IsUnspecified():
-		return port, bound.Is4() || !isV6Only(m[diagMessageLen:])
+	case len(addrs) == 0:
+		return port, true
 	}
-	return port, bound.Is4() && (bound == addr || !addr.IsValid())
+	return port, slices.ContainsFunc(addrs, func(a netip.Addr) bool {
+		return a == bound || both || bound.IsUnspecified() && a.Is4() == bound.Is4()
+	})
 }
 
 // isV6Only reads the attributes of a socket of IPv6.

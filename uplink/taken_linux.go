@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ import (
 // for it all the same.
 const takenTime = 2 * time.Second
 
-// TakenPorts are the ports of one address that are not weft's.
+// TakenPorts are the ports of some addresses that are not weft's.
 type TakenPorts struct {
 	TCP, UDP nat.PortSet // what the host uses or may use: bound ports and the ranges
 	// What its sockets use at this moment, but for connections by ephemeral
@@ -41,14 +42,14 @@ func (p *TakenPorts) Of(protocol uint8) *nat.PortSet {
 	return nil
 }
 
-// Taken follows which ports of an address the host uses or may use: its ephemeral
-// range, what it has set aside (ip_local_port_range and ip_local_reserved_ports of
+// Taken follows which ports of some addresses, of both families, the host uses or may
+// use, whichever of them it is at: its ephemeral range, which both families share, what it has set aside (ip_local_port_range and ip_local_reserved_ports of
 // the kernel's ip-sysctl.rst), and the ports of its sockets, those of weft's own
 // process among them.
 type Taken struct {
 	changed func(*TakenPorts)
 
-	addr   atomic.Pointer[netip.Addr]
+	addrs  atomic.Pointer[[]netip.Addr]
 	ports  atomic.Pointer[TakenPorts]
 	diag   *diag
 	bounds *os.File // ip_local_port_range
@@ -58,13 +59,13 @@ type Taken struct {
 	loop   sync.WaitGroup
 }
 
-// FollowTaken reads the ports of addr, and again every two seconds until Close.
+// FollowTaken reads the ports of addrs, and again every two seconds until Close.
 // Changed may be nil; it gets all that differ from those before, from a goroutine
-// of its own, and must not call Close. With the zero Addr those of any address are
-// taken.
-func FollowTaken(addr netip.Addr, changed func(*TakenPorts)) (*Taken, error) {
+// of its own, and must not call Close. Without addresses, those of any are taken; a
+// zero one does not count.
+func FollowTaken(addrs []netip.Addr, changed func(*TakenPorts)) (*Taken, error) {
 	t := &Taken{changed: changed, kick: make(chan struct{}, 1), stop: make(chan struct{})}
-	t.addr.Store(&addr)
+	t.setAddresses(addrs)
 	ports, err := t.open()
 	if err != nil {
 		t.closeFiles()
@@ -104,15 +105,27 @@ func (t *Taken) closeFiles() {
 // Ports returns the last ports. They must not be changed.
 func (t *Taken) Ports() *TakenPorts { return t.ports.Load() }
 
-// SetAddress changes the address. Its ports come by the callback.
-func (t *Taken) SetAddress(addr netip.Addr) {
-	if *t.addr.Swap(&addr) == addr {
+// SetAddresses changes the addresses. Their ports come by the callback.
+func (t *Taken) SetAddresses(addrs []netip.Addr) {
+	if !t.setAddresses(addrs) {
 		return
 	}
 	select {
 	case t.kick <- struct{}{}:
 	default:
 	}
+}
+
+// setAddresses reports whether they are others than before.
+func (t *Taken) setAddresses(addrs []netip.Addr) bool {
+	var list []netip.Addr
+	for _, a := range addrs {
+		if a.IsValid() {
+			list = append(list, a.Unmap())
+		}
+	}
+	old := t.addrs.Swap(&list)
+	return old == nil || !slices.Equal(*old, list)
 }
 
 // Close ends the following, and waits for a callback under way.
@@ -150,10 +163,10 @@ func (t *Taken) read() (*TakenPorts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.diag.ports(&p.BoundTCP, unix.IPPROTO_TCP, *t.addr.Load(), first, last); err != nil {
+	if err := t.diag.ports(&p.BoundTCP, unix.IPPROTO_TCP, *t.addrs.Load(), first, last); err != nil {
 		return nil, err
 	}
-	if err := t.diag.ports(&p.BoundUDP, unix.IPPROTO_UDP, *t.addr.Load(), first, last); err != nil {
+	if err := t.diag.ports(&p.BoundUDP, unix.IPPROTO_UDP, *t.addrs.Load(), first, last); err != nil {
 		return nil, err
 	}
 	reserved, err := contents(t.aside)

@@ -30,17 +30,36 @@ func newTaken(t *testing.T) (*porttest.NS, *Taken, *followed[*TakenPorts]) {
 	porttest.Veth(t, ns, "eth0", ns, "eth1")
 	ns.Addr(t, "eth0", "192.0.2.7/24")
 	ns.Addr(t, "eth0", "192.0.2.8/24")
+	for _, a := range []string{"2001:db8::7", "2001:db8::8"} {
+		ns.Addr(t, "lo", a+"/128")
+		waitLocal(t, ns, a)
+	}
 	ns.Sysctl(t, "net.ipv4.ip_local_port_range", "50000 50099")
 	all := new(followed[*TakenPorts])
 	var taken *Taken
 	var err error
-	ns.Do(func() { taken, err = FollowTaken(netip.MustParseAddr("192.0.2.7"), all.add) })
+	ns.Do(func() { taken, err = FollowTaken([]netip.Addr{netip.MustParseAddr("192.0.2.7")}, all.add) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(taken.Close)
 	all.add(taken.Ports())
 	return ns, taken, all
+}
+
+// waitLocal waits until an address is the host's: the kernel makes the route to a new
+// one of IPv6 in its own time.
+func waitLocal(t *testing.T, ns *porttest.NS, addr string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		routes, err := ns.Handle().RouteGet(net.ParseIP(addr))
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not the host's: %v", addr, err)
+		}
+	}
 }
 
 // list writes a set as "1,5-7".
@@ -103,7 +122,8 @@ func TestTakenSockets(t *testing.T) {
 			{"tcp4", "192.0.2.7:1001"}, {"tcp4", "0.0.0.0:1002"}, {"tcp", "[::]:1003"}, {"tcp", "[::ffff:192.0.2.7]:1004"},
 			{"tcp4", "192.0.2.8:1011"}, {"tcp4", "127.0.0.1:1012"}, {"tcp6", "[::]:1013"}, {"tcp6", "[::1]:1014"},
 			{"tcp4", "192.0.2.7:50007"},
-			{"udp4", "192.0.2.7:2001"}, {"udp", "[::]:2002"}, {"udp4", "127.0.0.1:2011"}, {"udp6", "[::]:2012"},
+			{"tcp6", "[2001:db8::7]:1021"}, {"tcp6", "[2001:db8::8]:1022"},
+			{"udp4", "192.0.2.7:2001"}, {"udp", "[::]:2002"}, {"udp4", "127.0.0.1:2011"}, {"udp6", "[::]:2012"}, {"udp6", "[2001:db8::7]:2021"},
 		} {
 			var c interface{ Close() error }
 			var err error
@@ -132,6 +152,12 @@ func TestTakenSockets(t *testing.T) {
 			}
 			t.Cleanup(func() { u.Close() })
 		}
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("2001:db8::7"), Port: 3002}}
+		c, err := d.Dial("tcp6", "[2001:db8::7]:1021")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
 	})
 	waitTaken(t, all, tcpSet, "1001-1004,3001,50000-50099,60001")
 	waitTaken(t, all, udpSet, "2001-2002,3001,50000-50099,60001")
@@ -142,10 +168,23 @@ func TestTakenSockets(t *testing.T) {
 	if got := list(&p.BoundUDP); got != "2001-2002,3001,60001" {
 		t.Errorf("bound by UDP: %s", got)
 	}
-	taken.SetAddress(netip.MustParseAddr("192.0.2.8"))
-	waitTaken(t, all, tcpSet, "1002-1003,1011,50000-50099")
-	taken.SetAddress(netip.Addr{})
-	waitTaken(t, all, udpSet, "2001-2002,2011,3001,50000-50099,60001")
+	for _, step := range []struct{ addrs, tcp, udp string }{
+		{"192.0.2.8", "1002-1003,1011,50000-50099", "2002,50000-50099"},
+		{"2001:db8::7", "1003,1013,1021,3002,50000-50099", "2002,2012,2021,50000-50099"},
+		{"2001:db8::8", "1003,1013,1022,50000-50099", "2002,2012,50000-50099"},
+		{"192.0.2.8 2001:db8::8", "1002-1003,1011,1013,1022,50000-50099", "2002,2012,50000-50099"},
+		{"192.0.2.7 2001:db8::7", "1001-1004,1013,1021,3001-3002,50000-50099,60001", "2001-2002,2012,2021,3001,50000-50099,60001"},
+		{"192.0.2.7 ::ffff:192.0.2.8", "1001-1004,1011,3001,50000-50099,60001", "2001-2002,3001,50000-50099,60001"},
+		{"", "1001-1004,1011-1014,1021-1022,3001-3002,50000-50099,60001", "2001-2002,2011-2012,2021,3001,50000-50099,60001"},
+	} {
+		addrs := []netip.Addr{{}} // which does not count
+		for a := range strings.FieldsSeq(step.addrs) {
+			addrs = append(addrs, netip.MustParseAddr(a))
+		}
+		taken.SetAddresses(addrs)
+		waitTaken(t, all, tcpSet, step.tcp)
+		waitTaken(t, all, udpSet, step.udp)
+	}
 }
 
 // A port comes when somebody listens, and goes with him.
@@ -160,7 +199,7 @@ func TestTakenComesAndGoes(t *testing.T) {
 	waitTaken(t, all, tcpSet, "19888,50000-50099")
 	l.Close()
 	waitTaken(t, all, tcpSet, "50000-50099")
-	taken.SetAddress(netip.MustParseAddr("192.0.2.8")) // is read, and the same
+	taken.SetAddresses([]netip.Addr{netip.MustParseAddr("192.0.2.8")}) // is read, and the same
 	time.Sleep(200 * time.Millisecond)
 	ns.Sysctl(t, "net.ipv4.ip_local_reserved_ports", "1")
 	waitTaken(t, all, tcpSet, "1,50000-50099")
@@ -218,7 +257,7 @@ func FuzzBoundPort(f *testing.F) {
 	m[0], m[5], m[diagMessageLen], m[diagMessageLen+2] = unix.AF_INET6, 80, 5, diagV6Only
 	f.Add(m)
 	f.Fuzz(func(t *testing.T, m []byte) {
-		if port, ok := boundPort(m, netip.MustParseAddr("192.0.2.7")); ok && port == 0 {
+		if port, ok := boundPort(m, []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")}); ok && port == 0 {
 			t.Error("port 0")
 		}
 		matters(m)

@@ -56,10 +56,11 @@ func rangeText(first, last int) string {
 	return fmt.Sprintf("%d-%d", first, last)
 }
 
-// ReadTaken returns which ports of addr are not weft's at this moment.
-func ReadTaken(addr netip.Addr) (*TakenPorts, error) {
+// ReadTaken returns which ports of addrs are not weft's at this moment, as FollowTaken
+// does.
+func ReadTaken(addrs []netip.Addr) (*TakenPorts, error) {
 	t := &Taken{}
-	t.addr.Store(&addr)
+	t.setAddresses(addrs)
 	defer t.closeFiles()
 	return t.open()
 }
