@@ -40,12 +40,12 @@ func (r row) ownTest() string {
 var (
 	outcomes = regexp.MustCompile(`^(met(: .+)?|met by default; .+|not met( by default)?: .+|does not apply: .+)$`)
 	testFunc = regexp.MustCompile(`(?m)^func (Test[A-Z0-9]\w*)\(\w+ \*testing\.T\)`)
-	ofAnRFC  = regexp.MustCompile(`^TestRFC\d`)
+	ofAnRFC  = regexp.MustCompile(`^TestRFC(\d{4})`)
 )
 
-// readTable returns the rows of docs/nat-rfc.md.
-func readTable(t *testing.T) (rows []row) {
-	text, err := os.ReadFile("docs/nat-rfc.md")
+// readTable returns the rows of a document.
+func readTable(t *testing.T, document string) (rows []row) {
+	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func readTests(t *testing.T) map[string]bool {
 // where it belongs.
 func TestRFCTable(t *testing.T) {
 	tests, named, seen := readTests(t), map[string]bool{}, map[string][]string{}
-	for _, r := range readTable(t) {
+	for _, r := range readTable(t, "docs/nat-rfc.md") {
 		seen[r.rfc] = append(seen[r.rfc], r.id)
 		where := "RFC " + r.rfc + " " + r.id
 		if !outcomes.MatchString(r.outcome) || r.asks == "" || r.weft == "" {
@@ -132,8 +132,53 @@ func TestRFCTable(t *testing.T) {
 		t.Errorf("tables of RFC %v", slices.Sorted(maps.Keys(seen)))
 	}
 	for name := range tests {
-		if ofAnRFC.MatchString(name[strings.LastIndex(name, ".")+1:]) && !named[name] {
+		if requirements[rfcOf(name)] != "" && !named[name] {
 			t.Errorf("%s is not named in the row of its requirement", name)
+		}
+	}
+}
+
+// rfcOf returns the RFC that a test is of, by its name, empty for none.
+func rfcOf(name string) string {
+	m := ofAnRFC.FindStringSubmatch(name[strings.LastIndex(name, ".")+1:])
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
+// TestIPv6Table keeps docs/ipv6-rfc.md and the tests together: whatever is met has tests
+// that exist, no clause has two rows, and every test of an RFC that is not of NAT is named
+// in a row of that RFC.
+func TestIPv6Table(t *testing.T) {
+	tests, named, seen := readTests(t), map[string]bool{}, map[string]bool{}
+	for _, r := range readTable(t, "docs/ipv6-rfc.md") {
+		where := "RFC " + r.rfc + " " + r.id
+		if seen[where] {
+			t.Errorf("%s has two rows", where)
+		}
+		seen[where] = true
+		if !outcomes.MatchString(r.outcome) || r.asks == "" || r.weft == "" {
+			t.Errorf("%s: the outcome is %q", where, r.outcome)
+		}
+		if strings.HasPrefix(r.outcome, "met") && len(r.tests) == 0 {
+			t.Errorf("%s is met, and names no test", where)
+		}
+		for _, name := range r.tests {
+			if !tests[name] {
+				t.Errorf("%s names %s, which does not exist", where, name)
+			}
+			if rfcOf(name) == r.rfc {
+				named[name] = true
+			}
+		}
+	}
+	if len(seen) < 50 {
+		t.Errorf("only %d rows", len(seen))
+	}
+	for name := range tests {
+		if rfc := rfcOf(name); rfc != "" && requirements[rfc] == "" && !named[name] {
+			t.Errorf("%s is not named in a row of RFC %s", name, rfc)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,15 +20,16 @@ import (
 	"github.com/weft/weft/ndp"
 )
 
-// wire6 is an inbox, and what the client has sent and was told. Nothing of it is
-// touched but in a bubble of synctest whose goroutines all wait.
+// wire6 is an inbox, and what the client has sent and was told.
 type wire6 struct {
 	t        *testing.T
 	messages chan *dataplane.Message
-	taken    int // messages that were given back
-	log      bytes.Buffer
-	frames   []*frame.Frame
-	changes  []Lease6
+
+	mu     sync.Mutex
+	given  int // messages that were given back
+	text   bytes.Buffer
+	frames []*frame.Frame
+	leases []Lease6
 }
 
 func newWire6(t *testing.T) *wire6 {
@@ -35,17 +37,52 @@ func newWire6(t *testing.T) *wire6 {
 }
 
 func (w *wire6) Messages() <-chan *dataplane.Message { return w.messages }
-func (w *wire6) Done(*dataplane.Message)             { w.taken++ }
+
+func (w *wire6) Done(*dataplane.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.given++
+}
+
+// Write takes what is logged.
+func (w *wire6) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(b)
+}
+
+// log, changes, last and taken return what there is once the client has nothing to do.
+func (w *wire6) log() string { return settled(w, func() string { return w.text.String() }) }
+func (w *wire6) changes() []Lease6 {
+	return settled(w, func() []Lease6 { return slices.Clone(w.leases) })
+}
+func (w *wire6) last() *frame.Frame {
+	return settled(w, func() *frame.Frame { return w.frames[len(w.frames)-1] })
+}
+func (w *wire6) taken() int { return settled(w, func() int { return w.given }) }
+
+func settled[T any](w *wire6, f func() T) T {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return f()
+}
 
 func (w *wire6) env() Client6Env {
 	return Client6Env{
-		Now: time.Now, Inbox: w, Send: w.send, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
-		OnChange: func(l Lease6) { w.changes = append(w.changes, l) },
+		Now: time.Now, Inbox: w, Send: w.send, Log: slog.New(slog.NewTextHandler(w, nil)),
+		OnChange: func(l Lease6) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.leases = append(w.leases, l)
+		},
 	}
 }
 
 // send checks what every frame of the client must be.
 func (w *wire6) send(frames []*frame.Frame) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, f := range frames {
 		var p frame.Parsed
 		p.Parse(f)
@@ -130,7 +167,7 @@ func TestClient6Run(t *testing.T) {
 		for f == nil {
 			time.Sleep(100 * time.Millisecond)
 			synctest.Wait()
-			if last := w.frames[len(w.frames)-1]; last.Dst() == ndp.GroupMAC(allServers) {
+			if last := w.last(); last.Dst() == ndp.GroupMAC(allServers) {
 				f = last
 			}
 		}
@@ -150,8 +187,8 @@ func TestClient6Run(t *testing.T) {
 		if !ok || !slices.Equal(l.Addresses, want) || l.MTU != 1400 || !slices.Equal(l.Routes, []dataplane.Route{via("::/0", router1)}) {
 			t.Errorf("lease %+v, %v", l, ok)
 		}
-		if n := len(w.changes); n < 2 || n > 3 {
-			t.Errorf("told %d times: %+v", n, w.changes)
+		if n := len(w.changes()); n < 2 || n > 3 {
+			t.Errorf("told %d times: %+v", n, w.changes())
 		}
 		if got := c.Status(); !strings.HasPrefix(got.String(), "ready until 2000-01-0") || got.Server != router1 {
 			t.Errorf("status %q of %v", got, got.Server)
@@ -163,8 +200,8 @@ func TestClient6Run(t *testing.T) {
 		c.Release()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if l, ok := c.Lease(); ok || len(w.changes[len(w.changes)-1].Addresses) != 0 {
-			t.Errorf("lease %+v, told %+v", l, w.changes)
+		if l, ok := c.Lease(); ok || len(w.changes()[len(w.changes())-1].Addresses) != 0 {
+			t.Errorf("lease %+v, told %+v", l, w.changes())
 		}
 	})
 }
@@ -194,8 +231,8 @@ func TestRFC4861_ValidAdvertisements(t *testing.T) {
 			}
 		}
 		w.deliver(advertisement6(router1, plain()))
-		if got := c.Status(); got.State != Client6Configuring || w.taken != len(bad)+1 {
-			t.Errorf("the right one: %s; %d given back", got, w.taken)
+		if got := c.Status(); got.State != Client6Configuring || w.taken() != len(bad)+1 {
+			t.Errorf("the right one: %s; %d given back", got, w.taken())
 		}
 	})
 }
@@ -227,8 +264,8 @@ func TestRFC4862_DuplicateMessages(t *testing.T) {
 				if _, ok := c.Lease(); ok == tt.duplicate {
 					t.Errorf("%s", c.Status())
 				}
-				if logged := strings.Contains(w.log.String(), "which is not used"); logged != tt.duplicate {
-					t.Errorf("log:\n%s", &w.log)
+				if logged := strings.Contains(w.log(), "which is not used"); logged != tt.duplicate {
+					t.Errorf("log:\n%s", w.log())
 				}
 			})
 		})
@@ -238,12 +275,12 @@ func TestRFC4862_DuplicateMessages(t *testing.T) {
 // RFC 8415 clause 18.3.10 and RFC 8200 clause 8.1: datagrams that are no answers.
 func TestRFC8415Client_Datagrams(t *testing.T) {
 	runClient6(t, Client6Config{DHCP: true}, func(w *wire6, c *Client6) {
-		for w.frames[len(w.frames)-1].Dst() != ndp.GroupMAC(allServers) {
+		for w.last().Dst() != ndp.GroupMAC(allServers) {
 			time.Sleep(10 * time.Millisecond)
 			synctest.Wait()
 		}
 		answer := func() *frame.Frame {
-			m, err := dhcpv6.MessageFromBytes(w.frames[len(w.frames)-1].Bytes()[frame.HeaderLen+ip6Len+udpLen:])
+			m, err := dhcpv6.MessageFromBytes(w.last().Bytes()[frame.HeaderLen+ip6Len+udpLen:])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -297,16 +334,16 @@ func TestClient6Contradictions(t *testing.T) {
 			})))
 			time.Sleep(time.Millisecond)
 		}
-		if n := len(w.changes); n < 5 || n > 10_000/200+2 {
+		if n := len(w.changes()); n < 5 || n > 10_000/200+2 {
 			t.Errorf("told %d times in ten seconds", n)
 		}
-		if n := strings.Count(w.log.String(), "level=WARN"); n > 4 {
-			t.Errorf("%d warnings:\n%s", n, &w.log)
+		if n := strings.Count(w.log(), "level=WARN"); n > 4 {
+			t.Errorf("%d warnings:\n%s", n, w.log())
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if l, _ := c.Lease(); l.MTU != 1379 || w.changes[len(w.changes)-1].MTU != 1379 {
-			t.Errorf("in the end %+v, told %+v", l, w.changes[len(w.changes)-1])
+		if l, _ := c.Lease(); l.MTU != 1379 || w.changes()[len(w.changes())-1].MTU != 1379 {
+			t.Errorf("in the end %+v, told %+v", l, w.changes()[len(w.changes())-1])
 		}
 	})
 }
