@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -175,13 +174,15 @@ func TestNewBudget(t *testing.T) {
 
 // A guest that sends from many addresses uses up neither the descriptors of the process
 // nor those of other guests, and what has not been used goes for who has less.
-func TestDescriptors(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.Budget = newBudget(16) })
-	far := udpIn(t, l.world, "198.51.100.2:0")
+func TestDescriptors(t *testing.T) { both(t, testDescriptors) }
+
+func testDescriptors(t *testing.T, a *side) {
+	l := newLab(t, a, func(c *Config) { c.Budget = newBudget(16) })
+	far := udpIn(t, l.world, at(a.worldIP, 0))
 	to := addrOf(far.LocalAddr())
 	spray := func(port string, n int) {
 		for i := range n {
-			from := netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + i)})
+			from := a.guestAt(100 + i)
 			l.guest.sendBy(port, udpPacket(from, to, 1000, []byte(port)), frame.Offload{})
 		}
 	}
@@ -193,12 +194,12 @@ func TestDescriptors(t *testing.T) {
 	for _, port := range []string{"b", "c", "d"} {
 		spray(port, 4) // the same endpoints: they are there
 		for i := range 4 {
-			l.guest.sendBy(port, udpPacket(guestAddr, to, uint16(2000+i)+uint16(port[0])*8, nil), frame.Offload{})
+			l.guest.sendBy(port, udpPacket(a.guestAddr, to, uint16(2000+i)+uint16(port[0])*8, nil), frame.Offload{})
 		}
 	}
 	l.eventually("all are in use", func() bool { return l.s.Stats().Mappings == 16 })
 	fds := l.descriptors()
-	l.guest.sendBy("e", udpPacket(otherGuest, to, 3000, []byte("late")), frame.Offload{})
+	l.guest.sendBy("e", udpPacket(a.otherGuest, to, 3000, []byte("late")), frame.Offload{})
 	for got := ""; got != "late"; {
 		b, _ := receiveUDP(t, far)
 		got = string(b)
@@ -227,15 +228,17 @@ func (l *lab) descriptors() int {
 
 // Connections count too, those of clients as somebody's of their own; a guest that is
 // refused asks again, and gets one once there is one.
-func TestDescriptorsOfConnections(t *testing.T) {
-	l := newLab(t, func(c *Config) {
+func TestDescriptorsOfConnections(t *testing.T) { both(t, testDescriptorsOfConnections) }
+
+func testDescriptorsOfConnections(t *testing.T, a *side) {
+	l := newLab(t, a, func(c *Config) {
 		c.Budget = newBudget(4)
-		c.Publish = []Publish{publish(frame.ProtoTCP, "0.0.0.0:2200", "10.0.0.5:22", true)}
+		c.Publish = []Publish{publish(frame.ProtoTCP, at(a.anywhere, 2200), at(a.guestAddr, 22), true)}
 	})
-	ln := l.server(22)
+	ln := l.server(a.guestAddr, 22)
 	c, _, far := l.pair()
 	defer c.Close()
-	more := listen(t, l.world, "198.51.100.2:0")
+	more := listen(t, l.world, at(a.worldIP, 0))
 	done := make(chan error, 1)
 	go func() {
 		second, _, err := l.guest.dial(addrOf(more.Addr()))
@@ -247,7 +250,7 @@ func TestDescriptorsOfConnections(t *testing.T) {
 		done <- nil
 	}()
 	l.eventually("it is refused", func() bool { return l.s.Stats().Refused[NoSocket] > 0 })
-	client := dialFrom(t, l.world, "198.51.100.1:2200")
+	client := dialFrom(t, l.world, at(a.hostIP, 2200))
 	in, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +259,7 @@ func TestDescriptorsOfConnections(t *testing.T) {
 	exchange(t, client, in)
 	exchange(t, c, far)
 	var another net.Conn
-	l.world.Do(func() { another, err = net.DialTimeout("tcp4", "198.51.100.1:2200", patience) })
+	l.world.Do(func() { another, err = net.DialTimeout("tcp", at(a.hostIP, 2200), patience) })
 	if err == nil { // the reset has not come yet
 		defer another.Close()
 		_ = another.SetDeadline(time.Now().Add(patience))
@@ -275,15 +278,17 @@ func TestDescriptorsOfConnections(t *testing.T) {
 }
 
 // Raw sockets, which are few, are shared in the same way.
-func TestRawShares(t *testing.T) {
-	l := newLab(t)
-	if l.s.echo.kind != unix.SOCK_RAW {
+func TestRawShares(t *testing.T) { both(t, testRawShares) }
+
+func testRawShares(t *testing.T, a *side) {
+	l := newLab(t, a)
+	if l.s.echo[a.fam.index].kind != unix.SOCK_RAW {
 		t.Skip("there are ping sockets")
 	}
 	for i := range maxRaw {
-		l.guest.sendBy("a", echoPacket(guestAddr, worldIP, uint16(i), 1, nil), frame.Offload{})
+		l.guest.sendBy("a", echoPacket(a.guestAddr, a.worldIP, uint16(i), 1, nil), frame.Offload{})
 	}
 	l.eventually("the others are refused", func() bool { return l.s.Stats().Refused[NoSocket] == maxRaw*3/4 })
-	l.guest.sendBy("b", echoPacket(otherGuest, worldIP, 1, 1, nil), frame.Offload{})
-	l.eventually("another guest pings", func() bool { return addr4(l.nextICMP()[16:]) == otherGuest })
+	l.guest.sendBy("b", echoPacket(a.otherGuest, a.worldIP, 1, 1, nil), frame.Offload{})
+	l.eventually("another guest pings", func() bool { return a.fam.destination(l.nextICMP()) == a.otherGuest })
 }

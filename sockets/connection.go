@@ -3,7 +3,6 @@ package sockets
 import (
 	"sync/atomic"
 
-	"github.com/weft/weft/dataplane/frame"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
@@ -162,7 +161,7 @@ func (c *connection) open() {
 
 // call connects to the guest, in the name of the peer or of the gateway.
 func (c *connection) call() {
-	ep, err := c.s.stack.stack.NewEndpoint(tcp.ProtocolNumber, tcpip.NetworkProtocolNumber(frame.TypeIPv4), &c.notify)
+	ep, err := c.s.stack.stack.NewEndpoint(tcp.ProtocolNumber, familyOf(c.guest.Addr()).network(), &c.notify)
 	if err != nil {
 		c.reset()
 		return

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 
 	"github.com/weft/weft/dataplane/frame"
 	"golang.org/x/sys/unix"
@@ -24,7 +25,7 @@ func (s *Sockets) answer(id stack.TransportEndpointID, p *stack.PacketBuffer) bo
 	if s.table.find(t) != nil {
 		return true // once more, as the host has not connected yet
 	}
-	if t.remote.Addr() == s.gateway.Addr() {
+	if s.gateway.is(t.remote.Addr()) {
 		return false
 	}
 	quoted := append(append([]byte(nil), p.NetworkHeader().Slice()...), h[:header.TCPMinimumSize]...)
@@ -107,7 +108,11 @@ func (c *connection) dial() {
 		return
 	}
 	c.hold.lend(c)
-	fd, err := c.s.env.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := c.s.env.open(familyOf(c.peer.Addr()), unix.SOCK_STREAM, unix.IPPROTO_TCP)
+	if err == unix.EAFNOSUPPORT {
+		c.refused(err)
+		return
+	}
 	if err != nil {
 		c.s.counters.refused[NoSocket].Add(1)
 		c.reset()
@@ -162,27 +167,16 @@ func (c *connection) dialed() {
 const synRetries = 3
 
 // refused tells the guest why the host cannot connect: as the network would, where it
-// is the network's fault.
+// is the network's fault. A guest that tries one family after the other (RFC 8305) hears
+// of it in any case.
 func (c *connection) refused(err error) {
 	if err == unix.ETIMEDOUT {
 		c.tooLate()
 		return
 	}
-	e, known := reasons[err]
-	if known {
-		c.s.tell(c.syn, e)
-	}
-	c.finish(!known)
-}
-
-// reasons are the errors of system calls that routers make (icmp_err_convert in
-// net/ipv4/icmp.c has the other direction).
-var reasons = map[error]icmpError{
-	unix.ENETUNREACH:  noNetwork,
-	unix.EHOSTUNREACH: noHost,
-	unix.EHOSTDOWN:    noHost,
-	unix.EACCES:       prohibited,
-	unix.EPERM:        prohibited,
+	e, known := reasonOf(familyOf(c.peer.Addr()), err)
+	told := known && c.s.tell(c.syn, e)
+	c.finish(!told)
 }
 
 // tuneTCP prepares a socket of the host. What a guest has held back it has held back
@@ -216,15 +210,37 @@ func localAddr(fd int) netip.AddrPort {
 	return fromSockaddr(a)
 }
 
-func fromSockaddr(a unix.Sockaddr) netip.AddrPort {
-	if a, ok := a.(*unix.SockaddrInet4); ok {
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+// fromSockaddr returns the address of a struct sockaddr. Zones have the number of the
+// interface for a name.
+func fromSockaddr(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		a := netip.AddrFrom16(sa.Addr)
+		if sa.ZoneId != 0 {
+			a = a.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))
+		}
+		return netip.AddrPortFrom(a, uint16(sa.Port))
 	}
 	return netip.AddrPort{}
 }
 
-func toSockaddr(a netip.AddrPort) *unix.SockaddrInet4 {
-	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+func toSockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+	}
+	to := new(unix.SockaddrInet6)
+	setSockaddr6(to, a)
+	return to
+}
+
+func setSockaddr6(to *unix.SockaddrInet6, a netip.AddrPort) {
+	to.Addr, to.Port, to.ZoneId = a.Addr().As16(), int(a.Port()), 0
+	if zone := a.Addr().Zone(); zone != "" {
+		n, _ := strconv.ParseUint(zone, 10, 32) // fromSockaddr has made it
+		to.ZoneId = uint32(n)
+	}
 }
 
 func resetOnClose(fd int) {
@@ -254,7 +270,19 @@ func (e Env) orMachine() Env {
 	return e
 }
 
-// portRange reads it; where that fails, it is Linux's own.
+// open opens a socket of one family only: what comes by IPv4 is another socket's. (A raw
+// one has never heard of the other.)
+func (e Env) open(fam *family, kind, protocol int) (int, error) {
+	fd, err := e.Socket(fam.domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
+	if err == nil && fam == v6 && kind != unix.SOCK_RAW {
+		if err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			closeSocket(fd)
+		}
+	}
+	return fd, err
+}
+
+// portRange reads it, which is for IPv6 too; where that fails, it is Linux's own.
 func portRange() (first, last uint16) {
 	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err == nil {

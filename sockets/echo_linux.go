@@ -19,21 +19,39 @@ type echoKind struct {
 // errNoEcho is why guests cannot ping.
 var errNoEcho = errors.New("guests cannot ping: this process may neither open ping sockets (add its group to net.ipv4.ping_group_range) nor raw ones (give it CAP_NET_RAW)")
 
-// probeEcho finds out. A ping socket (net/ipv4/ping.c) is for groups that the
-// administrator has named, a raw one for who has CAP_NET_RAW.
-func (e Env) probeEcho() echoKind {
+// probeEcho finds out for both families.
+func (s *Sockets) probeEcho() {
+	for _, fam := range [...]*family{v4, v6} {
+		s.echo[fam.index] = s.env.probeEcho(fam)
+	}
+}
+
+// probeEcho finds out. A ping socket (net/ipv4/ping.c, for IPv6 too) is for groups that
+// the administrator has named, a raw one for who has CAP_NET_RAW.
+func (e Env) probeEcho(fam *family) echoKind {
 	for _, kind := range []int{unix.SOCK_DGRAM, unix.SOCK_RAW} {
-		fd, err := e.Socket(unix.AF_INET, kind|datagramFlags, unix.IPPROTO_ICMP)
-		if err == nil {
+		fd, err := e.open(fam, kind, int(fam.icmp))
+		switch err {
+		case nil:
 			closeSocket(fd)
 			return echoKind{kind: kind}
+		case unix.EAFNOSUPPORT:
+			return echoKind{err: err}
 		}
 	}
 	return echoKind{err: errNoEcho}
 }
 
-// Echo returns why guests cannot ping, nil where they can.
-func (s *Sockets) Echo() error { return s.echo.err }
+// Echo returns why guests cannot ping, nil where they can. That this machine has not a
+// family at all is no reason: guests are told that as about any other packet.
+func (s *Sockets) Echo() error {
+	for _, e := range s.echo {
+		if e.err == errNoEcho {
+			return e.err
+		}
+	}
+	return nil
+}
 
 // maxRaw is how many raw sockets there may be: the kernel shows each of them every ICMP
 // message that the machine gets.
@@ -41,20 +59,22 @@ const maxRaw = 256
 
 // openEcho opens a socket for the echo requests of a guest with one identifier.
 func (s *Sockets) openEcho(guest netip.AddrPort) (*mapping, error) {
-	if s.echo.err != nil {
-		return nil, s.echo.err
+	fam := familyOf(guest.Addr())
+	echo := s.echo[fam.index]
+	if echo.err != nil {
+		return nil, echo.err
 	}
-	fd, err := s.env.Socket(unix.AF_INET, s.echo.kind|datagramFlags, unix.IPPROTO_ICMP)
+	fd, err := s.env.open(fam, echo.kind, int(fam.icmp))
 	if err != nil {
 		return nil, err
 	}
-	m := s.newMapping(frame.ProtoICMP, guest, fd)
-	m.raw = s.echo.kind == unix.SOCK_RAW
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+	m := s.newMapping(fam.icmp, fam, guest, fd)
+	m.raw = echo.kind == unix.SOCK_RAW
+	_ = unix.SetsockoptInt(fd, fam.level, fam.receiveErrors, 1)
 	if !m.raw {
 		// The identifier is the kernel's choice. It lets several sockets have one that
 		// they ask for, and gives the errors to any of them.
-		if err := unix.Bind(fd, &unix.SockaddrInet4{}); err != nil {
+		if err := unix.Bind(fd, toSockaddr(netip.AddrPortFrom(fam.anywhere, 0))); err != nil {
 			m.close()
 			return nil, err
 		}
@@ -62,14 +82,14 @@ func (s *Sockets) openEcho(guest netip.AddrPort) (*mapping, error) {
 		return m, nil
 	}
 	m.id = s.table.takeEcho(guest.Port())
-	if err = filterReplies(fd, m.id); err != nil {
+	if err = filterReplies(fam, fd, m.id); err != nil {
 		s.table.mu.Lock()
 		delete(s.table.echoes, m.id)
 		s.table.mu.Unlock()
 		m.close()
 		return nil, err
 	}
-	m.local = netip.AddrPortFrom(netip.IPv4Unspecified(), m.id)
+	m.local = netip.AddrPortFrom(fam.anywhere, m.id)
 	return m, nil
 }
 
@@ -85,16 +105,21 @@ func (t *table) takeEcho(wanted uint16) uint16 {
 }
 
 // filterReplies has a raw socket receive the replies to one identifier only. The
-// program is classic BPF; offsets count from the IP header.
-func filterReplies(fd int, id uint16) error {
+// program is classic BPF; offsets count from the IP header, which sockets of IPv6 are
+// never shown.
+func filterReplies(fam *family, fd int, id uint16) error {
+	header := unix.SockFilter{Code: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH, K: 0} // X = its length
+	if fam == v6 {
+		header = unix.SockFilter{Code: unix.BPF_LDX | unix.BPF_IMM, K: 0}
+	}
 	program := []unix.SockFilter{
-		{Code: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH, K: 0},       // X = length of the IP header
-		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 4},        // its identifier
-		{Code: unix.BPF_JMP | unix.BPF_JEQ, Jf: 3, K: uint32(id)},    //
-		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_IND, K: 0},        // its type
-		{Code: unix.BPF_JMP | unix.BPF_JEQ, Jf: 1, K: icmpEchoReply}, //
-		{Code: unix.BPF_RET, K: 0xffff},                              // all of it
-		{Code: unix.BPF_RET, K: 0},                                   // nothing
+		header,
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 4},                // the identifier
+		{Code: unix.BPF_JMP | unix.BPF_JEQ, Jf: 3, K: uint32(id)},            //
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_IND, K: 0},                // the type
+		{Code: unix.BPF_JMP | unix.BPF_JEQ, Jf: 1, K: uint32(fam.echoReply)}, //
+		{Code: unix.BPF_RET, K: 0xffff},                                      // all of it
+		{Code: unix.BPF_RET, K: 0},                                           // nothing
 	}
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 		&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
@@ -103,16 +128,16 @@ func filterReplies(fd int, id uint16) error {
 // readEcho adds a reply to the batch. mem holds what the socket gave, up to its end.
 func (m *mapping) readEcho(w *worker, slot *slot, mem []byte, peer netip.AddrPort) {
 	peer = netip.AddrPortFrom(peer.Addr(), 0)
-	if m.raw {
-		ip := mem[ipStart:]
-		if len(ip) < ipLen || int(ip[0]&15)*4 < ipLen || int(ip[0]&15)*4 > len(ip) {
+	if m.raw && m.family == v4 {
+		ip := mem[l4Start-v4.header:]
+		if len(ip) < v4.header || int(ip[0]&15)*4 < v4.header || int(ip[0]&15)*4 > len(ip) {
 			return
 		}
 		n := copy(mem[l4Start:], ip[int(ip[0]&15)*4:])
 		mem = mem[:l4Start+n]
 	}
 	icmp := mem[min(l4Start, len(mem)):]
-	if len(icmp) < icmpLen || icmp[0] != icmpEchoReply {
+	if len(icmp) < icmpLen || icmp[0] != m.family.echoReply {
 		return
 	}
 	f := m.admits(peer, netip.Addr{})
@@ -121,13 +146,18 @@ func (m *mapping) readEcho(w *worker, slot *slot, mem []byte, peer netip.AddrPor
 	}
 	m.count(f, len(icmp))
 	putIdentifier(icmp, f.guest.Port())
-	m.s.wrap(&slot.frame, mem, frame.ProtoICMP, f.remote.Addr(), f.guest.Addr())
+	m.s.wrap(&slot.frame, mem, m.protocol, f.remote.Addr(), f.guest.Addr())
+	if m.family == v6 { // the checksum is about addresses, too, and one of them was another
+		icmp[2], icmp[3] = 0, 0
+		sum := frame.Checksum(icmp, v6.pseudoICMP(mem[l4Start-v6.header:], len(icmp)))
+		binary.BigEndian.PutUint16(icmp[2:], sum)
+	}
 	w.frames = append(w.frames, &slot.frame)
 }
 
 // echoRequest makes the datagram of an echo request, false where it is none.
 func echoRequest(d *datagram, icmp []byte) bool {
-	if len(icmp) < icmpLen || icmp[0] != icmpEcho || icmp[1] != 0 {
+	if len(icmp) < icmpLen || icmp[0] != familyOf(d.guest.Addr()).echo || icmp[1] != 0 {
 		return false
 	}
 	d.guest = netip.AddrPortFrom(d.guest.Addr(), binary.BigEndian.Uint16(icmp[4:]))

@@ -134,7 +134,7 @@ func (w *worker) slot() *slot {
 	if w.slots == nil {
 		w.slots = make([]slot, batch)
 		for i := range w.slots {
-			w.slots[i].mem = make([]byte, frame.Headroom+frame.MaxLen) // pages that are not used cost nothing
+			w.slots[i].mem = make([]byte, l4Start+maxLength) // pages that are not used cost nothing
 		}
 	}
 	return &w.slots[len(w.frames)]

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
@@ -27,10 +29,10 @@ import (
 
 func TestMain(m *testing.M) { porttest.CheckLeaks(m) }
 
-// lab is a guest behind Sockets in a namespace "host", which has a neighbour "world":
-//
-//	guest 10.0.0.5, .6 -- gateway 10.0.0.1 | host 198.51.100.1 -- world 198.51.100.2, .3
+// lab is a guest behind Sockets in a namespace "host", which has a neighbour "world". All
+// have both families; what is asked for by the lab's own methods is of its side.
 type lab struct {
+	*side
 	t           testing.TB
 	s           *Sockets
 	guest       *guest
@@ -38,28 +40,40 @@ type lab struct {
 	cfg         Config
 }
 
-var (
-	guestAddr  = netip.MustParseAddr("10.0.0.5")
-	otherGuest = netip.MustParseAddr("10.0.0.6")
-	gatewayIP  = netip.MustParseAddr("10.0.0.1")
-	hostIP     = netip.MustParseAddr("198.51.100.1")
-	worldIP    = netip.MustParseAddr("198.51.100.2")
-	worldIP2   = netip.MustParseAddr("198.51.100.3")
-)
+var gatewayMAC = frame.MAC{2, 0, 0, 0, 0, 0xfe}
 
 const patience = 60 * time.Second
 
-func newLab(t testing.TB, change ...func(*Config)) *lab {
+// newMachine makes the host and the world of a lab.
+func newMachine(t testing.TB, a *side) *lab {
 	porttest.Require(t)
-	l := &lab{t: t, host: porttest.NewNS(t, "host"), world: porttest.NewNS(t, "world")}
-	l.host.Quiet(t)
-	l.world.Quiet(t)
+	l := &lab{side: a, t: t, host: porttest.NewNS(t, "host"), world: porttest.NewNS(t, "world")}
 	porttest.Veth(t, l.host, "eth0", l.world, "eth0")
-	l.host.Addr(t, "eth0", "198.51.100.1/24")
-	l.world.Addr(t, "eth0", "198.51.100.2/24")
-	l.world.Addr(t, "eth0", "198.51.100.3/24")
+	for _, a := range sides() {
+		l.host.Addr(t, "eth0", a.link.String())
+		first, second := a.worldIP, a.worldIP2
+		if a.fam == v6 { // what is added last is preferred
+			first, second = second, first
+		}
+		l.world.Addr(t, "eth0", netip.PrefixFrom(first, a.link.Bits()).String())
+		l.world.Addr(t, "eth0", netip.PrefixFrom(second, a.link.Bits()).String())
+	}
+	six := sides()[v6.index] // addresses of IPv6 are there a moment later
+	l.eventually("the host has its address", func() bool { return has(t, l.host, six.hostIP) })
+	l.eventually("the world has its addresses", func() bool { return has(t, l.world, six.worldIP) && has(t, l.world, six.worldIP2) })
+	l.cfg = Config{MTU: 1500, MAC: gatewayMAC, Env: l.env()}
+	l.cfg.Address, l.cfg.Address6 = sides()[0].subnet, []netip.Prefix{sides()[1].subnet}
+	return l
+}
+
+// has reports whether a namespace takes an IPv6 address for its own.
+func has(t testing.TB, ns *porttest.NS, a netip.Addr) bool {
+	return strings.Contains(ns.Run(t, "ip", "-6", "route", "get", a.String()), "local "+a.String())
+}
+
+func newLab(t testing.TB, a *side, change ...func(*Config)) *lab {
+	l := newMachine(t, a)
 	l.guest = newGuest(t)
-	l.cfg = Config{Address: netip.MustParsePrefix("10.0.0.1/24"), MTU: 1500, Env: l.env()}
 	for _, c := range change {
 		c(&l.cfg)
 	}
@@ -92,6 +106,14 @@ func (l *lab) eventually(what string, cond func() bool) {
 	}
 }
 
+// netOf names what package net is asked for.
+func netOf(kind, addr string) string {
+	if netip.MustParseAddrPort(addr).Addr().Is4() {
+		return kind + "4"
+	}
+	return kind + "6"
+}
+
 // listen listens in a namespace.
 func listen(t testing.TB, ns *porttest.NS, addr string) *net.TCPListener {
 	t.Helper()
@@ -99,7 +121,7 @@ func listen(t testing.TB, ns *porttest.NS, addr string) *net.TCPListener {
 	lc.SetMultipathTCP(false)
 	var ln net.Listener
 	var err error
-	ns.Do(func() { ln, err = lc.Listen(context.Background(), "tcp4", addr) })
+	ns.Do(func() { ln, err = lc.Listen(context.Background(), netOf("tcp", addr), addr) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +145,7 @@ func dialFrom(t testing.TB, ns *porttest.NS, to string) *net.TCPConn {
 	t.Helper()
 	var c net.Conn
 	var err error
-	ns.Do(func() { c, err = net.DialTimeout("tcp4", to, patience) })
+	ns.Do(func() { c, err = net.DialTimeout(netOf("tcp", to), to, patience) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +159,7 @@ func udpIn(t testing.TB, ns *porttest.NS, addr string) *net.UDPConn {
 	t.Helper()
 	var c net.PacketConn
 	var err error
-	ns.Do(func() { c, err = net.ListenPacket("udp4", addr) })
+	ns.Do(func() { c, err = net.ListenPacket(netOf("udp", addr), addr) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,28 +180,32 @@ type guest struct {
 	supers     atomic.Int64 // frames from Sockets that stood for several segments
 	deaf       atomic.Bool  // loses what comes
 	mute       atomic.Bool  // loses what is sent
+	headers    atomic.Bool  // sends each segment of IPv6 with an extension header
 
-	mu   sync.Mutex
-	icmp [][]byte // IP packets
-	all  func(*frame.Frame)
+	mu    sync.Mutex
+	icmp  [][]byte // IP packets
+	parts reassembly
+	all   func(*frame.Frame)
 }
 
 func newGuest(t testing.TB) *guest {
 	g := &guest{t: t, out: make(chan sent, 8192), done: make(chan struct{})}
 	g.stack = stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
 	})
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
 	g.must(g.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack))
 	g.must(g.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &moderate))
 	g.must(g.stack.CreateNIC(nic, &guestLink{guest: g}))
-	for _, a := range []netip.Addr{guestAddr, otherGuest} {
-		g.must(g.stack.AddProtocolAddress(nic, tcpip.ProtocolAddress{
-			Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddressWithPrefix{Address: address(a), PrefixLen: 24},
-		}, stack.AddressProperties{}))
+	for _, a := range sides() {
+		for _, ip := range []netip.Addr{a.guestAddr, a.otherGuest} {
+			g.must(g.stack.AddProtocolAddress(nic, tcpip.ProtocolAddress{
+				Protocol: a.fam.network(), AddressWithPrefix: tcpip.AddressWithPrefix{Address: address(ip), PrefixLen: a.subnet.Bits()},
+			}, stack.AddressProperties{}))
+		}
 	}
-	g.stack.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}})
+	g.stack.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}, {Destination: header.IPv6EmptySubnet, NIC: nic}})
 	return g
 }
 
@@ -223,8 +249,7 @@ func (g *guest) sendBy(port string, ip []byte, o frame.Offload) {
 	if g.mute.Load() {
 		return
 	}
-	f := &frame.Frame{}
-	f.Set(append(append([]byte(nil), emptyHeader[:]...), ip...), frame.Headroom)
+	f := frameOf(ip)
 	f.Offload = o
 	select {
 	case g.out <- sent{f, port}:
@@ -249,32 +274,47 @@ func (g *guest) take(f *frame.Frame) {
 	var p frame.Parsed
 	p.Parse(f)
 	switch {
-	case !f.CheckOffload() || p.Layer < frame.LayerNetwork || p.IPVersion != 4:
+	case !f.CheckOffload() || p.Layer < frame.LayerNetwork:
 		g.t.Errorf("frame % x with %+v is damaged", f.Bytes(), f.Offload)
 		return
 	case f.SegmentLen()-frame.HeaderLen > 1500:
 		g.t.Errorf("a packet of %d bytes", f.SegmentLen()-frame.HeaderLen)
 	case !p.IsFragment() && !sound(f, &p):
 		g.t.Errorf("a packet with wrong checksums: % x", f.Bytes())
+	case p.IsFragment():
+		g.checkParts(f, &p)
 	}
 	if f.Offload.IsSuper() {
 		g.supers.Add(1)
 	}
 	ip := f.Bytes()[p.L3:p.End]
+	fam := familyIn(ip)
 	g.mu.Lock()
 	if g.all != nil {
 		g.all(f)
 	}
-	if p.Protocol == frame.ProtoICMP {
+	if p.Protocol == fam.icmp {
 		g.icmp = append(g.icmp, append([]byte(nil), ip...))
 	}
 	g.mu.Unlock()
-	if p.Protocol == frame.ProtoICMP {
+	if p.Protocol == fam.icmp {
 		return
 	}
 	b := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(ip)})
 	defer b.DecRef()
-	g.dispatcher.DeliverNetworkPacket(ipv4.ProtocolNumber, b)
+	g.dispatcher.DeliverNetworkPacket(fam.network(), b)
+}
+
+// checkParts checks a packet once all its fragments have come.
+func (g *guest) checkParts(f *frame.Frame, p *frame.Parsed) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if whole := g.parts.add(f, p, "", 1); whole != nil {
+		var p frame.Parsed
+		if p.Parse(whole); !sound(whole, &p) {
+			g.t.Errorf("a packet in fragments with wrong checksums: % x", whole.Bytes())
+		}
+	}
 }
 
 // nextICMP returns the next ICMP packet that the guest gets.
@@ -294,12 +334,12 @@ func (l *lab) nextICMP() []byte {
 
 // dial connects from an address of the guest, without an error where that works.
 func (g *guest) dial(to netip.AddrPort) (*gonet.TCPConn, tcpip.Endpoint, tcpip.Error) {
-	return g.dialFrom(netip.AddrPortFrom(guestAddr, 0), to)
+	return g.dialFrom(netip.AddrPortFrom(sides()[familyOf(to.Addr()).index].guestAddr, 0), to)
 }
 
 func (g *guest) dialFrom(from, to netip.AddrPort) (*gonet.TCPConn, tcpip.Endpoint, tcpip.Error) {
 	wq := new(waiter.Queue)
-	ep, err := g.stack.NewEndpoint(tcp.ProtocolNumber, ipv4.ProtocolNumber, wq)
+	ep, err := g.stack.NewEndpoint(tcp.ProtocolNumber, familyOf(to.Addr()).network(), wq)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -339,7 +379,7 @@ func (l *lab) dial(to netip.AddrPort) (*gonet.TCPConn, tcpip.Endpoint) {
 // pair is a connection of the guest's and its other end in the world.
 func (l *lab) pair() (*gonet.TCPConn, tcpip.Endpoint, *net.TCPConn) {
 	l.t.Helper()
-	ln := listen(l.t, l.world, "198.51.100.2:0")
+	ln := listen(l.t, l.world, at(l.worldIP, 0))
 	c, ep := l.dial(addrOf(ln.Addr()))
 	far, err := ln.AcceptTCP()
 	if err != nil {
@@ -350,10 +390,18 @@ func (l *lab) pair() (*gonet.TCPConn, tcpip.Endpoint, *net.TCPConn) {
 	return c, ep, far
 }
 
+// routeFar has the host and the world think that the far network is behind the other.
+func (l *lab) routeFar() {
+	l.world.Sysctl(l.t, "net.ipv4.ip_forward", "1")
+	l.world.Sysctl(l.t, "net.ipv6.conf.all.forwarding", "1")
+	l.host.Run(l.t, "ip", "route", "add", l.farNet, "via", l.worldIP.String())
+	l.world.Run(l.t, "ip", "route", "add", l.farNet, "via", l.hostIP.String())
+}
+
 // udp opens a port of the guest.
 func (l *lab) udp(from netip.AddrPort) *gonet.UDPConn {
 	l.t.Helper()
-	c, err := gonet.DialUDP(l.guest.stack, &tcpip.FullAddress{NIC: nic, Addr: address(from.Addr()), Port: from.Port()}, nil, ipv4.ProtocolNumber)
+	c, err := gonet.DialUDP(l.guest.stack, &tcpip.FullAddress{NIC: nic, Addr: address(from.Addr()), Port: from.Port()}, nil, familyOf(from.Addr()).network())
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -381,7 +429,16 @@ func (g *guestLink) WritePackets(list stack.PacketBufferList) (int, tcpip.Error)
 	for _, p := range list.AsSlice() {
 		var o outgoing
 		o.fill(p)
-		g.guest.send(o.frame.Bytes()[frame.HeaderLen:], o.frame.Offload)
+		ip, offload := o.frame.Bytes()[frame.HeaderLen:], o.frame.Offload
+		if g.guest.headers.Load() && familyIn(ip) == v6 {
+			pad := options(1, 4, 0, 0, 0, 0)
+			ip = extend(ip, []uint8{extensionDestination}, pad)
+			offload.CsumStart += uint16(len(pad))
+			if offload.IsSuper() {
+				offload.HdrLen += uint16(len(pad))
+			}
+		}
+		g.guest.send(ip, offload)
 	}
 	return list.Len(), nil
 }

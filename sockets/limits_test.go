@@ -15,9 +15,11 @@ import (
 )
 
 // Many connections at once, each with its own data.
-func TestManyConnections(t *testing.T) {
-	l := newLab(t)
-	ln := listen(t, l.world, "198.51.100.2:0")
+func TestManyConnections(t *testing.T) { both(t, testManyConnections) }
+
+func testManyConnections(t *testing.T, a *side) {
+	l := newLab(t, a)
+	ln := listen(t, l.world, at(a.worldIP, 0))
 	go func() {
 		for {
 			far, err := ln.AcceptTCP()
@@ -68,9 +70,11 @@ func TestManyConnections(t *testing.T) {
 }
 
 // One guest may have so many flows, all of them so many; others are not hurt.
-func TestLimits(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.MaxFlows, c.MaxPerHost = 5, 3 })
-	ln := listen(t, l.world, "198.51.100.2:0")
+func TestLimits(t *testing.T) { both(t, testLimits) }
+
+func testLimits(t *testing.T, a *side) {
+	l := newLab(t, a, func(c *Config) { c.MaxFlows, c.MaxPerHost = 5, 3 })
+	ln := listen(t, l.world, at(a.worldIP, 0))
 	to := addrOf(ln.Addr())
 	dial := func(from netip.Addr) bool {
 		done := make(chan bool, 1)
@@ -93,7 +97,7 @@ func TestLimits(t *testing.T) {
 		})
 		return ok
 	}
-	got := []bool{dial(guestAddr), dial(guestAddr), dial(guestAddr), dial(guestAddr), dial(otherGuest), dial(otherGuest), dial(otherGuest)}
+	got := []bool{dial(a.guestAddr), dial(a.guestAddr), dial(a.guestAddr), dial(a.guestAddr), dial(a.otherGuest), dial(a.otherGuest), dial(a.otherGuest)}
 	for i, want := range []bool{true, true, true, false, true, true, false} {
 		if got[i] != want {
 			t.Errorf("connection %d is let in: %v", i, got[i])
@@ -110,11 +114,13 @@ func TestLimits(t *testing.T) {
 }
 
 // The same for UDP, where one port is no more than one socket.
-func TestUDPLimits(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.MaxFlows, c.MaxPerHost = 5, 3 })
+func TestUDPLimits(t *testing.T) { both(t, testUDPLimits) }
+
+func testUDPLimits(t *testing.T, a *side) {
+	l := newLab(t, a, func(c *Config) { c.MaxFlows, c.MaxPerHost = 5, 3 })
 	for i := range 20 {
-		from := []netip.Addr{guestAddr, otherGuest}[i/10]
-		l.guest.send(udpPacket(from, netip.AddrPortFrom(worldIP, uint16(1000+i)), 5000, []byte("x")), frame.Offload{})
+		from := []netip.Addr{a.guestAddr, a.otherGuest}[i/10]
+		l.guest.send(udpPacket(from, netip.AddrPortFrom(a.worldIP, uint16(1000+i)), 5000, []byte("x")), frame.Offload{})
 	}
 	l.eventually("they are refused", func() bool {
 		st := l.s.Stats()
@@ -126,12 +132,14 @@ func TestUDPLimits(t *testing.T) {
 }
 
 // A flood of SYNs holds no more than it may, and nothing for ever.
-func TestSYNFlood(t *testing.T) {
-	l := newLab(t, func(c *Config) {
+func TestSYNFlood(t *testing.T) { both(t, testSYNFlood) }
+
+func testSYNFlood(t *testing.T, a *side) {
+	l := newLab(t, a, func(c *Config) {
 		c.Env.Connect = func(int, netip.AddrPort) error { return unix.EINPROGRESS }
 	})
 	for i := range 3 * maxHostConnecting {
-		l.guest.send(synPacket(guestAddr, netip.AddrPortFrom(worldIP, 80), uint16(1+i)), frame.Offload{})
+		l.guest.send(synPacket(a.guestAddr, netip.AddrPortFrom(a.worldIP, 80), uint16(1+i)), frame.Offload{})
 		if i%256 == 0 {
 			time.Sleep(time.Millisecond)
 		}
@@ -140,7 +148,7 @@ func TestSYNFlood(t *testing.T) {
 	if n := l.s.Stats().TCP.Flows; n > maxHostConnecting {
 		t.Errorf("%d flows", n)
 	}
-	if e, ok := l.s.table.admit(frame.ProtoTCP, otherGuest, "guest"); !ok {
+	if e, ok := l.s.table.admit(frame.ProtoTCP, a.otherGuest, "guest"); !ok {
 		t.Errorf("another guest is refused: %s", e)
 	}
 	l.eventually("all are flushed in time", func() bool {
@@ -151,14 +159,15 @@ func TestSYNFlood(t *testing.T) {
 
 // Who asks for silent addresses from many addresses of its own leaves room for the
 // guests at other ports of the switch, and the kernel gives up soon.
-func TestSYNFloodByPort(t *testing.T) {
+func TestSYNFloodByPort(t *testing.T) { both(t, testSYNFloodByPort) }
+
+func testSYNFloodByPort(t *testing.T, a *side) {
 	var retries atomic.Int64
-	silentAddr := netip.MustParseAddr("203.0.113.9")
-	l := newLab(t, func(c *Config) {
+	l := newLab(t, a, func(c *Config) {
 		c.Env.Connect = func(fd int, to netip.AddrPort) error {
 			n, _ := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT)
 			retries.Store(int64(n))
-			if to.Addr() == silentAddr {
+			if to.Addr() == a.far {
 				return unix.EINPROGRESS
 			}
 			return unix.Connect(fd, toSockaddr(to))
@@ -167,8 +176,8 @@ func TestSYNFloodByPort(t *testing.T) {
 	flood := func(port string, first byte, n int) {
 		before := l.s.Stats().TCP.Made
 		for i := range n {
-			from := netip.AddrFrom4([4]byte{10, 0, 0, first + byte(i/512)})
-			l.guest.sendBy(port, synPacket(from, netip.AddrPortFrom(silentAddr, 80), uint16(1+i)), frame.Offload{})
+			from := a.guestAt(int(first) + i/512)
+			l.guest.sendBy(port, synPacket(from, netip.AddrPortFrom(a.far, 80), uint16(1+i)), frame.Offload{})
 			if i%256 == 255 {
 				l.eventually("they are taken in", func() bool { return l.s.Stats().TCP.Made-before > uint64(i) })
 			}
@@ -196,26 +205,30 @@ func TestSYNFloodByPort(t *testing.T) {
 }
 
 // One port fills half of a large table, and the others have the rest.
-func TestFlowsByPort(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.MaxFlows = leastShared })
+func TestFlowsByPort(t *testing.T) { both(t, testFlowsByPort) }
+
+func testFlowsByPort(t *testing.T, a *side) {
+	l := newLab(t, a, func(c *Config) { c.MaxFlows = leastShared })
 	send := func(port string, from netip.Addr, i int) {
-		l.guest.sendBy(port, udpPacket(from, netip.AddrPortFrom(worldIP, uint16(1000+i)), 5000, nil), frame.Offload{})
+		l.guest.sendBy(port, udpPacket(from, netip.AddrPortFrom(a.worldIP, uint16(1000+i)), 5000, nil), frame.Offload{})
 	}
 	for i := range leastShared/2 + 10 {
-		send("a", netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + i%2)}), i)
+		send("a", a.guestAt(100+i%2), i)
 	}
 	l.eventually("it is refused", func() bool { return l.s.Stats().Refused[HostFull] == 10 })
 	if n := l.s.Stats().UDP.Flows; n != leastShared/2 {
 		t.Errorf("one port has %d flows", n)
 	}
-	send("b", otherGuest, 0)
+	send("b", a.otherGuest, 0)
 	l.eventually("another port has one", func() bool { return l.s.Stats().UDP.Flows == leastShared/2+1 })
 }
 
 // A connection of which one side is open lasts, one that only has to end does not wait
 // for ever for a guest that is gone.
-func TestTimeouts(t *testing.T) {
-	l := newLab(t)
+func TestTimeouts(t *testing.T) { both(t, testTimeouts) }
+
+func testTimeouts(t *testing.T, a *side) {
+	l := newLab(t, a)
 	c, _, far := l.pair()
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -238,13 +251,15 @@ func TestTimeouts(t *testing.T) {
 }
 
 // Flows to where guests may not go any more end, others do not.
-func TestForbiddenLater(t *testing.T) {
-	l := newLab(t)
+func TestForbiddenLater(t *testing.T) { both(t, testForbiddenLater) }
+
+func testForbiddenLater(t *testing.T, a *side) {
+	l := newLab(t, a)
 	c, _, far := l.pair()
-	ln := listen(t, l.world, "198.51.100.3:0")
+	ln := listen(t, l.world, at(a.worldIP2, 0))
 	c2, _ := l.dial(addrOf(ln.Addr()))
 	cfg := l.cfg
-	cfg.Allowed = func(a netip.Addr) bool { return a != worldIP2 }
+	cfg.Allowed = func(to netip.Addr) bool { return to != a.worldIP2 }
 	if err := l.s.Reconfigure(cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,8 @@ func (s *Sockets) listen(key listenKey, to target) (*listener, error) {
 	if key.protocol == frame.ProtoUDP {
 		kind, protocol = unix.SOCK_DGRAM, unix.IPPROTO_UDP
 	}
-	fd, err := s.env.Socket(unix.AF_INET, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
+	fam := familyOf(key.at.Addr())
+	fd, err := s.env.open(fam, kind, protocol)
 	if err != nil {
 		return nil, listenError(key, err)
 	}
@@ -42,7 +43,7 @@ func (s *Sockets) listen(key listenKey, to target) (*listener, error) {
 	l.to.Store(&to)
 	if key.protocol == frame.ProtoUDP {
 		err = bindUDP(fd, key.at)
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+		_ = unix.SetsockoptInt(fd, fam.level, fam.receiveInfo, 1)
 	} else {
 		// Connections that wait for their end at the port are no reason not to listen.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
@@ -55,7 +56,7 @@ func (s *Sockets) listen(key listenKey, to target) (*listener, error) {
 		return nil, listenError(key, err)
 	}
 	if key.protocol == frame.ProtoUDP {
-		m := s.newMapping(frame.ProtoUDP, to.to, fd)
+		m := s.newMapping(frame.ProtoUDP, fam, to.to, fd)
 		m.published, m.keep, m.local = true, to.keep, key.at
 		l.mapping = m
 	}
@@ -70,6 +71,8 @@ func listenError(key listenKey, err error) error {
 		remedy = ": end the program that has it (ss -lnp shows it), or choose another port"
 	case unix.EADDRNOTAVAIL:
 		remedy = ": give this machine the address, or listen at one that it has"
+	case unix.EAFNOSUPPORT:
+		remedy = ": this machine has no " + familyOf(key.at.Addr()).name + ", so listen at an address of the other family"
 	case unix.EACCES, unix.EPERM:
 		remedy = ": give this process CAP_NET_BIND_SERVICE, or choose a port from net.ipv4.ip_unprivileged_port_start on"
 	case unix.EMFILE, unix.ENFILE:
@@ -91,8 +94,12 @@ func (l *listener) begin() {
 }
 
 // publish makes the mapping that of what its guest sends itself from the published
-// port, so that peers of both ways see one port. The table is locked.
+// port, so that peers of both ways see one port, where both are of one family. The table
+// is locked.
 func (m *mapping) publish() {
+	if m.family != familyOf(m.guest.Addr()) {
+		return
+	}
 	k := inside{m.protocol, m.guest}
 	if other := m.s.table.mappings[k]; other == nil || !other.published {
 		m.s.table.mappings[k] = m // the other one goes with its flows
@@ -199,7 +206,7 @@ func (s *Sockets) accepted(fd int, client netip.AddrPort, to target) {
 	if c.hold = s.budget.take(user{s, outside}); c.hold == nil {
 		s.counters.refused[NoSocket].Add(1)
 	}
-	if c.hold == nil || !s.admitClient(&c.flow, to.keep && !s.isLocal(client.Addr(), local.Addr())) {
+	if c.hold == nil || !s.admitClient(&c.flow, to.keep && s.maySee(to.to.Addr(), client.Addr(), local.Addr())) {
 		resetOnClose(fd)
 		closeSocket(fd)
 		c.hold.release()
@@ -222,7 +229,7 @@ func (s *Sockets) admitClient(f *flow, keep bool) bool {
 	reason, ok := t.admit(f.protocol, f.guest.Addr(), f.from)
 	if ok && (!keep || t.flows[f.tuple] != nil) {
 		if f.relay, ok = t.takeRelay(f.protocol); ok {
-			f.remote = netip.AddrPortFrom(s.gateway.Addr(), f.relay)
+			f.remote = netip.AddrPortFrom(s.gateway.facing(f.guest.Addr()), f.relay)
 		} else {
 			reason = PortsFull
 		}

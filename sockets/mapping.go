@@ -18,7 +18,8 @@ type mapping struct {
 	job
 	s         *Sockets
 	protocol  uint8
-	from      string // the port of the switch that it was opened by
+	family    *family // of the socket, and of its guest where it is not published
+	from      string  // the port of the switch that it was opened by
 	holds     []*holding
 	published bool
 	keep      bool // published: clients are seen by the guest as they are
@@ -37,13 +38,15 @@ type mapping struct {
 	mu       sync.Mutex // guards the fields below while they are used
 	fd       int        // -1 once it is closed
 	discover int        // the socket's IP_MTU_DISCOVER
-	to       unix.SockaddrInet4
+	hops     int        // the socket's IP_TTL
+	to4      unix.SockaddrInet4
+	to6      unix.SockaddrInet6
 	control  [64]byte
 }
 
-func (s *Sockets) newMapping(protocol uint8, guest netip.AddrPort, fd int) *mapping {
+func (s *Sockets) newMapping(protocol uint8, fam *family, guest netip.AddrPort, fd int) *mapping {
 	m := &mapping{
-		s: s, protocol: protocol, guest: guest, fd: fd, discover: -1,
+		s: s, protocol: protocol, family: fam, guest: guest, fd: fd, discover: -1, hops: -1,
 		flows: map[netip.AddrPort]*flow{}, peers: map[netip.Addr]int{},
 	}
 	m.job.queue, m.job.runner = &s.queue, m
@@ -54,7 +57,7 @@ func (s *Sockets) newMapping(protocol uint8, guest netip.AddrPort, fd int) *mapp
 type datagram struct {
 	tuple
 	from     string // the port of the switch
-	ttl      uint8
+	hops     uint8
 	whole    bool // must not be fragmented
 	payload  []byte
 	quotable []byte // the packet
@@ -75,10 +78,10 @@ func (s *Sockets) outgoing(d *datagram) {
 	case nil, unix.EAGAIN, unix.ENOBUFS: // as any router does where a queue is full
 	case unix.EMSGSIZE:
 		if mtu := s.pathMTU(f.peer); mtu > 0 {
-			s.tell(d.quotable, icmpError{kind: icmpUnreachable, code: 4, info: uint32(mtu)})
+			s.tell(d.quotable, tooBigFor(familyOf(f.guest.Addr()), m.family, mtu))
 		}
 	default:
-		if e, known := reasons[err]; known {
+		if e, known := reasonOf(m.family, err); known {
 			s.tell(d.quotable, e)
 		}
 	}
@@ -88,7 +91,7 @@ func (s *Sockets) outgoing(d *datagram) {
 // guest's endpoint has none. It returns nil where there may be none.
 func (s *Sockets) newFlow(d *datagram) *flow {
 	switch {
-	case d.remote.Addr() == s.gateway.Addr():
+	case s.gateway.is(d.remote.Addr()):
 		s.tell(d.quotable, noPort)
 		return nil
 	case !s.mayReach(d.protocol, d.remote):
@@ -143,6 +146,10 @@ func (s *Sockets) openMapping(d *datagram) *mapping {
 		for _, h := range holds {
 			h.release()
 		}
+		if err == unix.EAFNOSUPPORT {
+			s.tell(d.quotable, noNetwork)
+			return nil
+		}
 		s.counters.refused[NoSocket].Add(1)
 		s.tell(d.quotable, prohibited)
 		return nil
@@ -168,7 +175,7 @@ func (s *Sockets) borrow(d *datagram) ([]*holding, error) {
 	if h == nil {
 		return nil, errBudget
 	}
-	if d.protocol != frame.ProtoICMP || s.echo.kind != unix.SOCK_RAW {
+	if !isEcho(d.protocol) || s.echo[familyOf(d.guest.Addr()).index].kind != unix.SOCK_RAW {
 		return []*holding{h}, nil
 	}
 	raw := s.raws.take(user{s, d.from})
@@ -223,7 +230,7 @@ func (m *mapping) drop(f *flow) {
 // check implements owner.
 func (m *mapping) check(f *flow, now int64, cfg *Config) bool {
 	timeout := cfg.Timeouts.UDP
-	if m.protocol == frame.ProtoICMP {
+	if isEcho(m.protocol) {
 		timeout = cfg.Timeouts.ICMP
 	}
 	if now-f.used.Load() <= seconds(timeout) {
@@ -243,7 +250,7 @@ func (m *mapping) end(f *flow) bool {
 func (m *mapping) describe(f *flow, to *Flow) {
 	cfg := m.s.cfg.Load()
 	timeout := cfg.Timeouts.UDP
-	if m.protocol == frame.ProtoICMP {
+	if isEcho(m.protocol) {
 		timeout = cfg.Timeouts.ICMP
 	}
 	to.State = "open"
@@ -299,6 +306,9 @@ func (m *mapping) admits(peer netip.AddrPort, via netip.Addr) *flow {
 		return f
 	}
 	filtering := m.s.cfg.Load().Filtering
+	if !m.published && !isHost(peer.Addr()) {
+		filtering = ByEndpoint // nobody that a guest could answer
+	}
 	known := m.peers[peer.Addr()] > 0 && filtering == ByAddress && m.protocol == frame.ProtoUDP
 	if !m.published && !known && (filtering != Anybody || m.protocol != frame.ProtoUDP) {
 		m.s.counters.filtered.Add(1)
@@ -313,7 +323,7 @@ func (m *mapping) admits(peer netip.AddrPort, via netip.Addr) *flow {
 
 // fromOutside makes the flow of a peer that begins. The table is locked.
 func (m *mapping) fromOutside(peer netip.AddrPort, via netip.Addr) *flow {
-	if !m.published || m.keep && !m.s.isLocal(peer.Addr(), via) {
+	if !m.published || m.keep && m.s.maySee(m.guest.Addr(), peer.Addr(), via) {
 		if f := m.newFlow(outside, peer, peer, via); f != nil || !m.published {
 			return f
 		}
@@ -323,7 +333,7 @@ func (m *mapping) fromOutside(peer netip.AddrPort, via netip.Addr) *flow {
 		m.s.counters.refused[PortsFull].Add(1)
 		return nil
 	}
-	f := m.newFlow(outside, peer, netip.AddrPortFrom(m.s.gateway.Addr(), port), via)
+	f := m.newFlow(outside, peer, netip.AddrPortFrom(m.s.gateway.facing(m.guest.Addr()), port), via)
 	if f == nil {
 		m.s.table.relays.Set(m.protocol, port, false)
 		return nil
@@ -335,14 +345,14 @@ func (m *mapping) fromOutside(peer netip.AddrPort, via netip.Addr) *flow {
 // quote makes the start of a packet that the guest has sent in a flow, as ICMP errors
 // quote it. rest is what is known of its payload.
 func (m *mapping) quote(f *flow, rest []byte) []byte {
-	header := udpLen
-	if m.protocol == frame.ProtoICMP {
+	fam, header := familyOf(f.guest.Addr()), udpLen
+	if isEcho(m.protocol) {
 		header = 0 // which is in rest
 	}
-	b := make([]byte, ipLen+header+len(rest))
-	putIP(b[:ipLen], len(b), 0, m.protocol, f.guest.Addr(), f.remote.Addr())
-	copy(b[ipLen+header:], rest)
-	l4 := b[ipLen:]
+	b := make([]byte, fam.header+header+len(rest))
+	fam.putIP(b, header+len(rest), 0, m.protocol, f.guest.Addr(), f.remote.Addr())
+	copy(b[fam.header+header:], rest)
+	l4 := b[fam.header:]
 	if m.protocol == frame.ProtoUDP {
 		putUDP(l4, f.guest.Port(), f.remote.Port(), len(l4))
 	} else {

@@ -8,25 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const datagramFlags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
-
 func (s *Sockets) openUDP(guest netip.AddrPort) (*mapping, error) {
-	fd, err := s.env.Socket(unix.AF_INET, unix.SOCK_DGRAM|datagramFlags, unix.IPPROTO_UDP)
+	fam := familyOf(guest.Addr())
+	fd, err := s.env.open(fam, unix.SOCK_DGRAM, unix.IPPROTO_UDP)
 	if err != nil {
 		return nil, err
 	}
-	if err := bindUDP(fd, netip.AddrPortFrom(netip.IPv4Unspecified(), 0)); err != nil {
+	if err := bindUDP(fd, netip.AddrPortFrom(fam.anywhere, 0)); err != nil {
 		closeSocket(fd)
 		return nil, err
 	}
-	m := s.newMapping(frame.ProtoUDP, guest, fd)
+	m := s.newMapping(frame.ProtoUDP, fam, guest, fd)
 	m.local = localAddr(fd)
 	return m, nil
 }
 
 // bindUDP prepares a socket of the host: its errors tell which datagram they are about.
 func bindUDP(fd int, addr netip.AddrPort) error {
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1) // every kernel knows it
+	fam := familyOf(addr.Addr())
+	_ = unix.SetsockoptInt(fd, fam.level, fam.receiveErrors, 1) // every kernel knows it
 	return unix.Bind(fd, toSockaddr(addr))
 }
 
@@ -40,26 +40,56 @@ func (m *mapping) send(f *flow, d *datagram) error {
 	if m.raw {
 		putIdentifier(d.payload, m.id)
 	}
-	if how := discovery(d.whole); how != m.discover {
-		if err := unix.SetsockoptInt(m.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, how); err != nil {
-			return err
-		}
-		m.discover = how
+	fam := m.family
+	if err := m.set(&m.discover, fam.discoverMTU, discovery(m.mustStayWhole(d))); err != nil {
+		return err
 	}
-	m.to.Addr, m.to.Port = f.peer.Addr().As4(), int(f.peer.Port())
-	control := putControl(m.control[:0], unix.IP_TTL, int32Bytes(int32(d.ttl)))
+	if err := m.set(&m.hops, fam.hopLimit, int(d.hops)); err != nil {
+		return err
+	}
+	var control []byte
 	if m.published && f.via.IsValid() {
-		control = putControl(control, unix.IP_PKTINFO, packetInfo(f.via))
+		control = putPacketInfo(m.control[:0], fam, f.via)
 	}
-	_, err := unix.SendmsgN(m.fd, d.payload, control, &m.to, 0)
+	to := m.sockaddr(f.peer)
+	_, err := unix.SendmsgN(m.fd, d.payload, control, to, 0)
 	if _, known := pendingErrors[err]; known {
-		_, err = unix.SendmsgN(m.fd, d.payload, control, &m.to, 0) // it was about a former datagram
+		_, err = unix.SendmsgN(m.fd, d.payload, control, to, 0) // it was about a former datagram
 	}
 	return err
 }
 
-// discovery returns the value of IP_MTU_DISCOVER by which a datagram has the DF flag,
-// or has not and may be fragmented.
+// set sets an option of the socket where it has another value than before. m.mu is held.
+func (m *mapping) set(now *int, option, value int) error {
+	if *now == value {
+		return nil
+	}
+	if err := unix.SetsockoptInt(m.fd, m.family.level, option, value); err != nil {
+		return err
+	}
+	*now = value
+	return nil
+}
+
+// sockaddr returns a peer as a system call takes it. m.mu is held.
+func (m *mapping) sockaddr(peer netip.AddrPort) unix.Sockaddr {
+	if m.family == v4 {
+		m.to4.Addr, m.to4.Port = peer.Addr().As4(), int(peer.Port())
+		return &m.to4
+	}
+	setSockaddr6(&m.to6, peer)
+	return &m.to6
+}
+
+// mustStayWhole reports whether a datagram may not be fragmented on its way. What a guest
+// sends by IPv6 to a peer of IPv4 may be where it is so short that the guest will not
+// make it shorter (RFC 7915 clause 5.1).
+func (m *mapping) mustStayWhole(d *datagram) bool {
+	return d.whole && (m.family == v6 || d.guest.Addr().Is4() || len(d.quotable) > v6.leastMTU)
+}
+
+// discovery returns the value of IP_MTU_DISCOVER by which a datagram has the DF flag, or
+// is not fragmented by us, or may be.
 func discovery(whole bool) int {
 	if whole {
 		return unix.IP_PMTUDISC_DO
@@ -118,8 +148,8 @@ func (m *mapping) read(w *worker) bool {
 	start := l4Start
 	if m.protocol == frame.ProtoUDP {
 		start += udpLen
-	} else if m.raw {
-		start = ipStart
+	} else if m.raw && m.family == v4 {
+		start -= v4.header // which it gives, too
 	}
 	n, oobn, flags, from, err := m.receive(slot.mem[start:], w.oob[:], 0)
 	switch {
@@ -133,7 +163,8 @@ func (m *mapping) read(w *worker) bool {
 	peer := fromSockaddr(from)
 	mem := slot.mem[:start+n]
 	if m.protocol == frame.ProtoUDP {
-		if f := m.admits(peer, m.destination(w.oob[:oobn])); f != nil {
+		f := m.admits(peer, m.destination(w.oob[:oobn]))
+		if f != nil && n <= familyOf(f.guest.Addr()).mostInDatagram {
 			m.count(f, n)
 			m.s.wrapUDP(&slot.frame, mem, f.remote, f.guest)
 			w.frames = append(w.frames, &slot.frame)
@@ -164,11 +195,16 @@ func (m *mapping) destination(control []byte) netip.Addr {
 		return netip.Addr{}
 	}
 	for _, c := range messages {
-		if c.Header.Level == unix.IPPROTO_IP && c.Header.Type == unix.IP_PKTINFO && len(c.Data) >= unix.SizeofInet4Pktinfo {
-			return addr4(c.Data[4:]) // ipi_spec_dst
+		if m.isControl(&c, m.family.packetInfo, m.family.infoLen) {
+			return m.family.address(c.Data[m.family.infoAddress:])
 		}
 	}
 	return netip.Addr{}
+}
+
+// isControl reports whether a control message is one of the family, and complete.
+func (m *mapping) isControl(c *unix.SocketControlMessage, kind, length int) bool {
+	return int(c.Header.Level) == m.family.level && int(c.Header.Type) == kind && len(c.Data) >= length
 }
 
 // readErrors passes on the errors that the kernel has about datagrams of the mapping.
@@ -185,7 +221,7 @@ func (m *mapping) readErrors(w *worker) (n int) {
 			continue
 		}
 		for _, c := range messages {
-			if c.Header.Level == unix.IPPROTO_IP && c.Header.Type == unix.IP_RECVERR && len(c.Data) >= extendedErrLen {
+			if m.isControl(&c, m.family.receiveErrors, extendedErrLen) {
 				m.pass(c.Data, fromSockaddr(from), slot.mem[:length])
 			}
 		}
@@ -201,25 +237,16 @@ const (
 	extendedCode   = 6
 	extendedInfo   = 8
 	extendedErrLen = 16
-	offender       = extendedErrLen + 4 // in a struct sockaddr_in
 )
 
 // pass tells the guest about an error. peer is whom the datagram was for, rest what is
-// left of it. Redirects and the like are none of the guest's business.
+// left of it.
 func (m *mapping) pass(b []byte, peer netip.AddrPort, rest []byte) {
-	e := icmpError{kind: b[extendedType], code: b[extendedCode]}
-	info := binary.NativeEndian.Uint32(b[extendedInfo:])
-	if b[extendedOrigin] != unix.SO_EE_ORIGIN_ICMP || len(b) < offender+4 {
+	at := extendedErrLen + m.family.offender
+	if b[extendedOrigin] != m.family.fromICMP || len(b) < at+m.family.size {
 		return // what the machine itself says the system call has said, too
 	}
-	e.from = addr4(b[offender:])
-	switch {
-	case e.kind == icmpUnreachable && e.code == 4:
-		e.info = info & 0xffff // the MTU (RFC 1191)
-	case e.kind != icmpUnreachable && e.kind != icmpTimeExceeded && e.kind != icmpParameter:
-		return
-	}
-	if m.protocol == frame.ProtoICMP && (len(rest) < icmpLen || m.raw && binary.BigEndian.Uint16(rest[4:]) != m.id) {
+	if isEcho(m.protocol) && (len(rest) < icmpLen || m.raw && binary.BigEndian.Uint16(rest[4:]) != m.id) {
 		return // of another socket
 	}
 	t := &m.s.table
@@ -229,7 +256,12 @@ func (m *mapping) pass(b []byte, peer netip.AddrPort, rest []byte) {
 	if f == nil {
 		return // nobody that the guest talks to
 	}
-	if e.from == f.peer.Addr() {
+	info := binary.NativeEndian.Uint32(b[extendedInfo:])
+	e, ok := heard(familyOf(f.guest.Addr()), m.family, kindCode{b[extendedType], b[extendedCode]}, info)
+	if !ok {
+		return
+	}
+	if e.from = m.family.address(b[at:]); e.from == f.peer.Addr() {
 		e.from = f.remote.Addr() // by the name that the guest knows
 	}
 	m.s.tell(m.quote(f, rest), e)
@@ -238,7 +270,8 @@ func (m *mapping) pass(b []byte, peer netip.AddrPort, rest []byte) {
 // pathMTU returns how long a packet to a peer may be, by what the kernel knows of the
 // path; 0 where that cannot be said.
 func (s *Sockets) pathMTU(peer netip.AddrPort) int {
-	fd, err := s.env.Socket(unix.AF_INET, unix.SOCK_DGRAM|datagramFlags, unix.IPPROTO_UDP)
+	fam := familyOf(peer.Addr())
+	fd, err := s.env.open(fam, unix.SOCK_DGRAM, unix.IPPROTO_UDP)
 	if err != nil {
 		return 0
 	}
@@ -246,31 +279,25 @@ func (s *Sockets) pathMTU(peer netip.AddrPort) int {
 	if unix.Connect(fd, toSockaddr(netip.AddrPortFrom(peer.Addr(), 9))) != nil { // sends nothing
 		return 0
 	}
-	mtu, err := unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU)
+	mtu, err := unix.GetsockoptInt(fd, fam.level, fam.mtu)
 	if err != nil {
 		return 0
 	}
 	return mtu
 }
 
-// putControl appends a control message of IPPROTO_IP (cmsg(3)).
-func putControl(b []byte, kind int32, data []byte) []byte {
-	length := unix.CmsgLen(len(data))
+// putPacketInfo appends the control message (cmsg(3)) that has a datagram leave from an
+// address.
+func putPacketInfo(b []byte, fam *family, from netip.Addr) []byte {
+	length := unix.CmsgLen(fam.infoLen)
 	if unix.SizeofCmsghdr == 16 {
 		b = binary.NativeEndian.AppendUint64(b, uint64(length))
 	} else {
 		b = binary.NativeEndian.AppendUint32(b, uint32(length))
 	}
-	b = binary.NativeEndian.AppendUint32(b, unix.IPPROTO_IP)
-	b = binary.NativeEndian.AppendUint32(b, uint32(kind))
-	b = append(b, data...)
-	return append(b, make([]byte, unix.CmsgSpace(len(data))-length)...)
-}
-
-func int32Bytes(v int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(v)) }
-
-// packetInfo is a struct in_pktinfo that has a datagram leave from an address.
-func packetInfo(from netip.Addr) []byte {
-	a := from.As4()
-	return append(append(make([]byte, 4, unix.SizeofInet4Pktinfo), a[:]...), 0, 0, 0, 0)
+	b = binary.NativeEndian.AppendUint32(b, uint32(fam.level))
+	b = binary.NativeEndian.AppendUint32(b, uint32(fam.packetInfo))
+	b = append(b, make([]byte, unix.CmsgSpace(fam.infoLen)-unix.CmsgLen(0))...)
+	copy(b[unix.CmsgLen(0)+fam.infoAddress:], from.AsSlice())
+	return b
 }

@@ -2,112 +2,58 @@ package sockets
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
-	"sync"
 
 	"github.com/weft/weft/dataplane/frame"
 )
 
-// Lengths of headers, in bytes: IPv4 without options (RFC 791), UDP (RFC 768), ICMP
-// (RFC 792).
+// Lengths of headers, in bytes: UDP (RFC 768), ICMP (RFC 792, RFC 4443).
 const (
-	ipLen   = 20
 	udpLen  = 8
 	icmpLen = 8
 
-	ttl = 64 // of what has no other
+	hops = 64 // of what has no other hop limit
 
-	// Where the IP header and what follows it are in the memory of a frame.
-	ipStart = frame.Headroom + frame.HeaderLen
-	l4Start = ipStart + ipLen
+	// l4Start is where what follows the IP header is in the memory of a frame that we
+	// make. Headers of either family have room before it, as it may not be known yet
+	// which one it will be.
+	l4Start = frame.Headroom + frame.HeaderLen + 40
 )
 
-// emptyHeader is what stands before an IP packet until the seat has filled in the
+// wrap makes f the frame of an IP packet whose payload is in mem from l4Start on. The
+// seat fills in the addresses of Ethernet.
+func (s *Sockets) wrap(f *frame.Frame, mem []byte, protocol uint8, src, dst netip.Addr) {
+	fam := familyOf(dst)
+	ip := l4Start - fam.header
+	putEthernet(mem[ip-frame.HeaderLen:], fam)
+	fam.putIP(mem[ip:], len(mem)-l4Start, uint16(s.ipID.Add(1)), protocol, src, dst)
+	f.Set(mem, ip-frame.HeaderLen)
+}
+
+// putEthernet writes what stands before an IP packet until the seat has filled in the
 // addresses.
-var emptyHeader = [ipStart]byte{frame.Headroom + 12: frame.TypeIPv4 >> 8, frame.Headroom + 13: frame.TypeIPv4 & 0xff}
-
-// ICMP messages (RFC 792, RFC 1812 clause 5.2.7.1).
-const (
-	icmpEchoReply    = 0
-	icmpUnreachable  = 3
-	icmpEcho         = 8
-	icmpTimeExceeded = 11
-	icmpParameter    = 12
-)
-
-// icmpError is what a guest is told about a packet of its own.
-type icmpError struct {
-	kind, code byte
-	info       uint32     // the second word of the header
-	from       netip.Addr // who says so; the gateway where it is zero
+func putEthernet(b []byte, fam *family) {
+	clear(b[:12])
+	binary.BigEndian.PutUint16(b[12:], fam.etherType)
 }
 
-var (
-	noNetwork  = icmpError{kind: icmpUnreachable, code: 0}
-	noHost     = icmpError{kind: icmpUnreachable, code: 1}
-	noProtocol = icmpError{kind: icmpUnreachable, code: 2}
-	noPort     = icmpError{kind: icmpUnreachable, code: 3}
-	prohibited = icmpError{kind: icmpUnreachable, code: 13}
-	tooOld     = icmpError{kind: icmpTimeExceeded, code: 0}
-)
-
-const (
-	errorLen = 576 // of an ICMP error at the most (RFC 1812 clause 4.3.2.3)
-
-	// errorRate is how many of them are sent a second, and at once (RFC 1812 clause
-	// 4.3.2.8).
-	errorRate = 200
-)
-
-// bucket limits how often something happens.
-type bucket struct {
-	mu     sync.Mutex
-	second int64
-	used   int
-}
-
-func (b *bucket) take(now int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.second != now {
-		b.second, b.used = now, 0
-	}
-	b.used++
-	return b.used <= errorRate
-}
-
-// tell sends a guest an error about its packet, of which quoted is the start.
-func (s *Sockets) tell(quoted []byte, e icmpError) {
-	if len(quoted) < ipLen || !s.errors.take(s.now.Load()) {
+// putIP writes the header of a packet with so many bytes of payload. Only IPv4 has an
+// identification.
+func (a *family) putIP(ip []byte, payload int, id uint16, protocol uint8, src, dst netip.Addr) {
+	ip = ip[:a.header]
+	clear(ip)
+	ip[a.hops] = hops
+	if a == v6 {
+		ip[0], ip[6] = 0x60, protocol
+		binary.BigEndian.PutUint16(ip[4:], uint16(payload))
+		src16, dst16 := src.As16(), dst.As16()
+		copy(ip[8:], src16[:])
+		copy(ip[24:], dst16[:])
 		return
 	}
-	from := e.from
-	if !from.IsValid() {
-		from = s.gateway.Addr()
-	}
-	quoted = quoted[:min(len(quoted), errorLen-ipLen-icmpLen)]
-	mem := make([]byte, l4Start+icmpLen+len(quoted))
-	icmp := mem[l4Start:]
-	icmp[0], icmp[1] = e.kind, e.code
-	binary.BigEndian.PutUint32(icmp[4:], e.info)
-	copy(icmp[icmpLen:], quoted)
-	binary.BigEndian.PutUint16(icmp[2:], frame.Checksum(icmp, 0))
-	f := &frame.Frame{}
-	s.wrap(f, mem, frame.ProtoICMP, from, addr4(quoted[12:]))
-	s.seat.Resolve([]*frame.Frame{f})
-}
-
-// wrap makes f the frame of an IP packet whose payload is in mem from l4Start on.
-func (s *Sockets) wrap(f *frame.Frame, mem []byte, protocol uint8, src, dst netip.Addr) {
-	copy(mem, emptyHeader[:])
-	putIP(mem[ipStart:l4Start], len(mem)-ipStart, uint16(s.ipID.Add(1)), protocol, src, dst)
-	f.Set(mem, frame.Headroom)
-}
-
-func putIP(ip []byte, length int, id uint16, protocol uint8, src, dst netip.Addr) {
-	clear(ip)
-	ip[0], ip[8], ip[9] = 0x45, ttl, protocol
-	binary.BigEndian.PutUint16(ip[2:], uint16(length))
+	ip[0], ip[9] = 0x45, protocol
+	binary.BigEndian.PutUint16(ip[2:], uint16(a.header+payload))
 	binary.BigEndian.PutUint16(ip[4:], id)
 	src4, dst4 := src.As4(), dst.As4()
 	copy(ip[12:], src4[:])
@@ -119,12 +65,12 @@ func putIP(ip []byte, length int, id uint16, protocol uint8, src, dst netip.Addr
 // checksum is left partial.
 func (s *Sockets) wrapUDP(f *frame.Frame, mem []byte, src, dst netip.AddrPort) {
 	s.wrap(f, mem, frame.ProtoUDP, src.Addr(), dst.Addr())
+	fam := familyOf(dst.Addr())
 	udp := mem[l4Start:]
 	putUDP(udp, src.Port(), dst.Port(), len(udp))
-	ip := mem[ipStart:]
-	partial := ^frame.Checksum(nil, frame.PseudoHeader(ip[12:16], ip[16:20], frame.ProtoUDP, len(udp)))
+	partial := ^frame.Checksum(nil, fam.pseudo(mem[l4Start-fam.header:], frame.ProtoUDP, len(udp)))
 	binary.BigEndian.PutUint16(udp[6:], partial)
-	f.Offload = frame.Offload{Flags: frame.NeedsChecksum, CsumStart: frame.HeaderLen + ipLen, CsumOffset: 6}
+	f.Offload = frame.Offload{Flags: frame.NeedsChecksum, CsumStart: uint16(frame.HeaderLen + fam.header), CsumOffset: 6}
 }
 
 func putUDP(udp []byte, src, dst uint16, length int) {
@@ -142,13 +88,17 @@ func (s *Sockets) sendAll(frames []*frame.Frame) {
 			fits = append(fits, f)
 			continue
 		}
+		if familyIn(f.Bytes()[frame.HeaderLen:]) == v6 {
+			s.sendFragments6(f)
+			continue
+		}
 		var cut frame.Fragmenter
 		if !cut.Start(f, s.mtu) {
 			continue
 		}
 		for cut.Left() > 0 {
 			part := &frame.Frame{}
-			cut.Next(part, make([]byte, ipStart+s.mtu))
+			cut.Next(part, make([]byte, frame.Headroom+frame.HeaderLen+s.mtu))
 			s.seat.Resolve([]*frame.Frame{part})
 		}
 	}
@@ -157,17 +107,41 @@ func (s *Sockets) sendAll(frames []*frame.Frame) {
 	}
 }
 
-func addr4(b []byte) netip.Addr { return netip.AddrFrom4([4]byte(b[:4])) }
+// sendFragments6 sends a packet of IPv6 without extension headers as the host that it
+// comes from would: routers do not cut any (RFC 8200 clause 4.5). Identifications are
+// not to be foretold (RFC 7739).
+func (s *Sockets) sendFragments6(f *frame.Frame) {
+	f.CompleteChecksum()
+	ip := f.Bytes()[frame.HeaderLen:]
+	src, dst, id := v6.source(ip), v6.destination(ip), rand.Uint32()
+	room := (max(s.mtu, v6.leastMTU) - v6.header - fragmentLen) &^ 7
+	for offset, data := 0, ip[v6.header:]; len(data) > 0; {
+		n := min(room, len(data))
+		mem := make([]byte, l4Start+fragmentLen+n)
+		h := mem[l4Start:]
+		h[0] = ip[6]
+		binary.BigEndian.PutUint32(h[4:], id)
+		binary.BigEndian.PutUint16(h[2:], uint16(offset))
+		copy(h[fragmentLen:], data[:n])
+		if offset, data = offset+n, data[n:]; len(data) > 0 {
+			h[3] |= 1
+		}
+		part := &frame.Frame{}
+		s.wrap(part, mem, extensionFragment, src, dst)
+		s.seat.Resolve([]*frame.Frame{part})
+	}
+}
 
-// sound reports whether the checksums of an IPv4 packet are right. A partial one is:
-// the sender is on this machine, and nothing can have happened to it yet.
+// sound reports whether the checksums of a packet are right. A partial one is: the
+// sender is on this machine, and nothing can have happened to it yet.
 func sound(f *frame.Frame, p *frame.Parsed) bool {
 	b := f.Bytes()
-	if frame.Checksum(b[p.L3:p.L4], 0) != 0 {
+	fam := familyIn(b[p.L3:])
+	if fam == v4 && frame.Checksum(b[p.L3:p.L4], 0) != 0 {
 		return false
 	}
 	if p.Layer < frame.LayerTransport {
-		return p.Protocol != frame.ProtoUDP && p.Protocol != frame.ProtoTCP && p.Protocol != frame.ProtoICMP
+		return p.Protocol != frame.ProtoUDP && p.Protocol != frame.ProtoTCP && p.Protocol != fam.icmp
 	}
 	if p.Protocol == frame.ProtoUDP {
 		length := int(binary.BigEndian.Uint16(b[p.L4+4:]))
@@ -183,11 +157,22 @@ func sound(f *frame.Frame, p *frame.Parsed) bool {
 	case frame.ProtoUDP:
 		data = data[:binary.BigEndian.Uint16(data[4:])]
 		if data[6] == 0 && data[7] == 0 {
-			return true // none: RFC 768
+			return fam == v4 // none: RFC 768, RFC 8200 clause 8.1
 		}
 		fallthrough
 	case frame.ProtoTCP:
-		pseudo = frame.PseudoHeader(b[p.L3+12:p.L3+16], b[p.L3+16:p.L3+20], p.Protocol, len(data))
+		pseudo = fam.pseudo(b[p.L3:], p.Protocol, len(data))
+	default:
+		pseudo = fam.pseudoICMP(b[p.L3:], len(data))
 	}
 	return frame.Checksum(data, pseudo) == 0
+}
+
+// putLength writes how long a packet is.
+func (a *family) putLength(ip []byte) {
+	if a == v4 {
+		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+	} else {
+		binary.BigEndian.PutUint16(ip[4:], uint16(len(ip)-a.header))
+	}
 }

@@ -10,12 +10,12 @@ import (
 // Publish makes a guest's ports ports of this machine.
 type Publish struct {
 	Protocol uint8          // frame.ProtoTCP or frame.ProtoUDP
-	Listen   netip.AddrPort // the first one; with an unspecified address: at all of this machine
+	Listen   netip.AddrPort // the first one; with an unspecified address: at all of this machine of that family
 	Count    int            // of ports; 0: one
-	To       netip.AddrPort // the first one
+	To       netip.AddrPort // the first one, which may be of the other family
 
-	// KeepSource shows the guest where clients are, unless they are on this machine.
-	// Otherwise each is a port of the gateway, from 61000 on.
+	// KeepSource shows the guest where clients are, unless they are on this machine or
+	// of the other family. Otherwise each is a port of the gateway, from 61000 on.
 	KeepSource bool
 }
 
@@ -41,7 +41,7 @@ type target struct {
 }
 
 // listeners returns the listening sockets that the configuration wants.
-func (c *Config) listeners() (map[listenKey]target, error) {
+func (c *Config) listeners(g *gatewayAddresses) (map[listenKey]target, error) {
 	wanted := map[listenKey]target{}
 	for _, p := range c.Publish {
 		count := orElse(p.Count, 1)
@@ -49,8 +49,10 @@ func (c *Config) listeners() (map[listenKey]target, error) {
 		switch {
 		case p.Protocol != frame.ProtoTCP && p.Protocol != frame.ProtoUDP:
 			return nil, fmt.Errorf("publish %s: protocol %d has no ports: use tcp or udp", p.Listen, p.Protocol)
-		case !p.Listen.Addr().Is4() || !p.To.Addr().Is4():
-			return nil, fmt.Errorf("publish %s to %s: use IPv4 addresses", key, p.To)
+		case !canListen(p.Listen.Addr()) || !isHost(p.To.Addr()):
+			return nil, fmt.Errorf("publish %s to %s: use addresses of IPv4 or IPv6 that are neither link-local nor IPv4-mapped", key, p.To)
+		case !g.facing(p.To.Addr()).IsValid():
+			return nil, fmt.Errorf("publish %s to %s: the network has no address of %s: give its gateway one", key, p.To, familyOf(p.To.Addr()).name)
 		case p.Listen.Port() == 0 || p.To.Port() == 0 || count < 1 ||
 			int(p.Listen.Port())+count > 1<<16 || int(p.To.Port())+count > 1<<16:
 			return nil, fmt.Errorf("publish %s to %s: %d ports: all must be within 1-65535", key, p.To, count)
@@ -64,6 +66,11 @@ func (c *Config) listeners() (map[listenKey]target, error) {
 		}
 	}
 	return wanted, nil
+}
+
+// canListen reports whether sockets can listen at an address by its kind alone.
+func canListen(a netip.Addr) bool {
+	return isHost(a) || a.IsLoopback() && !a.Is4In6() || a == v4.anywhere || a == v6.anywhere
 }
 
 // relisten opens what is wanted and closes what is not. After an error everything is as
@@ -120,7 +127,8 @@ func (s *Sockets) openListeners(wanted map[listenKey]target) (opened map[listenK
 	return opened, closed, nil
 }
 
-// overlaps reports whether two sockets cannot be open at once.
+// overlaps reports whether two sockets cannot be open at once. Those of different
+// families can.
 func (k listenKey) overlaps(o listenKey) bool {
-	return k.protocol == o.protocol && k.at.Port() == o.at.Port() && (k.at.Addr().IsUnspecified() || o.at.Addr().IsUnspecified())
+	return k.protocol == o.protocol && k.at.Port() == o.at.Port() && k.at.Addr().Is4() == o.at.Addr().Is4() && (k.at.Addr().IsUnspecified() || o.at.Addr().IsUnspecified())
 }

@@ -8,6 +8,10 @@
 // of the host, whomever it talks to (mapping.go). What comes back is made into packets
 // again, and the dataplane finds the guest's MAC address.
 //
+// IPv4 and IPv6 go the same ways, and family.go has what differs. What a guest sends by
+// one family leaves by that family, or the guest hears at once that it cannot. Only at
+// published ports, where two sockets meet, they may be of different families.
+//
 // Who works on what: one goroutine takes packets out of the inbox; one hears from the
 // kernel which sockets are ready; a few workers move data. A flow costs no goroutine
 // while it is open, only while a guest's handshake lasts. Every job, which is one
@@ -34,16 +38,22 @@ import (
 // Seat is the place in a network, as *dataplane.Gateway has it.
 type Seat interface {
 	Inbox(dataplane.Service) *dataplane.Inbox
-	// Resolve sends untagged IPv4 packets to stations, whose MAC addresses it fills
+	// Resolve sends untagged packets of IPv4 and IPv6 to stations, whose MAC addresses it fills
 	// in, and keeps none of them.
 	Resolve([]*frame.Frame)
 }
 
 // Config is what Reconfigure can change, and what the flows of a network may be.
 type Config struct {
-	Address netip.Prefix // of the gateway, with the subnet, IPv4; fixed
-	MTU     int          // of the network, in bytes; fixed
-	Env     Env          // fixed
+	// Address and Address6 are the gateway's, with the subnets: of IPv4, zero where
+	// there is none, and of IPv6, global or unique local. Where there is one of IPv6
+	// the gateway also has the link-local address of MAC. All are fixed.
+	Address  netip.Prefix
+	Address6 []netip.Prefix
+	MAC      frame.MAC
+
+	MTU int // of the network, in bytes; fixed
+	Env Env // fixed
 
 	// Budget bounds the sockets of all networks of the process; nil: one for this
 	// network alone. Relay is told which ports of the gateway stand for peers; nil:
@@ -52,8 +62,8 @@ type Config struct {
 	Relay  *dataplane.RelayPorts
 
 	// Allowed says where guests may go; nil: everywhere. Addresses of the machine
-	// are asked about as any others. Loopback, groups and the subnet itself are out
-	// of the question.
+	// are asked about as any others. Loopback, groups, link-local and IPv4-mapped
+	// addresses and the subnets themselves are out of the question.
 	Allowed func(netip.Addr) bool
 	// Local says which addresses are this machine's. nil: none is known.
 	Local func(netip.Addr) bool
@@ -102,7 +112,7 @@ type Sockets struct {
 	seat    Seat
 	log     *slog.Logger
 	env     Env
-	gateway netip.Prefix
+	gateway gatewayAddresses
 	mtu     int
 
 	cfg   atomic.Pointer[Config]
@@ -111,13 +121,14 @@ type Sockets struct {
 	stack *guestStack
 	queue queue
 	ready *poller
-	echo  echoKind
+	echo  [2]echoKind // by family.index
 
 	budget *Budget
 	raws   *Budget // of raw sockets
 
 	reassembly reassembly // of the inbox's goroutine, as is from
 	from       string     // the port by which the packet in hand has come in
+	joined     bool       // it has come in fragments
 	errors     bucket     // of ICMP errors
 	counters   counters
 	ipID       atomic.Uint32
@@ -147,7 +158,7 @@ func New(seat Seat, cfg Config, log *slog.Logger) (*Sockets, error) {
 // open is New without the inbox.
 func open(seat Seat, cfg Config, log *slog.Logger) (*Sockets, error) {
 	s := &Sockets{
-		seat: seat, log: log, env: cfg.Env.orMachine(), gateway: cfg.Address, mtu: cfg.MTU,
+		seat: seat, log: log, env: cfg.Env.orMachine(), gateway: cfg.gateway(), mtu: cfg.MTU,
 		listeners: map[listenKey]*listener{}, stop: make(chan struct{}),
 	}
 	if s.budget, s.raws = cfg.Budget, newBudget(maxRaw); s.budget == nil {
@@ -157,7 +168,7 @@ func open(seat Seat, cfg Config, log *slog.Logger) (*Sockets, error) {
 	s.table.init(orElse(cfg.Relay, new(dataplane.RelayPorts)))
 	s.table.ephemeral.first, s.table.ephemeral.last = s.env.PortRange()
 	s.queue.init()
-	s.echo = s.env.probeEcho()
+	s.probeEcho()
 	var err error
 	if s.ready, err = newPoller(); err != nil {
 		return nil, err
@@ -191,7 +202,7 @@ func (s *Sockets) start() {
 // Reconfigure opens and closes listening sockets, and ends flows to where guests may
 // not go any more. All other flows go on. After an error everything is as before.
 func (s *Sockets) Reconfigure(cfg Config) error {
-	wanted, err := cfg.listeners()
+	wanted, err := cfg.listeners(&s.gateway)
 	if err != nil {
 		return err
 	}
@@ -199,7 +210,7 @@ func (s *Sockets) Reconfigure(cfg Config) error {
 	s.reconfigure.Lock()
 	defer s.reconfigure.Unlock()
 	if s.closing.Load() {
-		return fmt.Errorf("the sockets of %s are closed", s.gateway)
+		return fmt.Errorf("the sockets of %s are closed", &s.gateway)
 	}
 	if err := s.relisten(wanted); err != nil {
 		return err

@@ -13,12 +13,14 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
 // guestStack is the other end of the guests' TCP connections. It has no address: every
-// address is its own, to receive at and to send from. It sees nothing but TCP.
+// address is its own, to receive at and to send from. It sees nothing but TCP, and what
+// ICMPv6 says about the length of its packets; of neighbours and routers it knows nothing.
 type guestStack struct {
 	stack     *stack.Stack
 	link      *link
@@ -43,7 +45,7 @@ const (
 func newGuestStack(s *Sockets) (*guestStack, error) {
 	g := &guestStack{link: &link{seat: s.seat, mtu: uint32(s.mtu)}}
 	g.stack = stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
 	})
 	if err := g.configure(); err != nil {
@@ -75,7 +77,7 @@ func (g *guestStack) configure() tcpip.Error {
 	if err := g.stack.SetSpoofing(nic, true); err != nil {
 		return err
 	}
-	g.stack.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}})
+	g.stack.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}, {Destination: header.IPv6EmptySubnet, NIC: nic}})
 	return nil
 }
 
@@ -137,7 +139,7 @@ var (
 func (l *link) deliver(packet []byte) {
 	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
 	defer p.DecRef()
-	l.dispatcher.DeliverNetworkPacket(ipv4.ProtocolNumber, p)
+	l.dispatcher.DeliverNetworkPacket(familyIn(packet).network(), p)
 }
 
 // WritePackets implements stack.LinkWriter.
@@ -156,12 +158,13 @@ func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 }
 
 func (o *outgoing) fill(p *stack.PacketBuffer) {
-	o.mem = append(o.mem[:0], emptyHeader[:]...)
+	o.mem = append(o.mem[:0], make([]byte, frame.Headroom+frame.HeaderLen)...)
 	for _, part := range p.AsSlices() {
 		o.mem = append(o.mem, part...)
 	}
+	putEthernet(o.mem[frame.Headroom:], familyIn(o.mem[frame.Headroom+frame.HeaderLen:]))
 	o.frame.Set(o.mem, frame.Headroom)
-	if p.GSOOptions.Type == stack.GSOTCPv4 && p.GSOOptions.NeedsCsum {
+	if p.GSOOptions.NeedsCsum {
 		o.frame.Offload = offload(&p.GSOOptions, p.Size(), p.Data().Size())
 	}
 }
@@ -175,6 +178,9 @@ func offload(g *stack.GSO, size, payload int) frame.Offload {
 	}
 	if payload > int(g.MSS) {
 		o.GSOType, o.GSOSize = frame.GSOTCPv4, g.MSS
+		if g.Type == stack.GSOTCPv6 {
+			o.GSOType = frame.GSOTCPv6
+		}
 		o.HdrLen = uint16(frame.HeaderLen + size - payload)
 	}
 	return o
@@ -221,8 +227,16 @@ func (l *link) SetOnCloseAction(func())              {}
 func (l *link) Wait()                                {}
 func (l *link) Close()                               {}
 
-func address(a netip.Addr) tcpip.Address { return tcpip.AddrFrom4(a.As4()) }
+func address(a netip.Addr) tcpip.Address {
+	if a.Is4() {
+		return tcpip.AddrFrom4(a.As4())
+	}
+	return tcpip.AddrFrom16(a.As16())
+}
 
 func addrPort(a tcpip.Address, port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4(a.As4()), port)
+	if a.Len() == v4.size {
+		return netip.AddrPortFrom(netip.AddrFrom4(a.As4()), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(a.As16()), port)
 }

@@ -12,7 +12,7 @@ import (
 type Flow struct {
 	Protocol uint8
 	State    string
-	Guest    netip.AddrPort // of ICMP: the port is the identifier of the echo
+	Guest    netip.AddrPort // of ICMP and ICMPv6: the port is the identifier of the echo
 	Remote   netip.AddrPort // whom the guest talks to
 	Seen     netip.AddrPort // by what name: Remote, or a port of the gateway
 	Local    netip.AddrPort // of the host's socket
@@ -142,6 +142,6 @@ func (s *Sockets) complain() {
 		}
 	}
 	if len(what) > 0 {
-		s.log.Warn("new flows are refused", "gateway", s.gateway, "reason", strings.Join(what, ","))
+		s.log.Warn("new flows are refused", "gateway", s.gateway.String(), "reason", strings.Join(what, ","))
 	}
 }

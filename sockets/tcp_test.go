@@ -3,6 +3,7 @@ package sockets
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -40,8 +41,10 @@ func expect(r io.Reader, want []byte) error {
 }
 
 // Data cross both ways at once, whole, and each side may end before the other.
-func TestTransfer(t *testing.T) {
-	l := newLab(t)
+func TestTransfer(t *testing.T) { both(t, testTransfer) }
+
+func testTransfer(t *testing.T, a *side) {
+	l := newLab(t, a)
 	c, _, far := l.pair()
 	there, back := content(1, 16<<20), content(2, 16<<20)
 	var all sync.WaitGroup
@@ -70,8 +73,10 @@ func TestTransfer(t *testing.T) {
 }
 
 // After one side has ended, the other goes on: both ways round.
-func TestHalfClose(t *testing.T) {
-	l := newLab(t)
+func TestHalfClose(t *testing.T) { both(t, testHalfClose) }
+
+func testHalfClose(t *testing.T, a *side) {
+	l := newLab(t, a)
 	for _, guestEnds := range []bool{true, false} {
 		c, _, far := l.pair()
 		var ends, other interface {
@@ -109,8 +114,10 @@ func TestHalfClose(t *testing.T) {
 }
 
 // A flow tells who talks to whom.
-func TestFlows(t *testing.T) {
-	l := newLab(t)
+func TestFlows(t *testing.T) { both(t, testFlows) }
+
+func testFlows(t *testing.T, a *side) {
+	l := newLab(t, a)
 	c, _, far := l.pair()
 	var v []Flow
 	l.eventually("the connection is open", func() bool {
@@ -142,9 +149,11 @@ func TestFlows(t *testing.T) {
 }
 
 // Where nobody listens the guest is refused.
-func TestRefused(t *testing.T) {
-	l := newLab(t)
-	_, _, err := l.guest.dial(netip.AddrPortFrom(worldIP, 9))
+func TestRefused(t *testing.T) { both(t, testRefused) }
+
+func testRefused(t *testing.T, a *side) {
+	l := newLab(t, a)
+	_, _, err := l.guest.dial(netip.AddrPortFrom(a.worldIP, 9))
 	if _, ok := err.(*tcpip.ErrConnectionRefused); !ok {
 		t.Errorf("connect: %v, want it refused", err)
 	}
@@ -152,28 +161,28 @@ func TestRefused(t *testing.T) {
 }
 
 // What the network would say the guest hears, and about which packet.
-func TestUnreachable(t *testing.T) {
-	l := newLab(t, func(c *Config) {
-		c.Allowed = func(a netip.Addr) bool { return a != worldIP2 }
+func TestUnreachable(t *testing.T) { both(t, testUnreachable) }
+
+func testUnreachable(t *testing.T, a *side) {
+	l := newLab(t, a, func(c *Config) {
+		c.Allowed = func(to netip.Addr) bool { return to != a.worldIP2 }
 	})
-	l.host.Run(t, "ip", "route", "add", "unreachable", "192.0.2.0/25")
-	l.host.Run(t, "ip", "route", "add", "prohibit", "192.0.2.128/25")
+	l.host.Run(t, "ip", "route", "add", "unreachable", a.unreachable)
+	l.host.Run(t, "ip", "route", "add", "prohibit", a.forbidden)
 	for _, test := range []struct {
-		to   string
-		code byte
+		to   netip.Addr
+		want icmpError
 	}{
-		{"203.0.113.1", 0}, {"192.0.2.1", 1}, {"192.0.2.129", 13}, {"198.51.100.3", 13},
-		{"10.0.0.77", 13}, {"198.51.100.77", 1}, // the last one: nobody answers ARP
+		{a.far, noNetwork},
+		{last(netip.MustParsePrefix(a.unreachable), 1), noHost}, {last(netip.MustParsePrefix(a.forbidden), 129), prohibited},
+		{a.worldIP2, prohibited}, {last(a.subnet, 77), prohibited},
+		{last(a.link, 77), noHost}, // nobody answers ARP or neighbour discovery
 	} {
-		to := netip.AddrPortFrom(netip.MustParseAddr(test.to), 80)
+		to := netip.AddrPortFrom(test.to, 80)
 		go func() { _, _, _ = l.guest.dial(to) }() // its stack gives up, or not: ICMP is not delivered to it
 		b := l.nextICMP()
-		if b[20] != icmpUnreachable || b[21] != test.code || addr4(b[12:]) != gatewayIP || addr4(b[16:]) != guestAddr {
-			t.Errorf("%s: % x, want unreachable code %d", test.to, b, test.code)
-		}
-		if quoted := b[28:]; quoted[9] != frame.ProtoTCP || addr4(quoted[12:]) != guestAddr || addr4(quoted[16:]) != to.Addr() || quoted[23] != 80 {
-			t.Errorf("%s: it quotes % x", test.to, quoted)
-		}
+		quoted := l4(l4(b)[icmpLen:])
+		errorAbout(t, b, test.want, a.gatewayIP, frame.ProtoTCP, netip.AddrPortFrom(a.guestAddr, binary.BigEndian.Uint16(quoted)), to)
 		l.guest.mute.Store(true) // of the attempts that its stack still makes
 		l.s.Flush(nil)
 		l.eventually("no flow is left", func() bool { return len(l.s.Flows()) == 0 })
@@ -189,26 +198,46 @@ func TestUnreachable(t *testing.T) {
 }
 
 // Where nobody may go, nobody goes, whatever is allowed.
-func TestNever(t *testing.T) {
-	l := newLab(t)
-	for _, to := range []string{"127.0.0.1", "0.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1"} {
-		for _, protocol := range []uint8{frame.ProtoTCP, frame.ProtoUDP, frame.ProtoICMP} {
-			if l.s.mayReach(protocol, netip.AddrPortFrom(netip.MustParseAddr(to), 80)) {
+func TestNever(t *testing.T) { both(t, testNever) }
+
+func testNever(t *testing.T, a *side) {
+	l := newLab(t, a)
+	sent := uint64(0)
+	for _, text := range []string{
+		"127.0.0.1", "0.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "0.0.0.0",
+		"::1", "::", "ff02::1", "ff0e::1", "fe80::1", "::ffff:127.0.0.1", "::ffff:198.51.100.2",
+	} {
+		to := netip.MustParseAddr(text)
+		for _, protocol := range []uint8{frame.ProtoTCP, frame.ProtoUDP, frame.ProtoICMP, frame.ProtoICMPv6} {
+			if l.s.mayReach(protocol, netip.AddrPortFrom(to, 80)) {
 				t.Errorf("a guest may reach %s", to)
 			}
 		}
+		if familyOf(to) != a.fam {
+			continue
+		}
+		for _, ip := range [][]byte{
+			udpPacket(a.guestAddr, netip.AddrPortFrom(to, 53), 4000, []byte("x")), udpPacket(to, netip.AddrPortFrom(a.worldIP, 53), 4000, []byte("x")),
+			synPacket(a.guestAddr, netip.AddrPortFrom(to, 53), 4000), echoPacket(a.guestAddr, to, 1, 1, nil),
+		} {
+			l.guest.send(ip, frame.Offload{})
+			sent++
+		}
 	}
-	before := l.s.Stats().Bad
-	l.guest.send(udpPacket(guestAddr, netip.MustParseAddrPort("127.0.0.1:53"), 4000, []byte("x")), frame.Offload{})
-	l.guest.send(udpPacket(gatewayIP, netip.AddrPortFrom(worldIP, 53), 4000, []byte("x")), frame.Offload{})
-	l.eventually("they are dropped", func() bool { return l.s.Stats().Bad == before+2 })
+	l.guest.send(udpPacket(a.gatewayIP, netip.AddrPortFrom(a.worldIP, 53), 4000, []byte("x")), frame.Offload{})
+	l.eventually("they are dropped", func() bool { return l.s.Stats().Bad == sent+1 })
+	if v := l.s.Flows(); len(v) != 0 {
+		t.Errorf("flows %+v", v)
+	}
 }
 
 // The guest hears nothing before the host has connected.
-func TestAnswersAfterConnect(t *testing.T) {
+func TestAnswersAfterConnect(t *testing.T) { both(t, testAnswersAfterConnect) }
+
+func testAnswersAfterConnect(t *testing.T, a *side) {
 	var held atomic.Int32
 	held.Store(-1)
-	l := newLab(t, func(c *Config) {
+	l := newLab(t, a, func(c *Config) {
 		c.Env.Connect = func(fd int, to netip.AddrPort) error {
 			held.Store(int32(fd))
 			return unix.EINPROGRESS
@@ -218,7 +247,7 @@ func TestAnswersAfterConnect(t *testing.T) {
 	l.guest.mu.Lock()
 	l.guest.all = func(*frame.Frame) { answers.Add(1) }
 	l.guest.mu.Unlock()
-	ln := listen(t, l.world, "198.51.100.2:0")
+	ln := listen(t, l.world, at(a.worldIP, 0))
 	done := make(chan tcpip.Error, 1)
 	go func() {
 		c, _, err := l.guest.dial(addrOf(ln.Addr()))
@@ -244,7 +273,9 @@ func TestAnswersAfterConnect(t *testing.T) {
 }
 
 // A reset goes through, in the midst of a transfer, also while nobody reads.
-func TestReset(t *testing.T) {
+func TestReset(t *testing.T) { both(t, testReset) }
+
+func testReset(t *testing.T, a *side) {
 	for _, test := range []struct {
 		name            string
 		guest, blocked1 bool // who resets; whether the other one does not read
@@ -256,7 +287,7 @@ func TestReset(t *testing.T) {
 		{"by the world, while the guest does not read", false, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLab(t)
+			l := newLab(t, a)
 			c, ep, far := l.pair()
 			var from, to net.Conn = c, far
 			if !test.guest {
@@ -309,8 +340,10 @@ func (l *lab) stalls(sent *atomic.Int64) {
 
 // Whoever does not read stops the sender, after no more than the buffers hold, and
 // gets all in the end.
-func TestSlowReaders(t *testing.T) {
-	l := newLab(t)
+func TestSlowReaders(t *testing.T) { both(t, testSlowReaders) }
+
+func testSlowReaders(t *testing.T, a *side) {
+	l := newLab(t, a)
 	for _, guestReads := range []bool{true, false} {
 		c, _, far := l.pair()
 		var from, to net.Conn = far, c
@@ -342,8 +375,10 @@ func TestSlowReaders(t *testing.T) {
 }
 
 // Single bytes for a guest that does not read do not pile up by number.
-func TestSmallWrites(t *testing.T) {
-	l := newLab(t)
+func TestSmallWrites(t *testing.T) { both(t, testSmallWrites) }
+
+func testSmallWrites(t *testing.T, a *side) {
+	l := newLab(t, a)
 	c, _, far := l.pair()
 	l.guest.deaf.Store(true)
 	_ = far.SetNoDelay(true)

@@ -8,51 +8,9 @@ import (
 	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/ports/porttest"
+	"golang.org/x/sys/unix"
 )
-
-// udpPacket makes an IP packet.
-func udpPacket(from netip.Addr, to netip.AddrPort, port uint16, payload []byte) []byte {
-	udp := append(make([]byte, udpLen), payload...)
-	putUDP(udp, port, to.Port(), len(udp))
-	ip := ipPacket(from, to.Addr(), frame.ProtoUDP, udp)
-	sum := frame.Checksum(udp, frame.PseudoHeader(ip[12:16], ip[16:20], frame.ProtoUDP, len(udp)))
-	binary.BigEndian.PutUint16(ip[ipLen+6:], sum)
-	return ip
-}
-
-func synPacket(from netip.Addr, to netip.AddrPort, port uint16) []byte {
-	b := make([]byte, 20)
-	binary.BigEndian.PutUint16(b, port)
-	binary.BigEndian.PutUint16(b[2:], to.Port())
-	b[12], b[13], b[14] = 0x50, 2, 0xff
-	ip := ipPacket(from, to.Addr(), frame.ProtoTCP, b)
-	sum := frame.Checksum(b, frame.PseudoHeader(ip[12:16], ip[16:20], frame.ProtoTCP, len(b)))
-	binary.BigEndian.PutUint16(ip[ipLen+16:], sum)
-	return ip
-}
-
-func echoPacket(from, to netip.Addr, id, seq uint16, payload []byte) []byte {
-	b := append(make([]byte, icmpLen), payload...)
-	b[0] = icmpEcho
-	binary.BigEndian.PutUint16(b[4:], id)
-	binary.BigEndian.PutUint16(b[6:], seq)
-	binary.BigEndian.PutUint16(b[2:], frame.Checksum(b, 0))
-	return ipPacket(from, to, frame.ProtoICMP, b)
-}
-
-func ipPacket(from, to netip.Addr, protocol uint8, l4 []byte) []byte {
-	ip := make([]byte, ipLen, ipLen+len(l4))
-	putIP(ip, ipLen+len(l4), 1, protocol, from, to)
-	return append(ip, l4...)
-}
-
-// change edits an IP header, and makes its checksum right.
-func change(ip []byte, edit func(ip []byte)) []byte {
-	edit(ip)
-	ip[10], ip[11] = 0, 0
-	binary.BigEndian.PutUint16(ip[10:], frame.Checksum(ip[:ipLen], 0))
-	return ip
-}
 
 // echoes has a socket send back what it gets.
 func echoes(c *net.UDPConn) {
@@ -81,12 +39,15 @@ func receiveUDP(t testing.TB, c net.PacketConn) ([]byte, netip.AddrPort) {
 func net4(a netip.AddrPort) net.Addr { return net.UDPAddrFromAddrPort(a) }
 
 // Datagrams of all lengths go out and come back, in fragments where they must.
-func TestUDPEcho(t *testing.T) {
-	l := newLab(t)
-	far := udpIn(t, l.world, "198.51.100.2:0")
+func TestUDPEcho(t *testing.T) { both(t, testUDPEcho) }
+
+func testUDPEcho(t *testing.T, a *side) {
+	l := newLab(t, a)
+	far := udpIn(t, l.world, at(a.worldIP, 0))
 	echoes(far)
-	c := l.udp(netip.AddrPortFrom(guestAddr, 5000))
-	for _, n := range []int{0, 1, 1471, 1472, 1473, 9000, 65507} { // as much as there can be
+	c := l.udp(netip.AddrPortFrom(a.guestAddr, 5000))
+	fits := 1500 - a.fam.header - udpLen
+	for _, n := range []int{0, 1, fits - 1, fits, fits + 1, 9000, a.fam.mostInDatagram} {
 		data := content(byte(n), n)
 		if _, err := c.WriteTo(data, net4(addrOf(far.LocalAddr()))); err != nil {
 			t.Fatal(err)
@@ -104,17 +65,19 @@ func TestUDPEcho(t *testing.T) {
 
 // All servers see a port of the guest as one port of the host, and only those that the
 // guest has talked to can answer (RFC 4787 REQ-1, REQ-8).
-func TestUDPMapping(t *testing.T) {
+func TestUDPMapping(t *testing.T) { both(t, testUDPMapping) }
+
+func testUDPMapping(t *testing.T, a *side) {
 	for _, test := range []struct {
 		filtering      Filtering
 		port, stranger bool // whether another port of the same address gets through; whether a stranger does
 	}{
 		{ByAddress, true, false}, {ByEndpoint, false, false}, {Anybody, true, true},
 	} {
-		l := newLab(t, func(c *Config) { c.Filtering = test.filtering })
-		first, second := udpIn(t, l.world, "198.51.100.2:0"), udpIn(t, l.world, "198.51.100.2:0")
-		stranger, last := udpIn(t, l.world, "198.51.100.3:0"), udpIn(t, l.host, "198.51.100.1:0")
-		c := l.udp(netip.AddrPortFrom(guestAddr, 5000))
+		l := newLab(t, a, func(c *Config) { c.Filtering = test.filtering })
+		first, second := udpIn(t, l.world, at(a.worldIP, 0)), udpIn(t, l.world, at(a.worldIP, 0))
+		stranger, last := udpIn(t, l.world, at(a.worldIP2, 0)), udpIn(t, l.host, at(a.hostIP, 0))
+		c := l.udp(netip.AddrPortFrom(a.guestAddr, 5000))
 		ask := func(far *net.UDPConn) netip.AddrPort {
 			if _, err := c.WriteTo([]byte("hello"), net4(addrOf(far.LocalAddr()))); err != nil {
 				t.Fatal(err)
@@ -123,7 +86,7 @@ func TestUDPMapping(t *testing.T) {
 			return from
 		}
 		seen := ask(first)
-		if seen.Addr() != hostIP {
+		if seen.Addr() != a.hostIP {
 			t.Errorf("seen from %s", seen)
 		}
 		if again := ask(last); again.Port() != seen.Port() {
@@ -158,61 +121,118 @@ func TestUDPMapping(t *testing.T) {
 	}
 }
 
-// errorAbout checks an ICMP error and what it quotes.
-func errorAbout(t testing.TB, b []byte, kind, code byte, from netip.Addr, protocol uint8, remote netip.Addr, ports [4]byte) {
+// errorAbout checks an ICMP error and what it quotes. The port of an echo message is its
+// identifier, and it is for port 0.
+func errorAbout(t testing.TB, b []byte, want icmpError, from netip.Addr, protocol uint8, guest, remote netip.AddrPort) {
 	t.Helper()
-	q := b[28:]
-	if b[20] != kind || b[21] != code || addr4(b[12:]) != from || addr4(b[16:]) != guestAddr {
-		t.Errorf("error % x, want %d/%d from %s", b, kind, code, from)
+	fam := familyIn(b)
+	icmp := l4(b)
+	if (kindCode{icmp[0], icmp[1]}) != want.as[fam.index] || fam.source(b) != from || fam.destination(b) != guest.Addr() {
+		t.Errorf("error % x, want %d from %s", b, want.as[fam.index], from)
 	}
-	if q[9] != protocol || addr4(q[12:]) != guestAddr || addr4(q[16:]) != remote || [4]byte(q[20:]) != ports || frame.Checksum(q[:20], 0) != 0 {
+	q := icmp[icmpLen:]
+	carried := q[9]
+	if fam == v6 {
+		carried = q[6]
+	} else if frame.Checksum(q[:fam.header], 0) != 0 {
+		t.Errorf("the header that the error quotes is damaged: % x", q)
+	}
+	if carried != protocol || fam.source(q) != guest.Addr() || fam.destination(q) != remote.Addr() {
 		t.Errorf("error quotes % x", q)
+	}
+	h := l4(q)
+	if isEcho(protocol) {
+		if h[0] != fam.echo || binary.BigEndian.Uint16(h[4:]) != guest.Port() {
+			t.Errorf("error quotes % x, want an echo request of %d", q, guest.Port())
+		}
+	} else if binary.BigEndian.Uint16(h) != guest.Port() || binary.BigEndian.Uint16(h[2:]) != remote.Port() {
+		t.Errorf("error quotes % x, want ports %d and %d", q, guest.Port(), remote.Port())
 	}
 }
 
 // What the network says about a datagram its sender hears: a closed port, a path that
 // is too long, one that is too narrow, and where there is none.
-func TestUDPErrors(t *testing.T) {
-	l := newLab(t)
-	to := netip.AddrPortFrom(worldIP, 9)
-	ports := [4]byte{0x13, 0x88, 0, 9}
-	l.guest.send(udpPacket(guestAddr, to, 5000, []byte("discard")), frame.Offload{})
-	errorAbout(t, l.nextICMP(), 3, 3, worldIP, frame.ProtoUDP, worldIP, ports)
+func TestUDPErrors(t *testing.T) { both(t, testUDPErrors) }
 
-	far := netip.MustParseAddrPort("203.0.113.1:9")
-	l.guest.send(udpPacket(guestAddr, far, 5000, []byte("no route")), frame.Offload{})
-	errorAbout(t, l.nextICMP(), 3, 0, gatewayIP, frame.ProtoUDP, far.Addr(), ports)
+func testUDPErrors(t *testing.T, a *side) {
+	l := newLab(t, a)
+	guest, to, far := netip.AddrPortFrom(a.guestAddr, 5000), netip.AddrPortFrom(a.worldIP, 9), netip.AddrPortFrom(a.far, 9)
+	l.guest.send(udpPacket(a.guestAddr, to, 5000, []byte("discard")), frame.Offload{})
+	errorAbout(t, l.nextICMP(), noPort, a.worldIP, frame.ProtoUDP, guest, to)
 
-	l.guest.send(change(udpPacket(guestAddr, to, 5000, []byte("first hop")), func(ip []byte) { ip[8] = 1 }), frame.Offload{})
-	errorAbout(t, l.nextICMP(), 11, 0, gatewayIP, frame.ProtoUDP, worldIP, ports)
+	l.guest.send(udpPacket(a.guestAddr, far, 5000, []byte("no route")), frame.Offload{})
+	errorAbout(t, l.nextICMP(), noNetwork, a.gatewayIP, frame.ProtoUDP, guest, far)
 
-	l.world.Sysctl(t, "net.ipv4.ip_forward", "1")
-	l.host.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.2")
-	l.world.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.1")
-	l.guest.send(change(udpPacket(guestAddr, far, 5000, []byte("second hop")), func(ip []byte) { ip[8] = 2 }), frame.Offload{})
-	errorAbout(t, l.nextICMP(), 11, 0, worldIP, frame.ProtoUDP, far.Addr(), ports)
+	l.guest.send(withHops(udpPacket(a.guestAddr, to, 5000, []byte("first hop")), 1), frame.Offload{})
+	errorAbout(t, l.nextICMP(), tooOld, a.gatewayIP, frame.ProtoUDP, guest, to)
 
-	l.host.MTU(t, "eth0", 1000)
-	l.guest.send(change(udpPacket(guestAddr, to, 5000, make([]byte, 1200)), func(ip []byte) { ip[6] = 0x40 }), frame.Offload{})
+	l.routeFar()
+	l.guest.send(withHops(udpPacket(a.guestAddr, far, 5000, []byte("second hop")), 2), frame.Offload{})
+	errorAbout(t, l.nextICMP(), tooOld, a.worldIP, frame.ProtoUDP, guest, far)
+
+	l.host.MTU(t, "eth0", 1300)
+	l.guest.send(whole(udpPacket(a.guestAddr, to, 5000, make([]byte, 1400))), frame.Offload{})
 	b := l.nextICMP()
-	errorAbout(t, b, 3, 4, gatewayIP, frame.ProtoUDP, worldIP, ports)
-	if mtu := binary.BigEndian.Uint32(b[24:]); mtu != 1000 {
+	errorAbout(t, b, tooBig, a.gatewayIP, frame.ProtoUDP, guest, to)
+	if mtu := binary.BigEndian.Uint32(l4(b)[4:]); mtu != 1300 {
 		t.Errorf("the path's MTU is said to be %d", mtu)
 	}
-	udpIn(t, l.world, "198.51.100.2:9")
-	l.guest.send(udpPacket(guestAddr, to, 5000, make([]byte, 1200)), frame.Offload{}) // without DF it fits
-	l.guest.send(ipPacket(guestAddr, worldIP, 132, make([]byte, 20)), frame.Offload{})
-	errorAbout(t, l.nextICMP(), 3, 2, gatewayIP, 132, worldIP, [4]byte{})
+	server := udpIn(t, l.world, at(a.worldIP, 9))
+	if a.fam == v6 { // who cuts a packet itself has no more to hear about its length
+		for _, part := range cut(udpPacket(a.guestAddr, to, 5000, make([]byte, 1400)), 1300) {
+			l.guest.send(part, frame.Offload{})
+		}
+	} else {
+		l.guest.send(udpPacket(a.guestAddr, to, 5000, make([]byte, 1400)), frame.Offload{}) // without DF it fits
+	}
+	if got, _ := receiveUDP(t, server); len(got) != 1400 {
+		t.Errorf("%d bytes have arrived", len(got))
+	}
+	l.guest.send(ipPacket(a.guestAddr, a.worldIP, 132, make([]byte, 20)), frame.Offload{})
+	errorAbout(t, l.nextICMP(), noProtocol, a.gatewayIP, 132, netip.AddrPortFrom(a.guestAddr, 0), netip.AddrPortFrom(a.worldIP, 0))
+}
+
+// A path that is narrow further away is learned from who says so.
+func TestUDPPathMTU(t *testing.T) { both(t, testUDPPathMTU) }
+
+func testUDPPathMTU(t *testing.T, a *side) {
+	l := newLab(t, a)
+	far := netip.AddrPortFrom(a.far, 9)
+	l.world.Sysctl(t, "net.ipv4.ip_forward", "1")
+	l.world.Sysctl(t, "net.ipv6.conf.all.forwarding", "1")
+	l.host.Run(t, "ip", "route", "add", a.farNet, "via", a.worldIP.String())
+	beyond := porttest.NewNS(t, "beyond")
+	porttest.Veth(t, l.world, "eth1", beyond, "eth0", porttest.VethMTU(1290))
+	near := netip.PrefixFrom(last(netip.MustParsePrefix(a.farNet), 2), a.link.Bits())
+	l.world.Addr(t, "eth1", near.String())
+	beyond.Addr(t, "eth0", netip.PrefixFrom(a.far, a.link.Bits()).String())
+	beyond.Run(t, "ip", "route", "add", a.link.Masked().String(), "via", near.Addr().String())
+	server := udpIn(t, beyond, far.String())
+	packet := whole(udpPacket(a.guestAddr, far, 5000, make([]byte, 1400)))
+	for _, from := range []netip.Addr{a.worldIP, a.gatewayIP} { // the second time it is known here
+		l.guest.send(packet, frame.Offload{})
+		b := l.nextICMP()
+		errorAbout(t, b, tooBig, from, frame.ProtoUDP, netip.AddrPortFrom(a.guestAddr, 5000), far)
+		if mtu := binary.BigEndian.Uint32(l4(b)[4:]); mtu != 1290 {
+			t.Errorf("the path's MTU is said to be %d", mtu)
+		}
+	}
+	l.guest.send(whole(udpPacket(a.guestAddr, far, 5000, make([]byte, 1200))), frame.Offload{})
+	if got, _ := receiveUDP(t, server); len(got) != 1200 {
+		t.Errorf("%d bytes have arrived", len(got))
+	}
 }
 
 // A socket of the host that is told of an error by one peer still talks to others.
-func TestUDPErrorIsNotOthers(t *testing.T) {
-	l := newLab(t)
-	far := udpIn(t, l.world, "198.51.100.2:0")
+func TestUDPErrorIsNotOthers(t *testing.T) { both(t, testUDPErrorIsNotOthers) }
+
+func testUDPErrorIsNotOthers(t *testing.T, a *side) {
+	l := newLab(t, a)
+	far := udpIn(t, l.world, at(a.worldIP, 0))
 	echoes(far)
-	c := l.udp(netip.AddrPortFrom(guestAddr, 5000))
+	c := l.udp(netip.AddrPortFrom(a.guestAddr, 5000))
 	for range 20 {
-		_, _ = c.WriteTo([]byte("closed"), net4(netip.AddrPortFrom(worldIP, 9)))
+		_, _ = c.WriteTo([]byte("closed"), net4(netip.AddrPortFrom(a.worldIP, 9)))
 		if _, err := c.WriteTo([]byte("open"), net4(addrOf(far.LocalAddr()))); err != nil {
 			t.Fatal(err)
 		}
@@ -223,10 +243,12 @@ func TestUDPErrorIsNotOthers(t *testing.T) {
 }
 
 // Flows end when they are silent, and their sockets with them.
-func TestUDPExpiry(t *testing.T) {
-	l := newLab(t)
-	far := udpIn(t, l.world, "198.51.100.2:0")
-	c := l.udp(netip.AddrPortFrom(guestAddr, 5000))
+func TestUDPExpiry(t *testing.T) { both(t, testUDPExpiry) }
+
+func testUDPExpiry(t *testing.T, a *side) {
+	l := newLab(t, a)
+	far := udpIn(t, l.world, at(a.worldIP, 0))
+	c := l.udp(netip.AddrPortFrom(a.guestAddr, 5000))
 	if _, err := c.WriteTo([]byte("x"), net4(addrOf(far.LocalAddr()))); err != nil {
 		t.Fatal(err)
 	}
@@ -243,28 +265,36 @@ func TestUDPExpiry(t *testing.T) {
 
 // A datagram with a wrong checksum goes nowhere, one with a partial one, one without
 // and a super-frame do.
-func TestUDPChecksums(t *testing.T) {
-	l := newLab(t)
-	far := udpIn(t, l.world, "198.51.100.2:0")
+func TestUDPChecksums(t *testing.T) { both(t, testUDPChecksums) }
+
+func testUDPChecksums(t *testing.T, a *side) {
+	l := newLab(t, a)
+	far := udpIn(t, l.world, at(a.worldIP, 0))
 	to := addrOf(far.LocalAddr())
-	bad := udpPacket(guestAddr, to, 5000, []byte("bad"))
+	bad := udpPacket(a.guestAddr, to, 5000, []byte("bad"))
 	bad[len(bad)-1]++
 	l.guest.send(bad, frame.Offload{})
-	header := udpPacket(guestAddr, to, 5000, []byte("header"))
-	header[10]++
-	l.guest.send(header, frame.Offload{})
-	none := udpPacket(guestAddr, to, 5000, []byte("none"))
-	none[26], none[27] = 0, 0
+	wants := []string{"none", "partial", "one", "two", "thr"}
+	none := udpPacket(a.guestAddr, to, 5000, []byte("none"))
+	l4(none)[6], l4(none)[7] = 0, 0
 	l.guest.send(none, frame.Offload{})
-	partial := udpPacket(guestAddr, to, 5000, []byte("partial"))
-	partial[26]++
-	o := frame.Offload{Flags: frame.NeedsChecksum, CsumStart: 34, CsumOffset: 6}
+	if a.fam == v4 {
+		header := udpPacket(a.guestAddr, to, 5000, []byte("header"))
+		header[10]++
+		l.guest.send(header, frame.Offload{})
+	} else {
+		wants = wants[1:] // there has to be one (RFC 8200 clause 8.1)
+	}
+	partial := udpPacket(a.guestAddr, to, 5000, []byte("partial"))
+	l4(partial)[6]++
+	start := uint16(frame.HeaderLen + a.fam.header)
+	o := frame.Offload{Flags: frame.NeedsChecksum, CsumStart: start, CsumOffset: 6}
 	l.guest.send(partial, o)
-	super := udpPacket(guestAddr, to, 5000, []byte("onetwothr"))
-	binary.BigEndian.PutUint16(super[26:], ^frame.Checksum(nil, frame.PseudoHeader(super[12:16], super[16:20], frame.ProtoUDP, len(super)-ipLen)))
-	o.GSOType, o.GSOSize, o.HdrLen = frame.GSOUDPL4, 3, 42
+	super := udpPacket(a.guestAddr, to, 5000, []byte("onetwothr"))
+	binary.BigEndian.PutUint16(l4(super)[6:], ^frame.Checksum(nil, a.fam.pseudo(super, frame.ProtoUDP, len(l4(super)))))
+	o.GSOType, o.GSOSize, o.HdrLen = frame.GSOUDPL4, 3, start+udpLen
 	l.guest.send(super, o)
-	for _, want := range []string{"none", "partial", "one", "two", "thr"} {
+	for _, want := range wants {
 		if got, _ := receiveUDP(t, far); string(got) != want {
 			t.Errorf("received %q, want %q", got, want)
 		}
@@ -278,48 +308,36 @@ func TestUDPChecksums(t *testing.T) {
 // come back.
 func TestPing(t *testing.T) {
 	for _, raw := range []bool{false, true} {
-		testPing(t, raw)
+		both(t, func(t *testing.T, a *side) { testPing(t, a, raw) })
 	}
 }
 
-func testPing(t *testing.T, raw bool) {
-	l := newLab(t, func(c *Config) {}) // the group range is set before the next one
+func testPing(t *testing.T, a *side, raw bool) {
+	l := newLab(t, a) // the group range is set before the next one
 	if !raw {
 		l.host.Sysctl(t, "net.ipv4.ping_group_range", "0 2147483647")
 	}
-	l.s.echo = l.s.env.probeEcho()
-	if l.s.Echo() != nil || raw != (l.s.echo.kind == 3) {
-		t.Fatalf("raw %v: kind %d, %v", raw, l.s.echo.kind, l.s.Echo())
+	l.s.probeEcho()
+	if l.s.Echo() != nil || raw != (l.s.echo[a.fam.index].kind == unix.SOCK_RAW) {
+		t.Fatalf("raw %v: kind %d, %v", raw, l.s.echo[a.fam.index].kind, l.s.Echo())
 	}
-	for i, n := range []int{0, 56, 1472, 1473, 4000} {
+	fits := 1500 - a.fam.header - icmpLen
+	for i, n := range []int{0, 56, fits, fits + 1, 4000} {
 		payload := content(byte(n), n)
-		sendCut(l, echoPacket(guestAddr, worldIP, 77, uint16(i), payload))
-		got := reassembled(l)
-		if got[20] != icmpEchoReply || binary.BigEndian.Uint16(got[24:]) != 77 || binary.BigEndian.Uint16(got[26:]) != uint16(i) ||
-			!bytes.Equal(got[28:], payload) || addr4(got[12:]) != worldIP || frame.Checksum(got[20:], 0) != 0 {
-			t.Fatalf("raw %v: %d bytes come back as % x", raw, n, got[:28])
+		for _, part := range cut(echoPacket(a.guestAddr, a.worldIP, 77, uint16(i), payload), 1500) {
+			l.guest.send(part, frame.Offload{})
 		}
+		echoReply(t, reassembled(l), a.guestAddr, a.worldIP, 77, uint16(i), payload)
 	}
-	l.guest.send(echoPacket(otherGuest, worldIP, 77, 1, []byte("other")), frame.Offload{})
-	if b := l.nextICMP(); addr4(b[16:]) != otherGuest || string(b[28:]) != "other" || binary.BigEndian.Uint16(b[24:]) != 77 {
-		t.Errorf("raw %v: the other guest gets % x", raw, b)
-	}
-	if v := l.s.Flows(); len(v) == 2 && v[0].Local == v[1].Local {
-		t.Errorf("raw %v: both guests have the identifier %d outside", raw, v[0].Local.Port())
+	l.guest.send(echoPacket(a.otherGuest, a.worldIP, 77, 1, []byte("other")), frame.Offload{})
+	echoReply(t, l.nextICMP(), a.otherGuest, a.worldIP, 77, 1, []byte("other"))
+	if v := l.s.Flows(); len(v) != 2 || v[0].Local == v[1].Local || v[0].Protocol != a.fam.icmp || v[0].Remote != netip.AddrPortFrom(a.worldIP, 0) {
+		t.Errorf("raw %v: flows %+v", raw, v)
 	}
 	if st := l.s.Stats(); st.ICMP.Flows != 2 || st.Mappings != 2 {
 		t.Errorf("raw %v: stats %+v", raw, st)
 	}
-	l.world.Sysctl(t, "net.ipv4.ip_forward", "1")
-	l.host.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.2")
-	l.world.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.1")
-	far := netip.MustParseAddr("203.0.113.1")
-	l.guest.send(change(echoPacket(guestAddr, far, 77, 9, []byte("hop")), func(ip []byte) { ip[8] = 2 }), frame.Offload{})
-	b := l.nextICMP()
-	errorAbout(t, b, 11, 0, worldIP, frame.ProtoICMP, far, [4]byte(b[28+20:]))
-	if q := b[28+20:]; q[0] != icmpEcho || binary.BigEndian.Uint16(q[4:]) != 77 || binary.BigEndian.Uint16(q[6:]) != 9 {
-		t.Errorf("raw %v: the error quotes % x", raw, q)
-	}
+	testPingErrors(t, l, a)
 	l.s.sweep(l.s.now.Add(70))
 	l.eventually("the sockets are closed", func() bool { return l.s.Stats().Mappings == 0 })
 	if len(l.s.table.echoes) != 0 {
@@ -327,16 +345,32 @@ func testPing(t *testing.T, raw bool) {
 	}
 }
 
-// sendCut sends a packet as a guest does.
-func sendCut(l *lab, ip []byte) {
-	var f, part frame.Frame
-	f.Set(append(append([]byte(nil), emptyHeader[:]...), ip...), frame.Headroom)
-	var cut frame.Fragmenter
-	if !cut.Start(&f, 1500) {
-		l.t.Fatal("the packet cannot be cut")
+func testPingErrors(t *testing.T, l *lab, a *side) {
+	l.routeFar()
+	guest := netip.AddrPortFrom(a.guestAddr, 77)
+	l.guest.send(withHops(echoPacket(a.guestAddr, a.far, 77, 9, []byte("hop")), 2), frame.Offload{})
+	b := l.nextICMP()
+	errorAbout(t, b, tooOld, a.worldIP, a.fam.icmp, guest, netip.AddrPortFrom(a.far, 0))
+	if q := l4(l4(b)[icmpLen:]); binary.BigEndian.Uint16(q[6:]) != 9 {
+		t.Errorf("the error quotes % x", q)
 	}
-	for mem := make([]byte, 2000); cut.Next(&part, mem); {
-		l.guest.send(part.Bytes()[frame.HeaderLen:], frame.Offload{})
+	l.host.MTU(t, "eth0", 1300)
+	l.guest.send(whole(echoPacket(a.guestAddr, a.worldIP, 77, 10, make([]byte, 1400))), frame.Offload{})
+	b = l.nextICMP()
+	errorAbout(t, b, tooBig, a.gatewayIP, a.fam.icmp, guest, netip.AddrPortFrom(a.worldIP, 0))
+	if mtu := binary.BigEndian.Uint32(l4(b)[4:]); mtu != 1300 {
+		t.Errorf("the path's MTU is said to be %d", mtu)
+	}
+}
+
+// echoReply checks one.
+func echoReply(t testing.TB, b []byte, guest, from netip.Addr, id, seq uint16, payload []byte) {
+	t.Helper()
+	fam, icmp := familyIn(b), l4(b)
+	if icmp[0] != fam.echoReply || binary.BigEndian.Uint16(icmp[4:]) != id || binary.BigEndian.Uint16(icmp[6:]) != seq ||
+		!bytes.Equal(icmp[icmpLen:], payload) || fam.source(b) != from || fam.destination(b) != guest ||
+		frame.Checksum(icmp, fam.pseudoICMP(b, len(icmp))) != 0 {
+		t.Fatalf("%d bytes come back as % x", len(payload), b[:fam.header+icmpLen])
 	}
 }
 
@@ -345,24 +379,25 @@ func reassembled(l *lab) []byte {
 	var r reassembly
 	for {
 		b := l.nextICMP()
-		var f frame.Frame
 		var p frame.Parsed
-		f.Set(append(append([]byte(nil), emptyHeader[:]...), b...), frame.Headroom)
-		if p.Parse(&f); !p.IsFragment() {
+		f := frameOf(b)
+		if p.Parse(f); !p.IsFragment() {
 			return b
 		}
-		if whole := r.add(&f, &p, 1); whole != nil {
+		if whole := r.add(f, &p, "", 1); whole != nil {
 			return whole.Bytes()[frame.HeaderLen:]
 		}
 	}
 }
 
 // Where the machine allows no ping the guest is told, and whoever asks is told why.
-func TestNoPing(t *testing.T) {
-	l := newLab(t, func(c *Config) {
+func TestNoPing(t *testing.T) { both(t, testNoPing) }
+
+func testNoPing(t *testing.T, a *side) {
+	l := newLab(t, a, func(c *Config) {
 		socket := c.Env.Socket
 		c.Env.Socket = func(family, kind, protocol int) (int, error) {
-			if protocol == frame.ProtoICMP {
+			if protocol == int(a.fam.icmp) {
 				return -1, errPermission
 			}
 			return socket(family, kind, protocol)
@@ -371,7 +406,6 @@ func TestNoPing(t *testing.T) {
 	if l.s.Echo() == nil {
 		t.Error("ping is said to work")
 	}
-	l.guest.send(echoPacket(guestAddr, worldIP, 77, 1, nil), frame.Offload{})
-	b := l.nextICMP()
-	errorAbout(t, b, 3, 13, gatewayIP, frame.ProtoICMP, worldIP, [4]byte(b[28+20:]))
+	l.guest.send(echoPacket(a.guestAddr, a.worldIP, 77, 1, nil), frame.Offload{})
+	errorAbout(t, l.nextICMP(), prohibited, a.gatewayIP, a.fam.icmp, netip.AddrPortFrom(a.guestAddr, 77), netip.AddrPortFrom(a.worldIP, 0))
 }
