@@ -83,7 +83,11 @@ type Network struct {
 
 	Routes []Route  // sorted; only where the network Forwards
 	Reach  []string // names of networks that have this one too, and ReachHost; sorted, as Routes
-	NAT    NAT      // only with ForwardNAT
+	NAT    NAT      // only where the network Forwards; without ForwardNAT it is Publish and how flows are tracked
+
+	// Inbound is for what leaves with the guests' own addresses: of ForwardRoute, and
+	// of IPv6 where NAT.IPv6 says so.
+	Inbound Inbound
 
 	// ReservedGroups says what becomes of frames to 01:80:c2:00:00:00-0f:
 	// ReservedSwitch or ReservedWire.
@@ -94,8 +98,14 @@ type Network struct {
 	FDB      FDB
 
 	// Addresses are those of the gateway, each with its subnet: none for a plain
-	// switch, which has no services either, else one of IPv4.
+	// switch, which has no services either, else one of IPv4 at most and up to 8 of
+	// IPv6, in the order of the file. The gateway has a link-local one of its own
+	// beside the latter.
 	Addresses []netip.Prefix
+
+	// ULA says that Addresses has that of the function ULA. Before Normalize it asks
+	// for it, where nothing else of IPv6 is there.
+	ULA bool
 
 	// VLAN is the one that the gateway and the port of HostPort are in, 1-4094; 0
 	// for that of frames without a tag. Only with Addresses.
@@ -105,8 +115,10 @@ type Network struct {
 	// gateway's address; empty for none. See HostSeat.
 	HostPort string
 
-	DHCP DHCP
-	DNS  DNS
+	RA    RA
+	DHCP  DHCP
+	DHCP6 DHCP6
+	DNS   DNS
 
 	Ports []Port // sorted by name
 }
@@ -121,9 +133,11 @@ type Uplink struct {
 	Reflective bool
 
 	// The others are only for networks that forward.
-	Address  string     // AddressAuto, AddressHost, AddressSockets, AddressDHCP, or an address with its prefix length
-	Gateway  netip.Addr // only beside such an address, in its subnet; zero where that subnet is all that is reached
-	ProxyARP bool       // answer for the network's subnet out there; only with ForwardRoute and an address of its own
+	Address  string     // AddressAuto, AddressHost, AddressSockets, AddressDHCP, an IPv4 address with its prefix length, or AddressNone
+	Address6 string     // AddressSLAAC, AddressDHCP6 or an IPv6 address with its prefix length; empty with the first three of Address, or without IPv6
+	Gateway  netip.Addr // only beside an address in Address, in its subnet; zero where that subnet is all that is reached
+	Gateway6 netip.Addr // the same of Address6; may be link-local
+	ProxyARP bool       // answer for the network's subnets out there; only with ForwardRoute and an address of its own
 }
 
 // STP is the spanning tree of a network (IEEE 802.1D-2004 clause 17). All
@@ -182,8 +196,8 @@ type Port struct {
 }
 
 // Default returns the configuration that weft runs without a file: one
-// network with a gateway, NAT to the address of the host, a port of the host,
-// DHCP and DNS.
+// network with a gateway of both families, NAT to the addresses of the host, a
+// port of the host, router advertisements, DHCP and DNS.
 func Default() *Config {
 	return DefaultOn(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, 122, 0}), 24))
 }
@@ -194,10 +208,11 @@ func DefaultOn(subnet netip.Prefix) *Config {
 	n := NewNetwork(DefaultNetwork)
 	subnet = subnet.Masked()
 	gateway := subnet.Addr().Next()
-	n.Addresses = []netip.Prefix{netip.PrefixFrom(gateway, subnet.Bits())}
+	n.Addresses = []netip.Prefix{netip.PrefixFrom(gateway, subnet.Bits()), ULA(n.Name)}
 	n.HostPort = DefaultHostPort
 	n.Forward = ForwardNAT
-	n.DHCP.Ranges = []Range{{First: gateway.Next(), Last: broadcast(subnet).Prev()}}
+	n.DHCP.Ranges = []Range{{First: gateway.Next(), Last: lastOf(subnet).Prev()}}
+	n.DHCP6.Stateless = true // there are clients that take a resolver from DHCPv6 only
 	c := empty()
 	c.Networks = []Network{n}
 	c.Normalize()
@@ -220,8 +235,11 @@ func NewNetwork(name string) Network {
 		Snooping:       Snooping{Querier: true, Interval: 125 * time.Second},
 		FDB:            FDB{Ageing: DefaultAgeing, Limit: DefaultLimit},
 		DHCP:           DHCP{Lease: DefaultLease, Authoritative: true, Probe: true, Router: RouterAuto},
-		DNS:            DNS{Enabled: true, Name: DefaultGatewayName, Cache: DefaultCache},
+		DNS:            DNS{Enabled: true, Name: DefaultGatewayName, Cache: DefaultCache, SLAAC: true},
+		RA:             defaultRA(),
+		DHCP6:          defaultDHCP6(),
 		NAT:            defaultNAT(),
+		Inbound:        defaultInbound(),
 	}
 }
 
@@ -251,6 +269,8 @@ func (c *Config) fill() {
 			n.MAC = DeriveMAC(n.Name, "")
 		}
 		n.DHCP.fill()
+		n.DHCP6.fill()
+		n.fillAddresses()
 		n.fillUplink()
 		n.seatHost()
 		for j := range n.Ports {
@@ -276,7 +296,9 @@ func (c *Config) sort() {
 		n := &c.Networks[i]
 		slices.SortStableFunc(n.Ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
 		slices.SortStableFunc(n.FDB.Static, compareStatic)
+		n.RA.sort()
 		n.DHCP.sort()
+		n.DHCP6.sort()
 		n.DNS.sort()
 		n.NAT.sort()
 		slices.SortStableFunc(n.Routes, compareRoute)
@@ -304,7 +326,7 @@ func (c *Config) Clone() *Config {
 		n := &out.Networks[i]
 		n.FDB.Static = slices.Clone(n.FDB.Static)
 		n.Addresses = slices.Clone(n.Addresses)
-		n.DHCP = n.DHCP.clone()
+		n.RA, n.DHCP, n.DHCP6 = n.RA.clone(), n.DHCP.clone(), n.DHCP6.clone()
 		n.DNS = n.DNS.clone()
 		n.NAT = n.NAT.clone()
 		n.Routes, n.Reach = slices.Clone(n.Routes), slices.Clone(n.Reach)
@@ -339,42 +361,4 @@ func (n *Network) Port(name string) *Port {
 		}
 	}
 	return nil
-}
-
-// uplinkPort is the name of the port that Normalize adds for an uplink.
-const uplinkPort = "uplink"
-
-// UplinkPort returns the raw port on the uplink's interface, nil where the
-// network has no uplink. The result points into n.
-func (n *Network) UplinkPort() *Port {
-	if n.Forward != ForwardBridge {
-		return nil
-	}
-	if p := n.onInterface(n.Uplink.Interface); p != nil && p.Type == TypeRaw {
-		return p
-	}
-	return nil
-}
-
-// onInterface returns the port on that interface of the host, nil without one.
-func (n *Network) onInterface(name string) *Port {
-	for i := range n.Ports {
-		p := &n.Ports[i]
-		if p.Interface == name && (p.Type != TypeInternal || p.Netns == "") {
-			return p
-		}
-	}
-	return nil
-}
-
-// addUplink adds the port of an uplink that no port is on. What stands in its
-// way is for Validate to refuse.
-func (n *Network) addUplink() {
-	name := n.Uplink.Interface
-	if n.Forward != ForwardBridge || badInterface(name) != "" || n.onInterface(name) != nil || n.Port(uplinkPort) != nil {
-		return
-	}
-	p := Port{Name: uplinkPort, Type: TypeRaw, Interface: name}
-	p.fill(n.Name)
-	n.Ports = append(n.Ports, p)
 }

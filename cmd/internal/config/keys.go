@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -41,31 +40,24 @@ func networkKeys() []key[Network] {
 	return []key[Network]{
 		value("forward", words(), func(n *Network) *string { return &n.Forward }),
 		value("mac", macs(), func(n *Network) *frame.MAC { return &n.MAC }),
-		filled(list("address", prefixes(), func(n *Network) *[]netip.Prefix { return &n.Addresses })),
+		addressKey(),
 		value("vlan", vlanIDs(), func(n *Network) *uint16 { return &n.VLAN }),
 		value("host_port", orFalse(labels()), func(n *Network) *string { return &n.HostPort }),
 		asMeant(mapping("uplink", uplinkKeys(), func(n *Network) *Uplink { return &n.Uplink })),
 		table("routes", routeKeys(), func(n *Network) *[]Route { return &n.Routes }),
 		list("reach", words(), func(n *Network) *[]string { return &n.Reach }),
+		useful((*Network).keepsAddresses, inboundKey()),
 		useful(translates, mapping("nat", natKeys(), func(n *Network) *NAT { return &n.NAT })),
 		value("mtu", integers(), func(n *Network) *int { return &n.MTU }),
 		value("reserved_groups", words(), func(n *Network) *string { return &n.ReservedGroups }),
 		mapping("stp", stpKeys(), func(n *Network) *STP { return &n.STP }),
 		mapping("snooping", snoopingKeys(), func(n *Network) *Snooping { return &n.Snooping }),
 		mapping("fdb", fdbKeys(), func(n *Network) *FDB { return &n.FDB }),
-		useful(hasServices, mapping("dhcp", dhcpKeys(), func(n *Network) *DHCP { return &n.DHCP })),
+		useful(hasIPv6, asking(func(n *Network) bool { return n.RA.Enabled }, mapping("ra", raKeys(), func(n *Network) *RA { return &n.RA }))),
+		useful(hasIPv4, mapping("dhcp", dhcpKeys(), func(n *Network) *DHCP { return &n.DHCP })),
+		useful(hasIPv6, mapping("dhcp6", dhcp6Keys(), func(n *Network) *DHCP6 { return &n.DHCP6 })),
 		useful(hasServices, mapping("dns", dnsKeys(), func(n *Network) *DNS { return &n.DNS })),
 		{name: "ports", decode: decodePorts, write: writePorts, fixed: true},
-	}
-}
-
-func uplinkKeys() []key[Uplink] {
-	return []key[Uplink]{
-		value("interface", labels(), func(u *Uplink) *string { return &u.Interface }),
-		value("reflective", truths(), func(u *Uplink) *bool { return &u.Reflective }),
-		value("address", words(), func(u *Uplink) *string { return &u.Address }),
-		value("gateway", addresses(), func(u *Uplink) *netip.Addr { return &u.Gateway }),
-		value("proxy_arp", truths(), func(u *Uplink) *bool { return &u.ProxyARP }),
 	}
 }
 

@@ -132,21 +132,21 @@ func filled[T any](k key[T]) key[T] {
 
 // unpaired refuses two single addresses, the first of them the lower one: others
 // write all that is between so, and would get a pool of two.
-func unpaired(k key[DHCP]) key[DHCP] {
+func unpaired[T any](k key[T], ranges func(*T) []Range) key[T] {
 	decode, write := k.decode, k.write
-	k.decode = func(r *report, n ast.Node, at place, into, def *DHCP) {
+	k.decode = func(r *report, n ast.Node, at place, into, def *T) {
 		decode(r, n, at, into, def)
-		list := into.Ranges
+		list := ranges(into)
 		if !isPair(list) || !list[0].First.Less(list[1].First) || hasDash(n) {
 			return
 		}
 		a, b := list[0].First, list[1].First
 		r.refuse(at, "%v and %v are two single addresses: write %v-%v for all from the one to the other, or %v-%v,%v for just the two", a, b, a, b, a, a, b)
 	}
-	k.write = func(from *DHCP) output {
+	k.write = func(from *T) output {
 		o := write(from)
-		if l := from.Ranges; isPair(l) {
-			o.file = fmt.Sprintf("[%v-%v, %v]", l[0].First, l[0].First, l[1])
+		if l := ranges(from); isPair(l) {
+			o.file = fmt.Sprintf("[%q, %s]", fmt.Sprintf("%v-%v", l[0].First, l[0].First), plain(l[1].String()))
 		}
 		return o
 	}

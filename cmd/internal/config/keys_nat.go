@@ -16,6 +16,7 @@ func natKeys() []key[NAT] {
 	return []key[NAT]{
 		value("ports", portRanges(), func(n *NAT) *PortRange { return &n.PortRange }),
 		list("addresses", ranges(), func(n *NAT) *[]Range { return &n.Addresses }),
+		value("ipv6", words(), func(n *NAT) *string { return &n.IPv6 }),
 		value("mapping", words(), func(n *NAT) *string { return &n.Mapping }),
 		value("filtering", words(), func(n *NAT) *string { return &n.Filtering }),
 		value("max_flows", integers(), func(n *NAT) *int { return &n.MaxFlows }),
@@ -76,5 +77,11 @@ func useful(has func(n *Network) bool, k key[Network]) key[Network] {
 }
 
 func hasServices(n *Network) bool { return len(n.Addresses) > 0 }
+
+// keepsAddresses reports whether anything leaves the network with the addresses of
+// its own guests, in either direction one to one.
+func (n *Network) keepsAddresses() bool {
+	return n.Forward == ForwardRoute || n.Forward == ForwardNAT && n.NAT.IPv6 != NATMasquerade
+}
 
 func translates(n *Network) bool { return n.Forward == ForwardNAT }

@@ -23,6 +23,7 @@ func portKeys() []key[Port] {
 		brief(mapping("vlan", vlanKeys(), func(p *Port) *VLAN { return &p.VLAN })),
 		brief(mapping("stp", portSTPKeys(), func(p *Port) *PortSTP { return &p.STP })),
 		brief(mapping("security", securityKeys(), func(p *Port) *Security { return &p.Security })),
+		brief(mapping("guard", guardKeys(), func(p *Port) *Guard { return &p.Guard })),
 		brief(mapping("storm", stormKeys(), func(p *Port) *Storm { return &p.Storm })),
 		brief(mapping("rate", ratesKeys(), func(p *Port) *Rates { return &p.Rate })),
 	}

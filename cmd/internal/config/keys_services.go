@@ -9,7 +9,7 @@ import (
 
 func dhcpKeys() []key[DHCP] {
 	return []key[DHCP]{
-		unpaired(filled(list("range", ranges(), func(d *DHCP) *[]Range { return &d.Ranges }))),
+		unpaired(filled(list("range", ranges(), func(d *DHCP) *[]Range { return &d.Ranges })), func(d *DHCP) []Range { return d.Ranges }),
 		value("lease", leases(), func(d *DHCP) *time.Duration { return &d.Lease }),
 		value("max_leases", integers(), func(d *DHCP) *int { return &d.MaxLeases }),
 		value("authoritative", truths(), func(d *DHCP) *bool { return &d.Authoritative }),
@@ -45,6 +45,7 @@ func dnsKeys() []key[DNS] {
 		value("name", domainNames(), func(d *DNS) *string { return &d.Name }),
 		value("domain", domainNames(), func(d *DNS) *string { return &d.Domain }),
 		list("upstream", words(), func(d *DNS) *[]string { return &d.Upstream }),
+		value("slaac", truths(), func(d *DNS) *bool { return &d.SLAAC }),
 		value("forward_plain", truths(), func(d *DNS) *bool { return &d.ForwardPlain }),
 		value("cache", integers(), func(d *DNS) *int { return &d.Cache }),
 		named("domains", domainNames(), evenEmpty(list("", words(), func(d *DNSDomain) *[]string { return &d.Upstream })),

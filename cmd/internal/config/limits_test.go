@@ -40,6 +40,34 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
+// So do these, where each is held against all others.
+func TestHostileSubnets(t *testing.T) {
+	fill := func(first, last string, one func(i int) string) string {
+		var b strings.Builder
+		b.WriteString(first)
+		for i := 0; b.Len() < MaxSize-200; i++ {
+			b.WriteString(one(i))
+		}
+		return b.String() + last
+	}
+	for name, tc := range map[string]struct{ text, want string }{
+		"networks": {fill("networks: {", "z: {forward: route, address: 'fd00:0:0::2/64'}}", func(i int) string {
+			return fmt.Sprintf("n%d: {forward: route, address: ['fd00:%x:%x::1/64', 'fd01:%x:%x::1/64']},", i, i>>16, i&0xffff, i>>16, i&0xffff)
+		}), `network "z": address: fd00::2/64 overlaps fd00::1/64 of network "n0", and one uplink routes to both`},
+		"addresses": {"networks: {lan: {address: [" + strings.Repeat("'fd00::1/64', ", 8000) + "'fd00::1/64'], dhcp6: {hosts: [" + strings.Repeat("{address: 'fd00::1'}, ", 40000) + "]}}}",
+			"IPv6 addresses: at most 8 are possible"},
+		"pools": {fill("networks: {lan: {address: ula, dhcp6: {delegate: [", "]}}}", func(i int) string { return "{prefix: 'fd00::/48', length: 64}," }),
+			"pools: at most 64 are possible"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse("f", []byte(tc.text))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %.300v\nwant …%s…", err, tc.want)
+			}
+		})
+	}
+}
+
 // bomb is the file of nine levels that stands for ten to the ninth strings.
 func bomb() string {
 	var b strings.Builder

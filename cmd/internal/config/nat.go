@@ -14,6 +14,19 @@ const (
 	AddressHost    = "host"    // that of the host, shared with it
 	AddressSockets = "sockets" // none: flows leave by ordinary sockets of the host
 	AddressDHCP    = "dhcp"    // what a DHCP server out there gives
+	AddressNone    = "none"    // none of IPv4
+)
+
+// Values of Uplink.Address6 that are no address.
+const (
+	AddressSLAAC = "slaac" // what the routers out there advertise, and DHCPv6 where they say so
+	AddressDHCP6 = "dhcp6" // the same, and DHCPv6 where they do not say so
+)
+
+// Values of NAT.IPv6 that are no prefix.
+const (
+	NATMasquerade = "masquerade" // from the address of the uplink, as IPv4
+	NATRoute      = "route"      // as it is; see Network.Inbound
 )
 
 // ReachHost in Network.Reach is this host.
@@ -64,7 +77,8 @@ type Route struct {
 // NAT is how a network with ForwardNAT is translated (RFC 4787, 5382, 5508).
 type NAT struct {
 	PortRange         // of outside ports, 1-65535
-	Addresses []Range // outside ones in place of the uplink's own; sorted, disjoint
+	Addresses []Range // outside ones in place of the uplink's own, of its family; sorted, disjoint
+	IPv6      string  // NATMasquerade, NATRoute, or a prefix that the network's own is translated to (RFC 6296)
 
 	Mapping   string // MappingEndpointIndependent or MappingSymmetric
 	Filtering string // FilterAddress, FilterEndpoint or FilterNone
@@ -92,7 +106,7 @@ type Timeouts struct {
 type Publish struct {
 	Protocol string // TCP or UDP
 	Listen   Listen
-	To       netip.AddrPort // in the subnet; the port is that of Listen.First
+	To       netip.AddrPort // in a subnet of the network; the port is that of Listen.First
 }
 
 // Listen is a range of outside ports. With Addr it is a listening socket of this
@@ -115,24 +129,47 @@ func (n *Network) L3Uplink() (Uplink, bool) {
 	if !n.Forwards() {
 		return Uplink{}, false
 	}
-	u := n.Uplink
-	u.Address = cmp.Or(u.Address, AddressAuto)
-	return u, true
+	filled := *n
+	filled.fillUplink()
+	return filled.Uplink, true
 }
 
-// Prefix returns the address that the file gives the uplink, zero where it gives
-// none.
-func (u Uplink) Prefix() netip.Prefix {
-	p, _ := netip.ParsePrefix(u.Address) // zero for a word
-	return p
+// Prefix returns the IPv4 address that the file gives the uplink, zero where it
+// gives none.
+func (u Uplink) Prefix() netip.Prefix { return prefixOf(ipv4, u.Address) }
+
+// Prefix6 is Prefix for IPv6.
+func (u Uplink) Prefix6() netip.Prefix { return prefixOf(ipv6, u.Address6) }
+
+// Prefix6 returns the outside prefix, zero where IPv6 is a word.
+func (n *NAT) Prefix6() netip.Prefix { return prefixOf(ipv6, n.IPv6) }
+
+// prefixOf returns a prefix of that family, zero for a word and for another one.
+func prefixOf(f family, s string) netip.Prefix {
+	if p, err := netip.ParsePrefix(s); err == nil && f.has(p.Addr()) {
+		return p
+	}
+	return netip.Prefix{}
 }
 
-// Owned reports whether the interface is weft's alone, with an address of its own.
-func (u Uplink) Owned() bool { return u.Address == AddressDHCP || u.Prefix().IsValid() }
+// of returns the address and the gateway that the file gives the uplink of one
+// family, zero where it gives none.
+func (u Uplink) of(f family) (address netip.Prefix, gateway netip.Addr) {
+	if f == ipv6 {
+		return u.Prefix6(), u.Gateway6
+	}
+	return u.Prefix(), u.Gateway
+}
+
+// Owned reports whether the interface is weft's alone, with addresses of its own.
+func (u Uplink) Owned() bool {
+	return u.Address == AddressDHCP || u.Prefix().IsValid() || u.Address6 != ""
+}
 
 func defaultNAT() NAT {
 	return NAT{
 		PortRange: PortRange{DefaultFirstPort, DefaultLastPort},
+		IPv6:      NATMasquerade,
 		Mapping:   MappingEndpointIndependent, Filtering: FilterAddress,
 		MaxFlows: DefaultMaxFlows, MaxFlowsPerHost: DefaultMaxFlowsPerHost,
 		Timeouts: Timeouts{
@@ -146,6 +183,8 @@ func defaultNAT() NAT {
 // from one that no longer does, where nothing else was said of the uplink.
 func (n *Network) fillUplink() {
 	switch {
+	case n.Forwards() && n.Uplink.Address == "" && n.Uplink.Address6 != "":
+		n.Uplink.Address = AddressNone
 	case n.Forwards() && n.Uplink.Address == "":
 		n.Uplink.Address = AddressAuto
 	case n.Forward == ForwardIsolated && n.Uplink == Uplink{Address: AddressAuto}:
@@ -164,7 +203,7 @@ func (n *NAT) sort() {
 func compareRange(a, b Range) int { return cmp.Or(a.First.Compare(b.First), a.Last.Compare(b.Last)) }
 
 func compareRoute(a, b Route) int {
-	return cmp.Or(a.To.Addr().Compare(b.To.Addr()), cmp.Compare(a.To.Bits(), b.To.Bits()), a.Via.Compare(b.Via))
+	return cmp.Or(comparePrefix(a.To, b.To), a.Via.Compare(b.Via))
 }
 
 func (n NAT) clone() NAT {

@@ -64,7 +64,7 @@ func TestParseEveryKeyOfNAT(t *testing.T) {
 	to := netip.MustParseAddrPort("10.0.0.9:80")
 	want.NAT = NAT{
 		PortRange: PortRange{2000, 3000}, Addresses: []Range{{addr("192.0.2.10"), addr("192.0.2.12")}, {addr("192.0.2.20"), addr("192.0.2.20")}},
-		Mapping: "symmetric", Filtering: "endpoint", MaxFlows: 1000, MaxFlowsPerHost: 100,
+		IPv6: "masquerade", Mapping: "symmetric", Filtering: "endpoint", MaxFlows: 1000, MaxFlowsPerHost: 100,
 		Timeouts: Timeouts{2 * time.Minute, 2 * time.Hour, time.Minute, 30 * time.Second, 5 * time.Second},
 		Publish: []Publish{{"tcp", Listen{First: 8000, Last: 8010}, to}, {"tcp", Listen{addr("127.0.0.1"), 8000, 8010}, to},
 			{"udp", Listen{First: 53, Last: 53}, netip.MustParseAddrPort("10.0.0.9:53")}},
@@ -84,10 +84,10 @@ func TestNATWrittenOut(t *testing.T) {
 	for _, want := range []string{
 		"    uplink:\n      interface: eth1\n      address: \"192.0.2.2/24\"\n      gateway: \"192.0.2.1\"\n      proxy_arp: false\n    routes:\n" +
 			"      - {to: \"10.5.0.0/16\", via: \"10.0.0.9\"}\n      - {to: \"10.6.0.0/16\", via: \"192.0.2.9\"}\n    reach: [host, other]\n" +
-			"    nat:\n      ports: 2000-3000\n      addresses: [\"192.0.2.10-192.0.2.12\", \"192.0.2.20\"]\n      mapping: symmetric\n",
+			"    nat:\n      ports: 2000-3000\n      addresses: [\"192.0.2.10-192.0.2.12\", \"192.0.2.20\"]\n      ipv6: masquerade\n      mapping: symmetric\n",
 		"      timeouts: {udp: 2m0s, tcp: 2h0m0s, tcp_transitory: 1m0s, icmp: 30s, other: 5s}\n      publish:\n" +
 			"        - {protocol: tcp, listen: \"8000-8010\", to: \"10.0.0.9:80\"}\n        - {protocol: tcp, listen: \"127.0.0.1:8000-8010\", to: \"10.0.0.9:80\"}\n",
-		"    uplink:\n      interface: eth2\n      address: dhcp\n      proxy_arp: true\n    reach: [lan]\n    mtu",
+		"    uplink:\n      interface: eth2\n      address: dhcp\n      proxy_arp: true\n    reach: [lan]\n    inbound:\n      ipv4: open\n      ipv6: published\n    mtu",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no\n%s\nin\n%s", want, text)
@@ -171,6 +171,10 @@ func TestListens(t *testing.T) {
 		"localhost:80":   `"localhost" is not an IP address: write one such as 192.0.2.1`,
 		"127.0.0.1:":     `"" is not a port: write a number of 1-65535, or a range such as 8000-8010`,
 		"127.0.0.1:9-8":  "9-8 runs backwards: write it as 8-9",
+		"::1":            "::1 has no port: write it too, such as [::1]:19888",
+		"[::1]":          "::1 has no port: write it too, such as [::1]:19888",
+		"::1:19888":      `"::1:19888" has no brackets around its IPv6 address: write [::1]:19888`,
+		"fd00::1:8-9":    `"fd00::1:8-9" has no brackets around its IPv6 address: write [fd00::1]:8-9`,
 		"fe80::1%eth:80": `"fe80::1%eth" has a zone, which means nothing to others: write the address alone`,
 	} {
 		if l, err := ParseListen(text); err == nil || err.Error() != want {
@@ -212,7 +216,7 @@ func TestAddPublish(t *testing.T) {
 		want    string
 	}{
 		{"x", Publish{}, `network "x": does not exist: add it first`},
-		{"plain", Publish{"tcp", Listen{First: 1}, to}, `network "plain": forward is isolated, and ports are published by nat only: write that first`},
+		{"plain", Publish{"tcp", Listen{First: 1}, to}, `network "plain": forward is isolated, and ports are published by nat and route only: write one of them first`},
 		{"lan", Publish{"tcp", Listen{First: 85, Last: 95}, to}, `network "lan": tcp 85-95 is published already, as 80-90 to 10.0.0.9:80: choose other ports, or remove that`},
 		{"dmz", Publish{"tcp", Listen{First: 85}, netip.MustParseAddrPort("10.1.0.2:1")},
 			`network "dmz": tcp 85 is published already, as 80-90 to 10.0.0.9:80 of network "lan": choose other ports, or remove that`},

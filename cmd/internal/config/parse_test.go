@@ -39,9 +39,14 @@ func plainPolicy() Policy {
 // Services of a network whose file says nothing of them.
 var (
 	plainDHCP = DHCP{Lease: time.Hour, Authoritative: true, Probe: true, Router: "auto"}
-	plainDNS  = DNS{Enabled: true, Name: "gateway", Cache: 10000}
-	plainNAT  = NAT{
-		PortRange: PortRange{1024, 65535}, Mapping: "endpoint-independent", Filtering: "address", MaxFlows: 65536, MaxFlowsPerHost: 8192,
+	plainRA   = RA{
+		Enabled: true, Interval: 10 * time.Minute, Lifetime: -1, Preference: "medium", Managed: "auto", Other: "auto", HopLimit: 64,
+		Valid: 90 * time.Minute, Preferred: 45 * time.Minute, Autonomous: true, RDNSSAuto: true, DNSSLAuto: true,
+	}
+	plainDHCP6 = DHCP6{Lease: time.Hour, Rapid: true}
+	plainDNS   = DNS{Enabled: true, Name: "gateway", Cache: 10000, SLAAC: true}
+	plainNAT   = NAT{
+		PortRange: PortRange{1024, 65535}, IPv6: "masquerade", Mapping: "endpoint-independent", Filtering: "address", MaxFlows: 65536, MaxFlowsPerHost: 8192,
 		Timeouts: Timeouts{5 * time.Minute, 124 * time.Minute, 4 * time.Minute, time.Minute, 10 * time.Minute},
 	}
 )
@@ -76,6 +81,7 @@ networks:
         group: kvm
         mode: vepa
         isolated: true
+        guard: {ra: true, dhcp: true}
         vlan: {trunk: [30-40, 10, 11-12, 35-41], native: 11}
         stp: {edge: true, priority: 0, cost: 7, root_guard: true, bpdu_guard: true}
         security:
@@ -105,6 +111,7 @@ networks:
 		VLAN:     VLAN{Trunk: []VLANRange{{10, 12}, {30, 41}}, Native: 11},
 		STP:      PortSTP{Edge: "true", Priority: 0, Cost: 7, RootGuard: true, BPDUGuard: true},
 		Security: Security{MaxMACs: 2, Sticky: true, Sources: []frame.MAC{{2, 0, 0, 0, 0, 0xa}, {2, 0, 0, 0, 0, 0xb}}},
+		Guard:    Guard{RA: true, DHCP: true},
 		Storm:    Storm{1, 2, 3},
 		Rate:     Rates{Rate{100_000_000, 200_000_000, 262_144}, Rate{1_000_000_000, 0, 31_250_000}},
 	}
@@ -118,7 +125,7 @@ networks:
 				STP:            STP{Priority: 32768, Hello: 2 * time.Second, MaxAge: 20 * time.Second, ForwardDelay: 15 * time.Second},
 				Snooping:       Snooping{Querier: true, Interval: 125 * time.Second},
 				FDB:            FDB{Ageing: 300 * time.Second, Limit: 8192},
-				DHCP:           plainDHCP, DNS: plainDNS, NAT: plainNAT,
+				RA:             plainRA, DHCP: plainDHCP, DHCP6: plainDHCP6, DNS: plainDNS, NAT: plainNAT, Inbound: Inbound{"open", "published"},
 				Ports: []Port{{
 					Name: "h1", Type: TypeInternal, Interface: "h1", Policy: plainPolicy(),
 					MAC:       DeriveMAC("dmz", "h1"),
@@ -130,6 +137,7 @@ networks:
 				ReservedGroups: "wire",
 				STP:            STP{Enabled: true, Priority: 4096, Hello: time.Second, MaxAge: 6 * time.Second, ForwardDelay: 2 * time.Second},
 				Snooping:       Snooping{Enabled: true, Interval: 10 * time.Second},
+				RA:             plainRA, DHCP6: plainDHCP6, Inbound: Inbound{"open", "published"},
 				FDB: FDB{
 					Ageing: 90 * time.Second, Limit: 100, PortLimit: 10,
 					Static: []StaticEntry{
@@ -280,10 +288,10 @@ func TestNamesAsWritten(t *testing.T) {
 
 func TestDefault(t *testing.T) {
 	for want, c := range map[string]*Config{
-		"address: 192.168.122.1/24, host_port: weft0, dhcp: {range: 192.168.122.2-192.168.122.254}": Default(),
-		"address: 192.168.9.1/24, host_port: weft0, dhcp: {range: 192.168.9.2-192.168.9.254}":       DefaultOn(netip.MustParsePrefix("192.168.9.0/24")),
-		"address: 10.0.0.9/29, host_port: weft0, dhcp: {range: 10.0.0.10-10.0.0.14}":                DefaultOn(netip.MustParsePrefix("10.0.0.12/29")),
-		"address: 172.16.0.1/12, host_port: weft0, dhcp: {range: 172.16.0.2-172.31.255.254}":        DefaultOn(netip.MustParsePrefix("172.16.0.0/12")),
+		"address: [192.168.122.1/24, ula], host_port: weft0, dhcp: {range: 192.168.122.2-192.168.122.254}, dhcp6: {stateless: true}": Default(),
+		"address: [192.168.9.1/24, ula], host_port: weft0, dhcp: {range: 192.168.9.2-192.168.9.254}, dhcp6: {stateless: true}":       DefaultOn(netip.MustParsePrefix("192.168.9.0/24")),
+		"address: [10.0.0.9/29, ula], host_port: weft0, dhcp: {range: 10.0.0.10-10.0.0.14}, dhcp6: {stateless: true}":                DefaultOn(netip.MustParsePrefix("10.0.0.12/29")),
+		"address: [172.16.0.1/12, ula], host_port: weft0, dhcp: {range: 172.16.0.2-172.31.255.254}, dhcp6: {stateless: true}":        DefaultOn(netip.MustParsePrefix("172.16.0.0/12")),
 	} {
 		if err := Validate(c); err != nil {
 			t.Fatal(err)

@@ -32,6 +32,7 @@ type Policy struct {
 	VLAN     VLAN
 	STP      PortSTP
 	Security Security
+	Guard    Guard
 	Storm    Storm
 	Rate     Rates
 }
@@ -90,6 +91,13 @@ type Security struct {
 	MaxMACs int         // learned at a time, 0-65536, up to FDB.PortLimit where that is set; 0 means any number
 	Sticky  bool        // what was learned stays at the port; needs MaxMACs
 	Sources []frame.MAC // the only ones taken, at most 64, sorted; none means all
+}
+
+// Guard keeps guests of a port from speaking for the network (RFC 6105, RFC 7610):
+// what they send of it is a counted drop.
+type Guard struct {
+	RA   bool // router advertisements, and redirects
+	DHCP bool // answers of a DHCP server, of both families
 }
 
 // Storm bounds what a port may send in of the frames that are flooded: frames

@@ -22,13 +22,20 @@ func anyForward(t *rapid.T, n *Network, number int) {
 	if n.Forward == ForwardNAT {
 		words = append(words, AddressSockets)
 	}
+	if !hasIPv4(n) {
+		words = words[:2]
+	}
 	u := &n.Uplink
 	u.Address = rapid.SampledFrom(words).Draw(t, "uplink")
 	if u.Address != AddressAuto || rapid.Bool().Draw(t, "named") {
 		u.Interface = rapid.SampledFrom([]string{"é", "{", "1e", "up"}).Draw(t, "uplink's interface") + "o" + fmt.Sprint(number)
 	}
+	if !hasIPv4(n) {
+		anyForward6(t, n, number)
+		return
+	}
 	guest := n.Gateway().Addr().Next()
-	if guest == broadcast(n.Gateway()) {
+	if guest == lastOf(n.Gateway()) {
 		guest = n.Gateway().Addr().Prev()
 	}
 	vias := []netip.Addr{guest}
@@ -52,6 +59,7 @@ func anyForward(t *rapid.T, n *Network, number int) {
 	if n.Forward == ForwardNAT {
 		anyNAT(t, &n.NAT, guest, number)
 	}
+	anyForward6(t, n, number)
 }
 
 func anyNAT(t *rapid.T, v *NAT, guest netip.Addr, number int) {

@@ -84,6 +84,9 @@ func anyNetwork(t *rapid.T, name string, number int) Network {
 	n.FDB = anyFDB(t)
 	if n.Forward == ForwardIsolated && rapid.Bool().Draw(t, "gateway") {
 		anyServices(t, &n, number)
+		if rapid.Bool().Draw(t, "six") {
+			anySix(t, &n, number)
+		}
 		anyForward(t, &n, number)
 	}
 	return n
@@ -110,6 +113,7 @@ func anyPolicy(t *rapid.T, bridged bool) Policy {
 		p.Security.MaxMACs = rapid.IntRange(max(1, len(p.Security.Sources)), maxMACs).Draw(t, "max_macs")
 		p.Security.Sticky = rapid.Bool().Draw(t, "sticky")
 	}
+	p.Guard = Guard{rapid.Bool().Draw(t, "ra guard"), rapid.Bool().Draw(t, "dhcp guard")}
 	storm := rapid.OneOf(rapid.Just(0), rapid.IntRange(0, maxStorm))
 	p.Storm = Storm{storm.Draw(t, "broadcast"), storm.Draw(t, "multicast"), storm.Draw(t, "unknown")}
 	p.Rate = Rates{anyRate(t), anyRate(t)}

@@ -10,18 +10,25 @@ import (
 // CheckPublish checks a published port that a command would add to n, by itself:
 // the keys in the error are those of the port.
 func (n *Network) CheckPublish(p Publish) error {
-	if n.Forward != ForwardNAT {
-		return Errors{{Text: place{network: n.Name}.String() + "forward is " + n.Forward + ", and ports are published by nat only: write that first"}}
+	if !n.Forwards() {
+		return Errors{{Text: place{network: n.Name}.String() + "forward is " + n.Forward + ", and ports are published by nat and route only: write one of them first"}}
 	}
 	r := newReport("")
 	r.published(place{network: n.Name}, n, p)
 	return r.err()
 }
 
-// PublishOf returns the index in NAT.Publish of what listens there, -1 where
-// nothing does.
+// PublishOf returns the index in NAT.Publish of the first that listens there, -1
+// where nothing does. Where the guests' own addresses are known outside, and for the
+// two families, several may: see PublishTo.
 func (n *Network) PublishOf(protocol string, l Listen) int {
 	return slices.IndexFunc(n.NAT.Publish, func(p Publish) bool { return p.Protocol == protocol && p.Listen == l })
+}
+
+// PublishTo returns the index in NAT.Publish of what listens there and leads to an
+// address, -1 where nothing does.
+func (n *Network) PublishTo(protocol string, l Listen, to netip.AddrPort) int {
+	return slices.IndexFunc(n.NAT.Publish, func(p Publish) bool { return p.Protocol == protocol && p.Listen == l && p.To == to })
 }
 
 // AddPublish adds a published port to a network. An error names what stands in its
@@ -44,17 +51,24 @@ func (c *Config) AddPublish(network string, p Publish) error {
 	return nil
 }
 
-// RemovePublish takes away what listens there, and reports whether anything did.
+// RemovePublish takes away all that listens there, wherever it leads to, and
+// reports whether anything did.
 func (c *Config) RemovePublish(network, protocol string, l Listen) bool {
+	return c.removePublish(network, func(p Publish) bool { return p.Protocol == protocol && p.Listen == l })
+}
+
+// RemovePublishTo takes away what listens there and leads to an address, and
+// reports whether anything did.
+func (c *Config) RemovePublishTo(network, protocol string, l Listen, to netip.AddrPort) bool {
+	return c.removePublish(network, func(p Publish) bool { return p.Protocol == protocol && p.Listen == l && p.To == to })
+}
+
+func (c *Config) removePublish(network string, gone func(Publish) bool) bool {
 	n := c.Network(network)
-	if n == nil {
+	if n == nil || !slices.ContainsFunc(n.NAT.Publish, gone) {
 		return false
 	}
-	i := n.PublishOf(protocol, l)
-	if i < 0 {
-		return false
-	}
-	n.NAT.Publish = slices.Concat(n.NAT.Publish[:i], n.NAT.Publish[i+1:])
+	n.NAT.Publish = slices.DeleteFunc(slices.Clone(n.NAT.Publish), gone)
 	if len(n.NAT.Publish) == 0 {
 		n.NAT.Publish = nil
 	}
@@ -64,12 +78,12 @@ func (c *Config) RemovePublish(network, protocol string, l Listen) bool {
 // PublishClash returns what already has an outside port of p, and its network.
 func (c *Config) PublishClash(network string, p Publish) (o Publish, of string, clash bool) {
 	n := c.Network(network)
-	if n == nil || n.Forward != ForwardNAT || badPublish(p) {
+	if n == nil || !n.Forwards() || badPublish(p) {
 		return Publish{}, "", false
 	}
 	taken := takenPorts{}
 	for i := range c.Networks {
-		if other := &c.Networks[i]; other.Forward == ForwardNAT {
+		if other := &c.Networks[i]; other.Forwards() {
 			for _, v := range other.NAT.Publish {
 				if !badPublish(v) {
 					taken.add(other, v)
@@ -108,8 +122,10 @@ func (r *report) published(at place, n *Network, p Publish) {
 		r.refuse(listen, "is missing: write the outside port, such as 19888")
 	case err != nil:
 		r.refuse(listen, "%v", err)
-	case l.Addr.IsValid() && !l.Addr.Is4():
-		r.refuse(listen, "%v is an IPv6 address, which is not available in this version: write one of IPv4", l.Addr)
+	case l.Addr.IsValid() && n.Forward == ForwardRoute:
+		r.refuse(listen, "%v has an address of this host, which takes forward: nat: with forward: route write the port alone, and the guest is reached at its own address", l)
+	case l.Addr.IsValid() && (familyOf(l.Addr) == 0 || l.Addr.Is6() && l.Addr.IsLinkLocalUnicast()):
+		r.refuse(listen, "%v is not an address that means the same everywhere on this host: write another one", l.Addr)
 	case l.Addr.IsMulticast() || l.Addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		r.refuse(listen, "%v is not an address of one host: write one of this host", l.Addr)
 	}
@@ -117,18 +133,24 @@ func (r *report) published(at place, n *Network, p Publish) {
 }
 
 func (r *report) target(at place, n *Network, p Publish) {
-	gateway := n.Gateway()
-	switch a := p.To.Addr(); {
+	a := p.To.Addr()
+	f := familyOf(a)
+	own, listen := n.gateways(f), badPorts(PortRange{p.Listen.First, p.Listen.Last}) == nil
+	switch {
 	case p.To == netip.AddrPort{}:
 		r.refuse(at, "is missing: write the address and the port of the guest, such as 192.168.122.10:22")
 	case p.To.Port() == 0:
 		r.refuse(at, "port 0 is out of range: give 1-%d", maxPort)
-	case badGateway(gateway) != "": // refused for itself
-	case !a.Is4():
-		r.refuse(at, "%v is not an IPv4 address: write that of the guest", a)
-	case badClient(a, gateway) != "":
-		r.refuse(at, "%v %s", a, badClient(a, gateway))
-	case badPorts(PortRange{p.Listen.First, p.Listen.Last}) == nil && int(p.To.Port())+p.Listen.count()-1 > maxPort:
+	case f == 0 || a.Zone() != "":
+		r.refuse(at, "%v is not an address of a guest that others could reach: write one without a zone, and IPv4 in its own form", a)
+	case len(own) == 0 && len(n.addressesOf(f)) > 0 || len(n.Addresses) == 0: // refused for itself
+	case len(own) == 0:
+		r.refuse(at, "%v is of %v, and the network has no address of that: write one for it, or the %v address of the guest", a, f, f.other())
+	case badClient(a, f, own) != "":
+		r.refuse(at, "%v %s", a, badClient(a, f, own))
+	case listen && n.Forward == ForwardRoute && !p.Listen.Addr.IsValid() && int(p.To.Port()) != p.Listen.First:
+		r.refuse(at, "port %d is not that of listen, %d, and with forward: route nothing is translated: write the same in both", p.To.Port(), p.Listen.First)
+	case listen && int(p.To.Port())+p.Listen.count()-1 > maxPort:
 		r.refuse(at, "port %d is the first of %d, and the last one would be above %d: lower it", p.To.Port(), p.Listen.count(), maxPort)
 	}
 }
@@ -137,7 +159,7 @@ func (r *report) target(at place, n *Network, p Publish) {
 func (r *report) publishes(c *Config) {
 	taken := takenPorts{}
 	for _, n := range r.byAge(c) {
-		if n.Forward != ForwardNAT || len(n.NAT.Publish) > maxPublish {
+		if !n.Forwards() || len(n.NAT.Publish) > maxPublish {
 			continue
 		}
 		for i, p := range n.NAT.Publish {
@@ -170,11 +192,13 @@ type portOwner struct {
 }
 
 // portSpace is where two that publish the same port clash: the uplink on an
-// interface, or an address of this host for those that are sockets of it.
+// interface, for each family, or an address: of this host for those that are sockets
+// of it, of the guest where that is the one outside.
 type portSpace struct {
 	protocol string
 	socket   bool
 	address  netip.Addr // of a socket; unspecified for all of the host
+	family   family     // of an uplink
 	uplink   string
 }
 
@@ -185,10 +209,14 @@ func spaceOf(n *Network, p Publish) portSpace {
 	switch {
 	case p.Listen.Addr.IsValid():
 		return portSpace{protocol: p.Protocol, socket: true, address: p.Listen.Addr}
+	case n.Uplink.Address == AddressSockets && p.To.Addr().Is6():
+		return portSpace{protocol: p.Protocol, socket: true, address: netip.IPv6Unspecified()}
 	case n.Uplink.Address == AddressSockets:
 		return portSpace{protocol: p.Protocol, socket: true, address: netip.IPv4Unspecified()}
+	case n.Forward == ForwardRoute, p.To.Addr().Is6() && n.NAT.IPv6 != NATMasquerade:
+		return portSpace{protocol: p.Protocol, address: p.To.Addr(), uplink: n.Uplink.Interface}
 	}
-	return portSpace{protocol: p.Protocol, uplink: n.Uplink.Interface}
+	return portSpace{protocol: p.Protocol, family: familyOf(p.To.Addr()), uplink: n.Uplink.Interface}
 }
 
 // add takes the ports of p, or returns who has one of them.
@@ -214,7 +242,8 @@ func (t takenPorts) add(n *Network, p Publish) *portOwner {
 // meets reports whether two sockets in spaces that differ could have the same
 // address.
 func (s portSpace) meets(o portSpace) bool {
-	return s.socket && o.socket && s.protocol == o.protocol && (s.address.IsUnspecified() || o.address.IsUnspecified())
+	return s.socket && o.socket && s.protocol == o.protocol && s.address.Is4() == o.address.Is4() &&
+		(s.address.IsUnspecified() || o.address.IsUnspecified())
 }
 
 // find returns who has a port of p in a space, and where p belongs otherwise.

@@ -56,7 +56,7 @@ func TestRefused(t *testing.T) {
 		{"network: {}", `f:1: unknown key "network"; did you mean "networks"?`},
 		{"networks: 5", "f:1: networks: a single value, where keys with values belong"},
 		{"networks: [lan]", "f:1: networks: a list, where keys with values belong"},
-		{"networks: {lan: isolated}", lan + "a single value, where keys with values belong: forward, mac, address, vlan, host_port, uplink, routes, reach, nat, mtu, reserved_groups, stp, snooping, fdb, dhcp, dns, ports"},
+		{"networks: {lan: isolated}", lan + "a single value, where keys with values belong: forward, mac, address, vlan, host_port, uplink, routes, reach, inbound, nat, mtu, reserved_groups, stp, snooping, fdb, ra, dhcp, dhcp6, dns, ports"},
 		{"networks: {lan: {ports: 5}}", lan + "ports: a single value, where keys with values belong"},
 		{"metrics: off", "f:1: metrics: a single value, where keys with values belong: listen"},
 		{inNetwork("stp: &a {}"), lan + "stp: a YAML anchor (not supported: write the value out), where keys with values belong: enabled, priority, hello, max_age, forward_delay"},
@@ -124,7 +124,7 @@ func TestRefused(t *testing.T) {
 		{inNetwork("mtu: 65518"), lan + "mtu: 65518 is out of range: give 68-65517 bytes"},
 		{inNetwork("mtu: 0"), lan + "mtu: 0 is out of range: give 68-65517 bytes"},
 		{inNetwork("mtu: -5"), lan + "mtu: -5 is out of range: give 68-65517 bytes"},
-		{inNetwork("nftables: {}"), lan + `unknown key "nftables"; known here: forward, mac, address, vlan, host_port, uplink, routes, reach, nat, mtu, reserved_groups, stp, snooping, fdb, dhcp, dns, ports`},
+		{inNetwork("nftables: {}"), lan + `unknown key "nftables"; known here: forward, mac, address, vlan, host_port, uplink, routes, reach, inbound, nat, mtu, reserved_groups, stp, snooping, fdb, ra, dhcp, dhcp6, dns, ports`},
 
 		// The MAC table.
 		{inFDB("ageing: 300"), lan + `fdb.ageing: "300" is not a duration: write a number and its unit, such as 300s, 5m or 1h`},
@@ -258,7 +258,7 @@ networks:
 // A port without keys lacks its type too.
 func TestRefusedBarePort(t *testing.T) {
 	got := strings.Join(refusal(t, "networks: {lan: {ports: {vm9: tap}}}"), "\n")
-	want := `f:1: network "lan": port "vm9": a single value, where keys with values belong: type, interface, netns, owner, group, mac, address, mode, hairpin, isolated, vlan, stp, security, storm, rate
+	want := `f:1: network "lan": port "vm9": a single value, where keys with values belong: type, interface, netns, owner, group, mac, address, mode, hairpin, isolated, vlan, stp, security, guard, storm, rate
 f:1: network "lan": port "vm9": type: is missing: write one of tap, raw, internal`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -101,6 +101,10 @@ type DNS struct {
 
 	Cache        int  // answers that are kept, 0-1000000
 	ForwardPlain bool // names without a dot go to Upstream too
+
+	// SLAAC gives the names of leases the IPv6 addresses too that their machines
+	// made themselves.
+	SLAAC bool
 }
 
 // DNSDomain is a domain and the servers that are asked for it; none where it is
@@ -135,7 +139,7 @@ type DNSService struct {
 // Gateway returns the gateway's IPv4 address with its subnet, zero without one.
 func (n *Network) Gateway() netip.Prefix {
 	for _, a := range n.Addresses {
-		if a.Addr().Is4() {
+		if ipv4.has(a.Addr()) {
 			return a
 		}
 	}
@@ -229,15 +233,6 @@ func (n *Network) unseated(p *Port) string {
 		return "mac"
 	}
 	return ""
-}
-
-// broadcast returns the last address of an IPv4 subnet.
-func broadcast(subnet netip.Prefix) netip.Addr {
-	b := subnet.Masked().Addr().As4()
-	for i := subnet.Bits(); i < 32; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	return netip.AddrFrom4(b)
 }
 
 // fill makes what a command put in look as what a file holds.

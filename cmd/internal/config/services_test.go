@@ -46,7 +46,7 @@ func TestParseEveryService(t *testing.T) {
 		},
 	}
 	want.DNS = DNS{
-		Enabled: true, Name: "gw", Domain: "lab", Upstream: []string{"10.0.0.53:5353", "fd00::53"}, ForwardPlain: true, Cache: 5,
+		Enabled: true, Name: "gw", Domain: "lab", Upstream: []string{"10.0.0.53:5353", "fd00::53"}, ForwardPlain: true, Cache: 5, SLAAC: true,
 		Domains: []DNSDomain{{"corp.example", []string{"10.0.0.53", "host"}}, {"home.arpa", nil}},
 		Hosts: []DNSHost{
 			{"printer", []netip.Addr{a("192.168.122.21")}}, {"web.lab", []netip.Addr{a("192.168.122.20"), a("fd00::20")}},
@@ -89,6 +89,7 @@ func TestServicesWrittenOut(t *testing.T) {
       name: gw
       domain: lab
       upstream: ["10.0.0.53:5353", "fd00::53"]
+      slaac: true
       forward_plain: true
       cache: 5
       domains: {corp.example: ["10.0.0.53", host], home.arpa: []}
@@ -244,21 +245,21 @@ func TestPatchServices(t *testing.T) {
 
 func TestPatchServicesRefused(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"dhcp":{"lease":"1s"}}`:              "dhcp.lease: 1s is out of range: give 2m-365d in whole seconds, or infinite",
-		`{"dhcp":{"lease":"x"}}`:               `dhcp.lease: "x" is not a time of a lease: write a number and its unit, such as 10m, 1h, 7d or 1d12h, or infinite`,
-		`{"dhcp":{"range":"192.168.122.1"}}`:   "dhcp.range: 192.168.122.1 holds 192.168.122.1, the address of the gateway: write the ranges before and behind it",
-		`{"dhcp":{"range":[]}}`:                "dhcp.range: is an empty list: write what belongs in it, or remove the key",
-		`{"dhcp":{"hosts":"web"}}`:             "dhcp.hosts: a single value, where a list of maps belongs, which is written in the file only (dhcp.hosts=, without a value, clears it)",
-		`{"routes":"10.5.0.0/16"}`:             "routes: a single value, where a list of maps belongs, which is written in the file only (routes=, without a value, clears it)",
-		`{"nat":{"publish":"80"}}`:             "nat.publish: a single value, where a list of maps belongs, which is written in the file only (nat.publish=, without a value, clears it)",
-		`{"dhcp":{"options":{"53":"1"}}}`:      "dhcp.options[53]: is set by the server itself: ",
-		`{"dhcp":{"options":{"mtu":"1400"}}}`:  `dhcp.options[mtu]: is option 26, as "26" is: remove one of the two`,
-		`{"dns":{"hosts":{"web":"x"}}}`:        `dns.hosts[web]: "x" is not an IP address: write one such as 192.0.2.1`,
-		`{"dns":{"hosts":{"gw":"10.0.0.1"}}}`:  "dns.hosts[gw]: is the name of the gateway: choose another one, or another dns.name",
-		`{"dns":{"upstream":"192.168.122.1"}}`: `dns.upstream: "192.168.122.1" is the gateway of network "lan", where weft itself answers: that is a loop, name another server`,
-		`{"address":"192.168.122.20/24"}`:      "dhcp.hosts[2].address: 192.168.122.20 is the address of the gateway: choose another one",
-		`{"address":"fd00::1/64"}`:             "address: fd00::1/64 is an IPv6 address: IPv6 gateway addresses are not available in this version, write one of IPv4",
-		`{"dhcp":{"x":1}}`:                     `dhcp: unknown key "x"; known here: range, lease, max_leases, authoritative, probe, no_override, router, ntp, domain_search, next_server, server_name, bootfile, options, hosts_file, hosts`,
+		`{"dhcp":{"lease":"1s"}}`:                   "dhcp.lease: 1s is out of range: give 2m-365d in whole seconds, or infinite",
+		`{"dhcp":{"lease":"x"}}`:                    `dhcp.lease: "x" is not a time of a lease: write a number and its unit, such as 10m, 1h, 7d or 1d12h, or infinite`,
+		`{"dhcp":{"range":"192.168.122.1"}}`:        "dhcp.range: 192.168.122.1 holds 192.168.122.1, the address of the gateway: write the ranges before and behind it",
+		`{"dhcp":{"range":[]}}`:                     "dhcp.range: is an empty list: write what belongs in it, or remove the key",
+		`{"dhcp":{"hosts":"web"}}`:                  "dhcp.hosts: a single value, where a list of maps belongs, which is written in the file only (dhcp.hosts=, without a value, clears it)",
+		`{"routes":"10.5.0.0/16"}`:                  "routes: a single value, where a list of maps belongs, which is written in the file only (routes=, without a value, clears it)",
+		`{"nat":{"publish":"80"}}`:                  "nat.publish: a single value, where a list of maps belongs, which is written in the file only (nat.publish=, without a value, clears it)",
+		`{"dhcp":{"options":{"53":"1"}}}`:           "dhcp.options[53]: is set by the server itself: ",
+		`{"dhcp":{"options":{"mtu":"1400"}}}`:       `dhcp.options[mtu]: is option 26, as "26" is: remove one of the two`,
+		`{"dns":{"hosts":{"web":"x"}}}`:             `dns.hosts[web]: "x" is not an IP address: write one such as 192.0.2.1`,
+		`{"dns":{"hosts":{"gw":"10.0.0.1"}}}`:       "dns.hosts[gw]: is the name of the gateway: choose another one, or another dns.name",
+		`{"dns":{"upstream":"192.168.122.1"}}`:      `dns.upstream: "192.168.122.1" is the gateway of network "lan", where weft itself answers: that is a loop, name another server`,
+		`{"address":"192.168.122.20/24"}`:           "dhcp.hosts[2].address: 192.168.122.20 is the address of the gateway: choose another one",
+		`{"address":"fe80::1/64,192.168.122.1/24"}`: "address[0]: fe80::1/64 is a link-local address, and the gateway makes one itself: write a global or a unique local one, or ula",
+		`{"dhcp":{"x":1}}`:                          `dhcp: unknown key "x"; known here: range, lease, max_leases, authoritative, probe, no_override, router, ntp, domain_search, next_server, server_name, bootfile, options, hosts_file, hosts`,
 	} {
 		_, err := onServed(t, body)
 		if err == nil || !strings.HasPrefix(err.Error(), `network "lan": `+want) || strings.Contains(err.Error(), "\n") {

@@ -30,8 +30,14 @@ func elsewhere(at place, word string) string {
 		return ": write names with their addresses in hosts"
 	case "dns.server":
 		return ": write upstream for all names, or domains for those of one domain"
-	case "dhcp.option":
+	case "dhcp.option", "dhcp6.option":
 		return ": write options, a map of numbers or names with their values"
+	}
+	if at.port != "" {
+		switch key {
+		case ".ra_guard", ".ipv6_ra_guard", ".dhcp_guard", ".dhcp_snooping":
+			return ": write guard: {ra: true, dhcp: true}"
+		}
 	}
 	return ""
 }
@@ -49,6 +55,20 @@ func elsewhereInNetwork(key string) string {
 		return ": the gateway that weft is has address, and one outside is the gateway of uplink"
 	case ".static_routes", ".static-routes":
 		return ": write routes"
+	case ".address6", ".addresses", ".ipv6", ".ipv6_address", "uplink.address6", "uplink.ipv6", "uplink.addresses":
+		return ": write both in address, such as " + bothAddresses(key)
+	case "uplink.gateway6", "uplink.gateways":
+		return ": write both in gateway, such as [192.0.2.1, \"fe80::1\"]"
+	case "uplink.proxy_nd", "uplink.proxy_ndp", "uplink.ndp_proxy":
+		return ": write proxy_arp, which is for both families"
+	case ".radvd", ".router_advertisement", ".router_advertisements", ".slaac":
+		return ": write ra"
+	case "dhcp6.pd", "dhcp6.prefix_delegation", "dhcp6.delegated", ".prefix_delegation":
+		return ": write dhcp6: {delegate: [{prefix: \"2001:db8:100::/48\", length: 56}]}"
+	case "dhcp6.dns", "dhcp6.domain_name", "ra.dns":
+		return ": the domain is that of dns, and servers are rdnss of ra, or dns-servers in options of dhcp6"
+	case ".nat66", ".nptv6", ".npt", "nat.nat66", "nat.nptv6", "nat.npt", "nat.prefix":
+		return ": write nat: {ipv6: masquerade}, or an outside prefix in its place"
 	case "uplink.dev", "uplink.device", "uplink.nic", "uplink.ifname":
 		return ": write interface"
 	case "routes.dst", "routes.destination", "routes.prefix", "routes.subnet":
@@ -63,6 +83,13 @@ func elsewhereInNetwork(key string) string {
 		return `: write to, such as "192.168.122.10:22"`
 	}
 	return ""
+}
+
+func bothAddresses(key string) string {
+	if strings.HasPrefix(key, "uplink.") {
+		return `[192.0.2.2/24, "2001:db8::2/64"] or [dhcp, slaac]`
+	}
+	return `[192.168.122.1/24, "2001:db8::1/64"]`
 }
 
 // nearest returns the known word that takes the fewest edits to reach, empty

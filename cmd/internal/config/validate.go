@@ -44,6 +44,25 @@ const (
 	minSubnet = 8 // bits
 	maxSubnet = 30
 
+	minMTU6      = 1280 // RFC 8200 section 5
+	slaacSubnet  = 64   // RFC 4862 section 5.5.3 d, RFC 4291 section 2.5.1
+	minSubnet6   = 16
+	maxSubnet6   = 126
+	maxLink6     = 128
+	maxAddresses = 8 // of IPv6: all of them are in every advertisement
+
+	minInterval    = 4 // seconds (RFC 4861 section 6.2.1)
+	maxInterval    = 1800
+	maxLifetime    = 9000
+	routerLifetime = "0s, or the interval up to 9000s in whole seconds"
+	maxRDNSS       = 8 // with these and 8 prefixes an advertisement fits the least MTU
+	maxDNSSL       = 8
+	maxDNSSLBytes  = 256
+	maxAdvertised  = 8 // routes
+	maxPools       = 64
+	minDUID        = 3
+	maxDUID        = 130
+
 	day        = 24 * time.Hour
 	minLease   = 2 * time.Minute
 	maxLease   = 365 * day

@@ -106,8 +106,11 @@ func parseUpstream(s string) (netip.AddrPort, error) {
 func (r *report) loops(c *Config) {
 	gateways := map[netip.AddrPort]string{}
 	for i := range c.Networks {
-		if n := &c.Networks[i]; n.DNS.Enabled && n.Gateway().IsValid() {
-			gateways[netip.AddrPortFrom(n.Gateway().Addr(), dnsPort)] = n.Name
+		n := &c.Networks[i]
+		for _, a := range n.Addresses {
+			if n.DNS.Enabled && a.IsValid() {
+				gateways[netip.AddrPortFrom(a.Addr(), dnsPort)] = n.Name
+			}
 		}
 	}
 	check := func(at place, list []string) {

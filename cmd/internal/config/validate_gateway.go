@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 )
 
@@ -27,16 +26,48 @@ func (r *report) gateway(at place, n *Network) {
 		}
 		return
 	}
-	for i, a := range n.Addresses {
-		if why := badGateway(a); why != "" {
-			r.refuse(r.item(address, i, len(n.Addresses)), "%v %s", a, why)
-		} else if i > 0 {
-			r.refuse(address.index(i), "a second address is not available in this version: keep one of them")
-		}
-	}
+	r.addresses(address, n)
+	r.withoutFamily(at, n)
 	if n.Forward == ForwardBridge {
 		r.refuse(address, "is for networks that end here: with forward: bridge the gateway, DHCP and DNS would answer all "+
 			"of the network outside; remove it, or write forward: isolated")
+	}
+}
+
+// addresses checks those of the gateway, each by itself and against the others.
+func (r *report) addresses(at place, n *Network) {
+	slaac := n.RA.Enabled && n.RA.Autonomous
+	four, six := 0, len(n.Gateway6())
+	if six > maxAddresses {
+		r.refuse(at, "has %d IPv6 addresses: at most %d are possible", six, maxAddresses)
+		return
+	}
+	for i, a := range n.Addresses {
+		in := r.item(at, i, len(n.Addresses))
+		if why := badGateway(a); why != "" {
+			r.refuse(in, "%v %s", a, why)
+			continue
+		}
+		if a.Addr().Is4() {
+			if four++; four > 1 {
+				r.refuse(in, "%v is a second IPv4 address, and a network has one subnet of that, as DHCP and NAT know no other: "+
+					"keep one of them, or make a second network", a)
+			}
+			continue
+		}
+		o := overlapping(n.Addresses[:i], a)
+		switch {
+		case a == o && n.ULA && a == ULA(n.Name):
+			r.refuse(in, "%s is there already: write it once", ulaWord)
+		case o.IsValid():
+			r.refuse(in, "%v overlaps %v: a gateway has one address in each subnet, keep one of them", a, o)
+		case slaac && a.Bits() != slaacSubnet:
+			r.refuse(in, "%v has a prefix length of %d, and guests make addresses in subnets of %d only (RFC 4862): write /%d, or ra: {autonomous: false}",
+				a, a.Bits(), slaacSubnet, slaacSubnet)
+		}
+	}
+	if mtu := (place{network: n.Name, key: "mtu"}); six > 0 && n.MTU >= minMTU && n.MTU < minMTU6 {
+		r.refuse(mtu, "%d is less than IPv6 needs (RFC 8200 section 5): give %d at least, or remove the IPv6 address", n.MTU, minMTU6)
 	}
 }
 
@@ -48,22 +79,30 @@ func badGateway(p netip.Prefix) string {
 	}
 	switch {
 	case a.Is6():
-		return "is an IPv6 address: IPv6 gateway addresses are not available in this version, write one of IPv4"
+		return badGateway6(p)
 	case p.Bits() < minSubnet || p.Bits() > maxSubnet:
 		return "leaves no subnet that can be served: give a prefix length of 8-30"
 	case !isHostAddress(a):
 		return "is not an address of a host: write one such as 192.168.122.1/24"
-	case a == broadcast(p):
+	case isBroadcast(a, p):
 		return "is the broadcast address of its subnet: write that of the gateway"
 	}
 	return ""
 }
 
-// isHostAddress reports whether an IPv4 address may be that of a host in a
-// network (RFC 6890: not of "this network", loopback, multicast or reserved).
-func isHostAddress(a netip.Addr) bool {
-	first := a.As4()[0]
-	return first != 0 && first != 127 && first < 224
+func badGateway6(p netip.Prefix) string {
+	a := p.Addr()
+	switch {
+	case a.IsLinkLocalUnicast():
+		return "is a link-local address, and the gateway makes one itself: write a global or a unique local one, or " + ulaWord
+	case !isHostAddress(a):
+		return "is neither global (2000::/3) nor unique local (fc00::/7): write one that is, or " + ulaWord
+	case p.Bits() < minSubnet6 || p.Bits() > maxSubnet6:
+		return "leaves no subnet that can be served: give a prefix length of 64, or one of 16-126 with ra: {autonomous: false}"
+	case isSubnet(a, p):
+		return "is " + ipv6.subnetAddress() + ": write that of the gateway, such as " + netip.PrefixFrom(a.Next(), p.Bits()).String()
+	}
+	return ""
 }
 
 // withoutAddress refuses the settings of what only a gateway has. That the file
@@ -78,12 +117,22 @@ func (r *report) withoutAddress(at place, n *Network) {
 	}{
 		{"vlan", n.VLAN != 0},
 		{"host_port", n.HostPort != ""},
+		{"ra", r.lines[at.sub("ra")] != 0 && n.RA.Enabled || n.RA.isSet()},
 		{"dhcp", r.lines[at.sub("dhcp")] != 0 || !reflect.DeepEqual(n.DHCP, plain.DHCP)},
+		{"dhcp6", r.lines[at.sub("dhcp6")] != 0 || !reflect.DeepEqual(n.DHCP6, plain.DHCP6)},
 		{"dns", r.lines[at.sub("dns")] != 0 && n.DNS.Enabled || !reflect.DeepEqual(n.DNS, dns)},
 	} {
 		if k.set {
 			r.refuse(at.sub(k.key), "needs an address of the network: write one for it, such as address: 192.168.122.1/24, or remove this")
 		}
+	}
+}
+
+// withoutFamily refuses a service of IPv4 in a network that has none of its
+// addresses. One of IPv6 brings its own: see fillAddresses.
+func (r *report) withoutFamily(at place, n *Network) {
+	if n.DHCP.Enabled() && !hasIPv4(n) && !r.refused[at.sub("address")] {
+		r.refuse(at.sub("dhcp"), "is for IPv4, of which the network has no address: write one beside that of IPv6, such as 192.168.122.1/24, or dhcp6 in place of this")
 	}
 }
 
@@ -101,32 +150,6 @@ func (r *report) seat(at place, n *Network, p *Port) {
 		"address": prefixes().outputList(p.Addresses).text,
 	}
 	r.refuse(at.sub(key), "%s is not that of host_port, whose port has this name: remove it here, or rename this port", is[key])
-}
-
-// subnets refuses two networks that somebody could not tell apart: this host,
-// those behind an uplink that routes both, or each other.
-func (r *report) subnets(c *Config) {
-	list := r.byAge(c)
-	for i, n := range list {
-		at := r.item(place{network: n.Name, key: "address"}, 0, len(n.Addresses))
-		for _, o := range list[:i] {
-			a, b := n.Gateway(), o.Gateway()
-			if !a.IsValid() || !b.IsValid() || !a.Overlaps(b) {
-				continue
-			}
-			switch {
-			case n.HostPort != "" && o.HostPort != "":
-				r.refuse(at, "%v overlaps %v of network %s, and this host is in both: choose another subnet, or remove one host_port", a, b, quoted(o.Name))
-			case n.Forward == ForwardRoute && o.Forward == ForwardRoute && n.Uplink.Interface == o.Uplink.Interface:
-				r.refuse(at, "%v overlaps %v of network %s, and one uplink routes to both: choose another subnet", a, b, quoted(o.Name))
-			case slices.Contains(n.Reach, o.Name):
-				r.refuse(at, "%v overlaps %v of network %s, which is in reach: choose another subnet, or remove that", a, b, quoted(o.Name))
-			default:
-				continue
-			}
-			break
-		}
-	}
 }
 
 // path checks that of a file, where there is one.

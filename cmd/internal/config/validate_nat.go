@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
 	"reflect"
 	"time"
@@ -28,13 +29,30 @@ func (r *report) forwarding(at place, n *Network) {
 	default: // refused for itself
 		return
 	}
+	r.inbound(at.sub("inbound"), n)
 	in := at.sub("nat")
-	if n.Forward == ForwardNAT {
+	if n.Forwards() {
 		r.nat(in, n)
 		return
 	}
 	if r.lines[in] != 0 || !reflect.DeepEqual(n.NAT, defaultNAT()) {
 		r.refuse(in, "is for networks with forward: nat only, this one is %s: write that, or remove it (by command: nat=)", n.Forward)
+	}
+}
+
+// inbound checks who may come in, where anything could.
+func (r *report) inbound(at place, n *Network) {
+	v := n.Inbound
+	four, six := at.sub("ipv4"), at.sub("ipv6")
+	switch {
+	case !n.keepsAddresses() && (v != defaultInbound() || !n.Forwards() && r.lines[at] != 0):
+		r.refuse(at, "is for addresses that are known outside as they are, this network has forward: %s: write forward: route, "+
+			"or nat: {ipv6: route} beside forward: nat, or remove it (by command: inbound=)", n.Forward)
+	case v.IPv4 == v.IPv6: // one word for both
+		r.word(at, v.IPv4, InboundOpen, InboundPublished)
+	default:
+		r.word(four, v.IPv4, InboundOpen, InboundPublished)
+		r.word(six, v.IPv6, InboundOpen, InboundPublished)
 	}
 }
 
@@ -52,9 +70,7 @@ func (r *report) routes(at place, n *Network) {
 			r.refuse(in.sub("to"), "%v is there already: remove one of the two", v.To)
 		}
 		seen[v.To] = true
-		if g := n.Gateway(); badGateway(g) == "" {
-			r.route(in, n, v, g)
-		}
+		r.route(in, n, v)
 	}
 }
 
@@ -63,34 +79,52 @@ func badSubnet(p netip.Prefix) string {
 	switch {
 	case !p.IsValid():
 		return "is missing: write the subnet that the route is for, such as 10.5.0.0/16, or 0.0.0.0/0 for all"
-	case !p.Addr().Is4():
-		return p.String() + " is of IPv6, which is not available in this version: write one of IPv4"
+	case familyOf(p.Addr()) == 0:
+		return p.String() + " is IPv4 in IPv6 form: write it in IPv4 form"
 	case p != p.Masked():
 		return p.String() + " has bits behind its prefix length: write " + p.Masked().String()
-	case p.Bits() >= minSubnet && !isHostAddress(p.Addr()):
+	case p.Addr().Is4() && p.Bits() >= minSubnet && !isHostAddress(p.Addr()),
+		p.Addr().IsMulticast(), p.Addr().IsLinkLocalUnicast(), p.Addr().IsLoopback(), p.Bits() == maxLink6 && p.Addr().IsUnspecified():
 		return p.String() + " has no addresses of hosts: write another subnet"
 	}
 	return ""
 }
 
-// route checks one of a network with a gateway that is good.
-func (r *report) route(at place, n *Network, v Route, gateway netip.Prefix) {
-	to, via, out := at.sub("to"), at.sub("via"), n.Uplink.Prefix()
-	if v.To.IsValid() && v.To.Bits() >= gateway.Bits() && gateway.Contains(v.To.Addr()) {
-		r.refuse(to, "%v is in the network's own subnet %v, where all is reached without: remove the route", v.To, gateway.Masked())
+// route checks one of a network, of the family that its subnet has.
+func (r *report) route(at place, n *Network, v Route) {
+	f := cmp.Or(familyOf(v.To.Addr()), familyOf(v.Via))
+	to, via, own := at.sub("to"), at.sub("via"), n.gateways(f)
+	out, _ := n.Uplink.of(f)
+	if len(own) == 0 {
+		if f != 0 && len(n.addressesOf(f)) == 0 && len(n.Addresses) > 0 && !r.refused[place{network: at.network, key: "address"}] {
+			r.refuse(to, "%v is of %v, and the network has no address of that: write one, or remove the route", v.To, f)
+		}
+		return
 	}
+	if v.To.IsValid() {
+		if g := holder(own, v.To.Addr()); g.IsValid() && v.To.Bits() >= g.Bits() {
+			r.refuse(to, "%v is in the network's own subnet %v, where all is reached without: remove the route", v.To, g.Masked())
+		} else if p := holder(n.delegated(), v.To.Addr()); p.IsValid() && v.To.Bits() >= p.Bits() {
+			r.refuse(to, "%v is in the pool %v, whose routes are those of its leases: remove the route, or the pool", v.To, p)
+		}
+	}
+	g := holder(own, v.Via)
+	subnets := subnetsText("subnet", "subnets", own)
 	switch {
 	case !v.Via.IsValid():
 		r.refuse(via, "is missing: write the address of the station by which the subnet is reached")
-	case gateway.Contains(v.Via):
-		if why := badNeighbour(v.Via, gateway); why != "" {
+	case !f.has(v.Via):
+		r.refuse(via, "%v is not of %v, as the subnet is: write a station of the same", v.Via, f)
+	case f == ipv6 && v.Via.IsLinkLocalUnicast(): // of a station of the network
+	case g.IsValid():
+		if why := badNeighbour(v.Via, g); why != "" {
 			r.refuse(via, "%v %s", v.Via, why)
 		}
 	case !out.IsValid() && !r.refused[place{network: at.network, key: "uplink.address"}]:
-		r.refuse(via, "%v is not in the network's subnet %v: write a station of it, or give the uplink an address in the file", v.Via, gateway.Masked())
+		r.refuse(via, "%v is not in the network's %s: write a station of it, or give the uplink an address in the file", v.Via, subnets)
 	case !out.IsValid():
 	case !out.Contains(v.Via):
-		r.refuse(via, "%v is neither in the network's subnet %v nor in that of the uplink, %v: write a station of one of them", v.Via, gateway.Masked(), out.Masked())
+		r.refuse(via, "%v is neither in the network's %s nor in that of the uplink, %v: write a station of one of them", v.Via, subnets, out.Masked())
 	default:
 		if why := badNeighbour(v.Via, out); why != "" {
 			r.refuse(via, "%v %s", v.Via, why)
@@ -102,10 +136,14 @@ func (r *report) route(at place, n *Network, v Route, gateway netip.Prefix) {
 
 func (r *report) nat(at place, n *Network) {
 	v := &n.NAT
+	if n.Forward == ForwardRoute {
+		r.untranslated(at, v)
+	}
 	if err := badPorts(v.PortRange); err != nil {
 		r.refuse(at.sub("ports"), "%v", err)
 	}
 	r.outside(at.sub("addresses"), n)
+	r.nat6(at.sub("ipv6"), n)
 	r.word(at.sub("mapping"), v.Mapping, MappingEndpointIndependent, MappingSymmetric)
 	r.word(at.sub("filtering"), v.Filtering, FilterAddress, FilterEndpoint, FilterNone)
 	r.within(at.sub("max_flows"), v.MaxFlows, 1, maxFlows, " flows")
@@ -123,64 +161,4 @@ func (r *report) nat(at place, n *Network) {
 		r.seconds(at.sub("timeouts").sub(t.key), t.time, 1, maxTimeout, "")
 	}
 	r.publish(at.sub("publish"), n)
-}
-
-// outside checks the outside addresses of a network.
-func (r *report) outside(at place, n *Network) {
-	list, out := n.NAT.Addresses, n.Uplink.Prefix()
-	address := place{network: at.network, key: "uplink.address"}
-	switch {
-	case len(list) == 0 || r.refused[address]:
-		return
-	case !out.IsValid():
-		r.refuse(at, "needs an uplink whose address is in the file: write that, such as address: 192.0.2.2/24, or remove this")
-		return
-	case len(list) > maxRanges:
-		r.refuse(at, "has %d ranges: at most %d are possible", len(list), maxRanges)
-		return
-	}
-	total := 0
-	for i, v := range list {
-		in := r.item(at, i, len(list))
-		if why := badPool(v, n); why != "" {
-			r.refuse(in, "%v %s", v, why)
-			continue
-		}
-		total += v.size()
-		for _, o := range list[:i] {
-			if v.overlaps(o) {
-				r.refuse(in, "%v overlaps %v: join the two, or shorten one", v, o)
-				break
-			}
-		}
-	}
-	if total > maxOutside {
-		r.refuse(at, "has %d addresses in all: at most %d are possible", total, maxOutside)
-	}
-}
-
-func (r Range) overlaps(o Range) bool {
-	return r.First.Compare(o.Last) <= 0 && o.First.Compare(r.Last) <= 0
-}
-
-// badPool says why a range cannot be outside addresses of a network, else empty.
-func badPool(v Range, n *Network) string {
-	out, subnet := n.Uplink.Prefix(), n.Gateway()
-	switch {
-	case !v.First.Is4() || !v.Last.Is4():
-		return "is not a range of IPv4 addresses: write its first and its last one"
-	case v.Last.Less(v.First):
-		return "runs backwards: write it as " + Range{v.Last, v.First}.String()
-	case !isHostAddress(v.First) || !isHostAddress(v.Last):
-		return "holds addresses that are not of hosts: write others"
-	case badGateway(subnet) == "" && v.overlaps(Range{subnet.Masked().Addr(), broadcast(subnet)}):
-		return "overlaps the network's own subnet " + subnet.Masked().String() + ": write outside addresses"
-	case n.Uplink.Gateway.IsValid() && v.has(n.Uplink.Gateway):
-		return "holds " + n.Uplink.Gateway.String() + ", the gateway of the uplink: write the ranges before and behind it"
-	case out.Bits() < 31 && v.has(out.Masked().Addr()):
-		return "holds " + out.Masked().Addr().String() + ", the address of the uplink's whole subnet: begin behind it"
-	case out.Bits() < 31 && v.has(broadcast(out)):
-		return "holds " + broadcast(out).String() + ", the broadcast address of the uplink's subnet: end before it"
-	}
-	return ""
 }

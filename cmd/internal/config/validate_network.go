@@ -22,7 +22,9 @@ func (r *report) network(at place, n *Network) {
 	r.fdb(at.sub("fdb"), n)
 	r.gateway(at, n)
 	r.forwarding(at, n)
+	r.ra(at.sub("ra"), n)
 	r.dhcp(at.sub("dhcp"), n)
+	r.dhcp6(at.sub("dhcp6"), n)
 	r.dns(at.sub("dns"), n)
 	r.ports(n)
 	r.modes(n)
@@ -221,7 +223,7 @@ func (r *report) uniqueAddresses(at place, n *Network, p *Port, seen map[netip.A
 		return
 	}
 	for i, a := range p.Addresses {
-		if a.IsValid() && a.Addr() == n.Gateway().Addr() {
+		if a.IsValid() && holder(n.Addresses, a.Addr()).Addr() == a.Addr() {
 			r.refuse(r.item(at, i, len(p.Addresses)), "%v is the address of the gateway: give the port its own", a.Addr())
 			continue
 		}

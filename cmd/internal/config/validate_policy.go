@@ -45,6 +45,9 @@ func (r *report) wire(at place, p *Policy) {
 	if p.Storm != (Storm{}) {
 		r.refuse(at.sub("storm"), why)
 	}
+	if p.Guard != (Guard{}) {
+		r.refuse(at.sub("guard"), why)
+	}
 }
 
 func (r *report) vlan(at place, v *VLAN) {

@@ -60,7 +60,7 @@ func TestValidateValue(t *testing.T) {
 		}, `network "lan": nat.ports: 9-8 runs backwards: write it as 8-9`},
 		{func(c *Config, n *Network) {
 			n.Forward, n.Addresses, n.Uplink.Address = ForwardNAT, []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, ""
-		}, `network "lan": uplink.address: "" is neither an address such as 192.0.2.2/24 nor auto, host, sockets or dhcp: write one of them`},
+		}, `network "lan": uplink.address: "" is neither an address such as 192.0.2.2/24 nor auto, host, sockets, dhcp, slaac or dhcp6: write one of them`},
 		{func(c *Config, n *Network) { n.MTU, n.FDB.Limit = 1, 0 }, "network \"lan\": mtu: 1 is out of range: give 68-65517 bytes\nnetwork \"lan\": fdb.limit: 0 is out of range: give 1-1048576 entries"},
 	} {
 		c := mustParse(t, "networks: {lan: {ports: {h1: {type: internal}}}}")

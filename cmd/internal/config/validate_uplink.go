@@ -17,7 +17,7 @@ func (r *report) uplink(at place, n *Network) {
 		r.uplinkKeys(at, n)
 		r.uplinkInterface(in, n.Uplink)
 		r.uplinkAddress(at.sub("address"), n)
-		r.uplinkGateway(at.sub("gateway"), n.Uplink)
+		r.uplinkGateways(at.sub("gateway"), n.Uplink)
 	case n.Forward != ForwardBridge:
 	case name == "":
 		r.refuse(in, "is missing: write the interface by which the network goes on, such as eth1, or forward: isolated")
@@ -39,8 +39,8 @@ func (r *report) uplinkKeys(at place, n *Network) {
 		set, fits bool
 	}{
 		{"reflective", "bridge", u.Reflective, n.Forward == ForwardBridge},
-		{"address", "nat or route", u.Address != "", n.Forwards()},
-		{"gateway", "nat or route", u.Gateway.IsValid(), n.Forwards()},
+		{"address", "nat or route", u.Address != "" || u.Address6 != "", n.Forwards()},
+		{"gateway", "nat or route", u.Gateway.IsValid() || u.Gateway6.IsValid(), n.Forwards()},
 		{"proxy_arp", "route", u.ProxyARP, n.Forward == ForwardRoute},
 	} {
 		if k.set && !k.fits {
@@ -62,55 +62,86 @@ func (r *report) uplinkInterface(at place, u Uplink) {
 }
 
 func (r *report) uplinkAddress(at place, n *Network) {
-	u, known := n.Uplink, []string{AddressAuto, AddressHost, AddressSockets, AddressDHCP}
+	u := n.Uplink
+	if why := badUplinkWords(n); why != "" {
+		r.refuse(at, "%s", why)
+		return
+	}
+	for _, s := range []string{u.Address, u.Address6} {
+		if s == "" || unknownWord(s) == "" && !strings.ContainsAny(s, "./:") {
+			continue
+		}
+		p, err := parsePrefix(s)
+		if err != nil {
+			r.refuse(at, "%v", err)
+			return
+		}
+		if why := badOutside(p, u); why != "" {
+			r.refuse(at, "%v %s", p, why)
+			return
+		}
+		r.uplinkSubnet(at, n, p)
+	}
+}
+
+// badUplinkWords says what is wrong with the words for an uplink's addresses, or
+// with an address in the place of the other family, else empty.
+func badUplinkWords(n *Network) string {
+	u := n.Uplink
 	switch {
 	case u.Address == AddressSockets && n.Forward == ForwardRoute:
-		r.refuse(at, "%s is NAT by its nature: write forward: nat, or another address", AddressSockets)
-		return
-	case slices.Contains(known, u.Address):
-		return
-	case !strings.ContainsAny(u.Address, "./:"):
-		why := ": write one of them"
-		if near := nearest(u.Address, known); near != "" {
-			why = "; did you mean " + quoted(near) + "?"
+		return AddressSockets + " is NAT by its nature: write forward: nat, or another address"
+	case u.Address == AddressNone && u.Address6 == "":
+		return AddressNone + " leaves the uplink without an address: write one beside it, or " + AddressAuto
+	case u.Address6 != "" && slices.Contains(sharedWords(), u.Address):
+		return u.Address + " stands beside " + u.Address6 + ", and it is for both families: write one of the two alone"
+	case isOfIPv6(u.Address):
+		return u.Address + " is for IPv6, in the place of IPv4: write " + AddressNone + " there"
+	case u.Address6 != "" && !isOfIPv6(u.Address6):
+		return u.Address6 + " is not for IPv6: write an address of that, " + AddressSLAAC + " or " + AddressDHCP6
+	}
+	return unknownWord(u.Address)
+}
+
+// uplinkSubnet refuses an address whose subnet is that of the network too.
+func (r *report) uplinkSubnet(at place, n *Network, p netip.Prefix) {
+	for _, g := range n.Addresses {
+		if !g.Overlaps(p) || n.carvedOut(g) {
+			continue
 		}
-		r.refuse(at, "%s is neither an address such as 192.0.2.2/24 nor auto, host, sockets or dhcp%s", quoted(u.Address), why)
-		return
-	}
-	p, err := parsePrefix(u.Address)
-	if err != nil {
-		r.refuse(at, "%v", err)
-		return
-	}
-	if why := badOutside(p); why != "" {
-		r.refuse(at, "%v %s", p, why)
-		return
-	}
-	if g := n.Gateway(); g.IsValid() && p.Overlaps(g) && !n.carvedOut() {
 		remedy, part := "", *n
-		if part.Uplink.ProxyARP = true; part.carvedOut() && !n.Uplink.ProxyARP {
+		if part.Uplink.ProxyARP = true; part.carvedOut(g) && !n.Uplink.ProxyARP {
 			remedy = ", or write proxy_arp: true to make it a part of this one"
 		}
 		r.refuse(at, "%v overlaps the network's own subnet %v: choose another one for the network%s", p, g.Masked(), remedy)
+		return
 	}
 }
 
-// carvedOut reports whether the network's subnet is a part of the uplink's that is
-// known out there by proxy ARP (RFC 1027), the one case where the two overlap.
-func (n *Network) carvedOut() bool {
-	p, g := n.Uplink.Prefix(), n.Gateway()
-	return n.Forward == ForwardRoute && n.Uplink.ProxyARP && !g.Contains(p.Addr()) && !g.Contains(n.Uplink.Gateway)
+// carvedOut reports whether a subnet of the network is a part of the uplink's that
+// is known out there by proxy ARP (RFC 1027), or as IPv6 by its like (RFC 4389),
+// the one case where the two overlap.
+func (n *Network) carvedOut(g netip.Prefix) bool {
+	p, gateway := n.Uplink.of(familyOf(g.Addr()))
+	return n.Forward == ForwardRoute && n.Uplink.ProxyARP && !g.Contains(p.Addr()) && !g.Contains(gateway)
 }
 
 // badOutside says why a prefix cannot be the address of an uplink, else empty.
-func badOutside(p netip.Prefix) string {
+func badOutside(p netip.Prefix, u Uplink) string {
 	a := p.Addr()
 	if why := badAddress(p); why != "" {
 		return why
 	}
 	switch {
+	case a.Is6() && !isHostAddress(a):
+		return "is neither global (2000::/3) nor unique local (fc00::/7): write one that is; a link-local one is there anyway"
+	case a.Is6() && p.Bits() < minSubnet6:
+		return "leaves no link that others are on: give a prefix length of 16-128"
+	case a.Is6() && p.Bits() == maxLink6 && !u.Gateway6.IsLinkLocalUnicast():
+		return "leaves no link that others are on: give a prefix length of 16-127, or a gateway such as fe80::1"
+	case a.Is6() && isSubnet(a, p):
+		return "is " + ipv6.subnetAddress() + ": write that of the uplink"
 	case a.Is6():
-		return "is an IPv6 address: IPv6 uplinks are not available in this version, write one of IPv4"
 	case p.Bits() < minSubnet || p.Bits() > maxLink:
 		return "leaves no link that others are on: give a prefix length of 8-31"
 	case !isHostAddress(a):
@@ -121,38 +152,42 @@ func badOutside(p netip.Prefix) string {
 	return ""
 }
 
-// isBroadcast reports whether an IPv4 address reaches all of a subnet; one of two
-// addresses has no such (RFC 3021).
-func isBroadcast(a netip.Addr, subnet netip.Prefix) bool {
-	return subnet.Bits() < 31 && a == broadcast(subnet)
-}
-
-func (r *report) uplinkGateway(at place, u Uplink) {
-	p, g := u.Prefix(), u.Gateway
-	if !g.IsValid() || r.refused[at.parent().sub("address")] {
+func (r *report) uplinkGateways(at place, u Uplink) {
+	if r.refused[at.parent().sub("address")] {
 		return
 	}
-	if !p.IsValid() {
-		r.refuse(at, "is for an uplink whose address is in the file: write that, such as address: 192.0.2.2/24, or remove this")
-		return
-	}
-	if why := badNeighbour(g, p); why != "" {
-		r.refuse(at, "%v %s", g, why)
+	for _, f := range []family{ipv4, ipv6} {
+		p, g := u.of(f)
+		switch why := ""; {
+		case !g.IsValid():
+		case !p.IsValid() && f == ipv6 && (u.Address6 == AddressSLAAC || u.Address6 == AddressDHCP6):
+			r.refuse(at, "%v is for an uplink whose IPv6 address is in the file, and with %s the routers out there say who they are: remove it", g, u.Address6)
+		case !p.IsValid() && f == ipv6:
+			r.refuse(at, "%v is for an uplink whose IPv6 address is in the file: write that, such as address: 2001:db8::2/64, or remove this", g)
+		case !p.IsValid():
+			r.refuse(at, "is for an uplink whose address is in the file: write that, such as address: 192.0.2.2/24, or remove this")
+		case f == ipv6 && g.IsLinkLocalUnicast():
+		default:
+			if why = badNeighbour(g, p); why != "" {
+				r.refuse(at, "%v %s", g, why)
+			}
+		}
 	}
 }
 
 // badNeighbour says why an address cannot be that of another station in the subnet
 // of p, whose own address p has, else empty.
 func badNeighbour(a netip.Addr, p netip.Prefix) string {
+	f := familyOf(p.Addr())
 	switch {
-	case !a.Is4():
-		return "is not an IPv4 address: write one"
+	case !f.has(a):
+		return "is not an " + f.String() + " address: write one"
 	case !p.Contains(a):
 		return "is not in the subnet of " + p.String() + ": choose one that is"
 	case a == p.Addr():
 		return "is weft's own address there: write that of another station"
-	case p.Bits() < 31 && a == p.Masked().Addr():
-		return "is the address of the whole subnet: write that of a station"
+	case isSubnet(a, p):
+		return "is " + f.subnetAddress() + ": write that of a station"
 	case isBroadcast(a, p):
 		return "is the broadcast address of its subnet: write that of a station"
 	}
@@ -175,11 +210,12 @@ func (r *report) uplinks(c *Config) {
 		at, other := place{network: n.Name, key: "uplink"}, o.Uplink
 		const both = ": write the same in both"
 		switch {
-		case u.Address != other.Address:
-			r.refuse(at.sub("address"), "%s, where network %s has %s for the same interface"+both, u.Address, quoted(o.Name), other.Address)
-		case u.Gateway != other.Gateway:
+		case u.Address != other.Address || u.Address6 != other.Address6:
+			r.refuse(at.sub("address"), "%s, where network %s has %s for the same interface"+both,
+				textOf(u, uplinkAddressKey()), quoted(o.Name), textOf(other, uplinkAddressKey()))
+		case u.Gateway != other.Gateway || u.Gateway6 != other.Gateway6:
 			r.refuse(at.sub("gateway"), "%s, where network %s has %s for the same interface"+both,
-				orNone(u.Gateway), quoted(o.Name), orNone(other.Gateway))
+				textOf(u, uplinkGatewayKey()), quoted(o.Name), textOf(other, uplinkGatewayKey()))
 		case u.ProxyARP != other.ProxyARP:
 			r.refuse(at.sub("proxy_arp"), "%v, where network %s has %v for the same interface: remove it, or give one of the two another interface",
 				u.ProxyARP, quoted(o.Name), other.ProxyARP)
@@ -187,4 +223,5 @@ func (r *report) uplinks(c *Config) {
 	}
 }
 
-func orNone(a netip.Addr) string { return addresses().output(a).text }
+// textOf returns the value of one key of an uplink for people.
+func textOf(u Uplink, k key[Uplink]) string { return k.write(&u).text }

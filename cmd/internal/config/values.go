@@ -110,8 +110,12 @@ func parseMAC(s string) (frame.MAC, error) {
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {
-	if _, err := netip.ParseAddr(s); err == nil && !strings.Contains(s, "%") {
-		return netip.Prefix{}, fmt.Errorf("%s has no prefix length: write it too, such as 192.0.2.1/24", quoted(s))
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		such := "192.0.2.1/24"
+		if a.Is6() {
+			such = "2001:db8::1/64"
+		}
+		return netip.Prefix{}, fmt.Errorf("%s has no prefix length: write it too, such as %s", quoted(s), such)
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {

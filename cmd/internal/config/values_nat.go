@@ -59,6 +59,10 @@ func formatPorts(v PortRange) string {
 func ParseListen(s string) (Listen, error) {
 	ports, colon := s, strings.LastIndexByte(s, ':')
 	var l Listen
+	// Without brackets, nobody knows which part of an IPv6 address is a port.
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil && a.Zone() == "" {
+		return l, fmt.Errorf("%v has no port: write it too, such as %v", a, netip.AddrPortFrom(a, 19888))
+	}
 	switch {
 	case colon == 0:
 		return l, fmt.Errorf("%s has no address: write %s for the uplink, or an address of this host before the colon", quoted(s), quoted(s[1:]))
@@ -67,10 +71,8 @@ func ParseListen(s string) (Listen, error) {
 		if err != nil {
 			return l, err
 		}
-		l.Addr, ports = a, s[colon+1:]
-	default:
-		if a, err := netip.ParseAddr(s); err == nil {
-			return l, fmt.Errorf("%v has no port: write it too, such as %v", a, netip.AddrPortFrom(a, 19888))
+		if l.Addr, ports = a, s[colon+1:]; a.Is6() && s[0] != '[' {
+			return Listen{}, fmt.Errorf("%s has no brackets around its IPv6 address: write [%v]:%s", quoted(s), a, ports)
 		}
 	}
 	v, err := parsePorts(ports)
