@@ -19,16 +19,16 @@ func (e *engine) choose(c client, m *message) (a ip4, ok bool) {
 	if e.pool.isFree(m.requested) {
 		return m.requested, true
 	}
-	if e.pool.size == 0 {
+	if e.pool.Size() == 0 {
 		return 0, false
 	}
 	// By the client's key, so that it gets the same one where the store was lost.
 	h := fnv.New64a()
 	h.Write([]byte(c.key))
-	if a, ok := e.pool.next(int(h.Sum64() % uint64(e.pool.size))); ok {
+	if a, ok := e.pool.next(int(h.Sum64() % uint64(e.pool.Size()))); ok {
 		return a, true
 	}
-	if b := e.idle.top(); b != nil {
+	if b, ok := e.idle.Top(); ok {
 		return b.addr, true
 	}
 	return 0, false

@@ -24,8 +24,8 @@ func TestPoolModel(t *testing.T) {
 			}
 		}
 		p := newPool(ranges)
-		if p.size != len(all) {
-			t.Fatalf("size %d, want %d", p.size, len(all))
+		if p.Size() != len(all) {
+			t.Fatalf("size %d, want %d", p.Size(), len(all))
 		}
 		taken := map[ip4]bool{}
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
@@ -133,33 +133,6 @@ func TestOverBetweenTicks(t *testing.T) {
 	l.mono += time.Hour
 	l.lease(newGuest(2))
 	l.check()
-}
-
-// TestQueueModel compares the queue with a sorted list.
-func TestQueueModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var q queue
-		var all []*binding
-		for range rapid.IntRange(1, 100).Draw(t, "steps") {
-			if len(all) == 0 || rapid.IntRange(0, 2).Draw(t, "push") > 0 {
-				b := &binding{}
-				q.push(b, time.Duration(rapid.IntRange(0, 50).Draw(t, "due")))
-				all = append(all, b)
-			} else {
-				i := rapid.IntRange(0, len(all)-1).Draw(t, "which")
-				q.remove(all[i])
-				all = append(all[:i], all[i+1:]...)
-			}
-			for i, b := range q {
-				if int(b.place) != i || q[(max(i, 1)-1)/2].due > b.due {
-					t.Fatalf("not a heap at %d of %d", i, len(q))
-				}
-			}
-			if len(q) != len(all) {
-				t.Fatalf("%d queued, want %d", len(q), len(all))
-			}
-		}
-	})
 }
 
 func TestExhaustion(t *testing.T) {

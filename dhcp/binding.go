@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // binding is what is known about one address: whose it is, and to whom it is
@@ -12,8 +13,8 @@ import (
 //
 // There is one for each address that somebody has or had, so it is kept small.
 type binding struct {
+	lease.Ticket
 	addr    ip4
-	place   int32 // in the queue
 	state   State // Offered: nobody has it, and offer is set; Active; Expired; Declined
 	touched bool  // it is in the journal
 	mac     frame.MAC
@@ -29,8 +30,7 @@ type binding struct {
 	duration time.Duration
 
 	offer   *offer
-	due     time.Duration // what the queue is sorted by
-	sibling *binding      // the next one of this client
+	sibling *binding // the next one of this client
 
 	kin, kinBefore *binding // others with this MAC address
 }
@@ -58,7 +58,7 @@ type portUse struct {
 // attach enters a binding everywhere it is looked for. What it says does
 // not change until it is detached.
 func (e *engine) attach(b *binding) {
-	b.place, b.kin, b.kinBefore = notQueued, nil, nil
+	b.Place, b.kin, b.kinBefore = lease.NotQueued, nil, nil
 	if b.vacant() {
 		return
 	}
@@ -98,7 +98,7 @@ func (e *engine) enqueue(b *binding) {
 	switch {
 	case b.state == Expired && b.offer == nil:
 		if e.inRange(b.addr) {
-			e.idle.push(b, b.expires)
+			e.idle.Push(b, b.expires)
 		}
 		return
 	case b.offer != nil && (b.state == Expired || b.state == Offered):
@@ -106,8 +106,8 @@ func (e *engine) enqueue(b *binding) {
 	case b.offer != nil:
 		due = min(due, b.offer.due)
 	}
-	if due != forever {
-		e.timers.push(b, due)
+	if due != lease.Forever {
+		e.timers.Push(b, due)
 	}
 }
 
@@ -148,13 +148,13 @@ func (e *engine) detach(b *binding) {
 		}
 	}
 	e.count[b.shown()]--
-	if b.place == notQueued {
+	if b.Place == lease.NotQueued {
 		return
 	}
 	if b.state == Expired && b.offer == nil {
-		e.idle.remove(b)
+		e.idle.Remove(b)
 	} else {
-		e.timers.remove(b)
+		e.timers.Remove(b)
 	}
 }
 

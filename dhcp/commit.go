@@ -5,22 +5,24 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // run has the engine do something and carries out what comes of it: ask by ARP,
 // commit, and only then send. The caller holds work. The error is that of the
 // commit.
-func (s *Server) run(do func(e *engine, now instant)) error {
+func (s *Server) run(do func(e *engine, now lease.Instant)) error {
 	level := lowest(s.log)
 	s.mu.Lock()
 	e := s.engine
-	e.telling.level = level
+	e.telling.Level = level
 	now := s.read()
 	do(e, now)
 	out := e.outbox
 	e.outbox = outbox{}
 	var addrs []ip4
-	if len(e.journal) > 0 || !s.failing || now.mono >= s.retry {
+	if len(e.journal) > 0 || !s.failing || now.Mono >= s.retry {
 		addrs = e.unwritten()
 	}
 	put, remove := e.records(now, addrs)
@@ -55,7 +57,7 @@ func (s *Server) run(do func(e *engine, now instant)) error {
 }
 
 // commit writes to the store. A store that fails is told of once.
-func (s *Server) commit(now instant, put []Record, remove []netip.Addr) error {
+func (s *Server) commit(now lease.Instant, put []Record, remove []netip.Addr) error {
 	if len(put)+len(remove) == 0 {
 		return nil
 	}
@@ -66,7 +68,7 @@ func (s *Server) commit(now instant, put []Record, remove []netip.Addr) error {
 	case err == nil && s.failing:
 		s.log.Info("dhcp: leases are stored again")
 	}
-	s.failing, s.retry = err != nil, now.after(watchEvery)
+	s.failing, s.retry = err != nil, now.After(watchEvery)
 	if err != nil {
 		return fmt.Errorf("dhcp: leases of network %q are not stored: %w", s.network, err)
 	}
@@ -98,7 +100,7 @@ func (e *engine) unwritten() []ip4 {
 }
 
 // records returns what the store has to know of some addresses.
-func (e *engine) records(now instant, addrs []ip4) (put []Record, remove []netip.Addr) {
+func (e *engine) records(now lease.Instant, addrs []ip4) (put []Record, remove []netip.Addr) {
 	for _, a := range addrs {
 		b := e.bindings[a]
 		if b == nil {

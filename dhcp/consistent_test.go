@@ -12,8 +12,8 @@ func (e *engine) consistent() error {
 	held, probing, timers, idle, names, offers, owned, kin, aside := 0, 0, 0, 0, 0, 0, 0, 0, 0
 	for a, b := range e.bindings {
 		count[b.shown()]++
-		inTimers := b.place >= 0 && int(b.place) < len(e.timers) && e.timers[b.place] == b
-		inIdle := b.place >= 0 && int(b.place) < len(e.idle) && e.idle[b.place] == b
+		inTimers := b.Place >= 0 && int(b.Place) < len(e.timers) && e.timers[b.Place] == b
+		inIdle := b.Place >= 0 && int(b.Place) < len(e.idle) && e.idle[b.Place] == b
 		timers, idle = timers+num(inTimers), idle+num(inIdle)
 		if b.touched || b.vacant() || a != b.addr {
 			return fmt.Errorf("%s: %+v", a.addr(), b)
@@ -53,7 +53,7 @@ func (e *engine) consistent() error {
 		}
 	}
 	unused := 0
-	for i := range e.pool.size {
+	for i := range e.pool.Size() {
 		unused += num(e.pool.isFree(e.pool.address(i)))
 	}
 	for _, b := range e.clients {
@@ -74,8 +74,8 @@ func (e *engine) consistent() error {
 	for _, n := range e.setAside {
 		aside -= n
 	}
-	if kin != 0 || aside != 0 || len(e.partings.queue) != len(e.partings.names) {
-		return fmt.Errorf("%d not of their MAC address, %d in quarantine not counted, %d of %d names kept", kin, aside, len(e.partings.queue), len(e.partings.names))
+	if kin != 0 || aside != 0 || !e.partings.Consistent() {
+		return fmt.Errorf("%d not of their MAC address, %d in quarantine not counted, names kept: %v", kin, aside, e.partings.Consistent())
 	}
 	used := 0
 	for _, u := range e.ports {
@@ -87,8 +87,8 @@ func (e *engine) consistent() error {
 	case timers != len(e.timers), idle != len(e.idle), names != len(e.names), offers != len(e.offers), used != offers:
 		return fmt.Errorf("timers %d of %d, idle %d of %d, names %d of %d, offers %d of %d, by port %d",
 			timers, len(e.timers), idle, len(e.idle), names, len(e.names), offers, len(e.offers), used)
-	case unused != e.pool.unused:
-		return fmt.Errorf("%d unused addresses, counted %d", unused, e.pool.unused)
+	case unused != e.pool.Unused():
+		return fmt.Errorf("%d unused addresses, counted %d", unused, e.pool.Unused())
 	}
 	return nil
 }

@@ -5,10 +5,12 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // receive deals with one message.
-func (e *engine) receive(now instant, m *message) {
+func (e *engine) receive(now lease.Instant, m *message) {
 	c, ok := e.set.identify(m)
 	switch {
 	case !ok:
@@ -36,7 +38,7 @@ func (e *engine) receive(now instant, m *message) {
 
 // discover offers an address (RFC 2131 section 4.3.1). It asks by ARP first
 // whether somebody uses it, unless the client held it last.
-func (e *engine) discover(now instant, c client, m *message, tries int) {
+func (e *engine) discover(now lease.Instant, c client, m *message, tries int) {
 	a, ok := e.choose(c, m)
 	if !ok {
 		e.exhaust(now, m, "no address is free")
@@ -50,7 +52,7 @@ func (e *engine) discover(now instant, c client, m *message, tries int) {
 		return
 	}
 	had := e.had(c, b)
-	if had && b.state == Active && b.expires-now.mono > offerTime {
+	if had && b.state == Active && b.expires-now.Mono > offerTime {
 		e.propose(now, c, m, b)
 		return
 	}
@@ -74,11 +76,11 @@ func (e *engine) discover(now instant, c client, m *message, tries int) {
 const exhaustedEvery = time.Minute
 
 // exhaust tells the log once, until somebody gets an address again.
-func (e *engine) exhaust(now instant, m *message, why string) {
-	if !e.exhausted && now.mono >= e.quiet {
-		e.quiet = now.after(exhaustedEvery)
+func (e *engine) exhaust(now lease.Instant, m *message, why string) {
+	if !e.exhausted && now.Mono >= e.quiet {
+		e.quiet = now.After(exhaustedEvery)
 		e.exhausted = true
-		e.note(slog.LevelWarn, "dhcp: a client gets no lease: "+why, "addresses", e.pool.size, "active", e.count[Active])
+		e.note(slog.LevelWarn, "dhcp: a client gets no lease: "+why, "addresses", e.pool.Size(), "active", e.count[Active])
 	}
 	e.answered(m, outcomeExhausted)
 }
@@ -86,7 +88,7 @@ func (e *engine) exhaust(now instant, m *message, why string) {
 // propose sends the offer, or the lease itself to who wants it so (RFC 4039). Not
 // to one that has to give up another address for it: that waits until the client
 // has said that it wants to, as the DISCOVER may be an old one.
-func (e *engine) propose(now instant, c client, m *message, b *binding) {
+func (e *engine) propose(now lease.Instant, c client, m *message, b *binding) {
 	if m.rapid && (e.holds(c, b) || !e.elsewhere(c, b)) {
 		e.grant(now, c, m, b)
 		return
@@ -101,7 +103,7 @@ func (e *engine) propose(now instant, c client, m *message, b *binding) {
 
 // request tells apart the states that a client sends a DHCPREQUEST in (RFC 2131
 // section 4.3.2, table 4).
-func (e *engine) request(now instant, c client, m *message) {
+func (e *engine) request(now lease.Instant, c client, m *message) {
 	switch {
 	case m.withServer && m.server != e.set.server:
 		// SELECTING, and it selected another server.
@@ -122,7 +124,7 @@ func (e *engine) request(now instant, c client, m *message) {
 
 // selected grants what the client was offered. It also does so to one that asks
 // again because the answer was lost.
-func (e *engine) selected(now instant, c client, m *message) {
+func (e *engine) selected(now lease.Instant, c client, m *message) {
 	b := e.bindings[m.requested]
 	if b != nil && e.mayTake(c, b) && e.entitled(c, b.addr) {
 		e.grant(now, c, m, b)
@@ -144,7 +146,7 @@ func (e *engine) mayTake(c client, b *binding) bool {
 
 // renew is for clients that say they have an address: INIT-REBOOT (it is in
 // option 50), RENEWING and REBINDING (in ciaddr).
-func (e *engine) renew(now instant, c client, m *message, a ip4) {
+func (e *engine) renew(now lease.Instant, c client, m *message, a ip4) {
 	if !e.set.inSubnet(a) {
 		e.refuse(now, m, "the address is not of this network")
 		return
@@ -170,7 +172,7 @@ func (e *engine) renew(now instant, c client, m *message, a ip4) {
 
 // grant makes the lease and acknowledges it. The acknowledgement is sent when it
 // is committed.
-func (e *engine) grant(now instant, c client, m *message, b *binding) {
+func (e *engine) grant(now lease.Instant, c client, m *message, b *binding) {
 	if b.state != Active && !e.offeredTo(c, b) && e.full() {
 		e.refuse(now, m, "the maximum of leases is reached")
 		return
@@ -195,10 +197,10 @@ func (e *engine) grant(now instant, c client, m *message, b *binding) {
 	e.giveUp(now, c, m, b)
 	e.edit(b, func(b *binding) {
 		if !renewal {
-			b.granted = now.mono
+			b.granted = now.Mono
 		}
 		b.state, b.key, b.mac, b.name, b.asked, b.port = Active, c.key, c.mac, name, asked, m.port
-		b.expires, b.duration, b.offer = now.after(duration), duration, nil
+		b.expires, b.duration, b.offer = now.After(duration), duration, nil
 	})
 	e.exhausted = false
 	e.reply(m, outcomeAck, e.leaseReply(dhcpv4.MessageTypeAck, c, m, b.addr, name), true)
@@ -206,10 +208,10 @@ func (e *engine) grant(now instant, c client, m *message, b *binding) {
 
 // extend acknowledges a lease to who may not be its client: then the client loses
 // nothing by it, neither its time nor its name, nor where it was heard.
-func (e *engine) extend(now instant, c client, m *message, b *binding, duration time.Duration) {
+func (e *engine) extend(now lease.Instant, c client, m *message, b *binding, duration time.Duration) {
 	e.touch(b)
 	e.edit(b, func(b *binding) {
-		b.expires, b.offer = max(b.expires, now.after(duration)), nil
+		b.expires, b.offer = max(b.expires, now.After(duration)), nil
 	})
 	e.reply(m, outcomeAck, e.leaseReply(dhcpv4.MessageTypeAck, c, m, b.addr, b.name), true)
 }
@@ -237,8 +239,8 @@ func (s *settings) duration(c client, m *message) time.Duration {
 }
 
 // refuse sends a DHCPNAK: the client is to begin anew.
-func (e *engine) refuse(now instant, m *message, why string) {
-	if m.relay == 0 && !e.sentFor(now, m.port).naks.take(now.mono, nakEvery, nakBurst) {
+func (e *engine) refuse(now lease.Instant, m *message, why string) {
+	if m.relay == 0 && !e.sentFor(now, m.port).naks.Take(now.Mono, nakEvery, nakBurst) {
 		e.answered(m, outcomeLimited)
 		return
 	}
@@ -256,7 +258,7 @@ func (e *engine) refuse(now instant, m *message, why string) {
 // decline sets an address aside that a client found in use (RFC 2131 section
 // 4.3.3). Those behind one port can set aside as many as they can be offered;
 // behind that, the client loses the address, and others may get it.
-func (e *engine) decline(now instant, c client, m *message) {
+func (e *engine) decline(now lease.Instant, c client, m *message) {
 	b := e.bindings[m.requested]
 	if m.withServer && m.server != e.set.server {
 		e.answered(m, outcomeOtherServer)
@@ -266,7 +268,7 @@ func (e *engine) decline(now instant, c client, m *message) {
 		e.answered(m, outcomeUnknown)
 		return
 	}
-	e.partings.part(now.mono, b)
+	e.part(now.Mono, b)
 	if b.offer != nil {
 		e.withdraw(b)
 	}
@@ -294,7 +296,7 @@ func (e *engine) mayDecline(c client, m *message, b *binding) bool {
 
 // release ends a lease (RFC 2131 section 4.3.4). The address stays that client's
 // until it is needed.
-func (e *engine) release(now instant, c client, m *message) {
+func (e *engine) release(now lease.Instant, c client, m *message) {
 	b := e.bindings[m.client]
 	switch {
 	case m.withServer && m.server != e.set.server:
@@ -311,8 +313,8 @@ func (e *engine) release(now instant, c client, m *message) {
 }
 
 // finish ends an active lease before its time.
-func (e *engine) finish(now instant, b *binding) {
-	e.edit(b, func(b *binding) { b.expires = now.mono })
+func (e *engine) finish(now lease.Instant, b *binding) {
+	e.edit(b, func(b *binding) { b.expires = now.Mono })
 	e.end(now, b)
 }
 

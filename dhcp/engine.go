@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // engine is the state machine. It has no clock, no lock, no store and no socket:
@@ -32,10 +33,10 @@ type engine struct {
 	ports    map[string]*portUse
 	setAside map[frame.MAC]int      // addresses in quarantine because of one
 	sent     map[string]*broadcasts // by port
-	partings partings
+	partings lease.Partings
 
-	timers queue // what ends by itself
-	idle   queue // leases that are over, the longest first, to be used again
+	timers lease.Queue[*binding] // what ends by itself
+	idle   lease.Queue[*binding] // leases that are over, the longest first, to be used again
 
 	count   [Reserved + 1]int // bindings by the state shown
 	held    int               // offers on addresses without an active lease
@@ -49,7 +50,7 @@ type engine struct {
 	exhausted bool
 	quiet     time.Duration // until when the log is not told of it again
 	doubted   time.Duration // the same of answers that are not believed
-	telling   telling
+	telling   lease.Telling
 }
 
 // saved is a binding as it was before.
@@ -89,7 +90,7 @@ type note struct {
 func newEngine(set *settings) *engine {
 	e := &engine{
 		messages: map[MessageKey]uint64{}, dirty: map[ip4]struct{}{}, away: map[ip4]*binding{},
-		sent: map[string]*broadcasts{}, partings: newPartings(),
+		sent: map[string]*broadcasts{}, partings: lease.NewPartings(),
 	}
 	e.reset(set)
 	return e
@@ -133,7 +134,7 @@ func (e *engine) binding(a ip4) *binding {
 	if b := e.bindings[a]; b != nil {
 		return b
 	}
-	return &binding{addr: a, place: notQueued}
+	return &binding{addr: a, Ticket: lease.Ticket{Place: lease.NotQueued}}
 }
 
 // settle ends the work whose journal was committed, or was not.
@@ -192,16 +193,16 @@ func (e *engine) note(level slog.Level, text string, attrs ...any) {
 const maxDue = 4096
 
 // expire does what is due. It reports whether something may be left.
-func (e *engine) expire(now instant) (more bool) {
+func (e *engine) expire(now lease.Instant) (more bool) {
 	e.endTelling(now)
-	e.partings.forget(now.mono)
+	e.partings.Forget(now.Mono)
 	for range maxDue {
-		b := e.timers.top()
-		if b == nil || b.due > now.mono {
+		b, ok := e.timers.Top()
+		if !ok || b.Due > now.Mono {
 			return false
 		}
 		switch {
-		case b.offer != nil && b.offer.due <= now.mono:
+		case b.offer != nil && b.offer.due <= now.Mono:
 			e.offerDue(now, b)
 		case b.state == Active:
 			if e.tells(now, slog.LevelInfo) {
@@ -219,14 +220,19 @@ func (e *engine) expire(now instant) (more bool) {
 // it has the time, so that a lease that it has as active and over is one that
 // ended while the server was away. An address that nobody can be given any more
 // is forgotten.
-func (e *engine) end(now instant, b *binding) {
-	e.partings.part(now.mono, b)
+func (e *engine) end(now lease.Instant, b *binding) {
+	e.part(now.Mono, b)
 	if b.offer == nil && !e.useful(b.addr) {
 		e.forget(b)
 		return
 	}
 	e.edit(b, func(b *binding) { b.state = Expired })
 	e.dirty[b.addr] = struct{}{}
+}
+
+// part keeps the name of a lease that ends at a time.
+func (e *engine) part(end time.Duration, b *binding) {
+	e.partings.Part(end, b.name, lease.Owner{Key: b.key, MAC: b.mac, Port: b.port})
 }
 
 // useful reports whether there is still somebody who can get an address.
@@ -246,8 +252,8 @@ func (e *engine) forget(b *binding) {
 
 // nextDue is when expire has something to do again.
 func (e *engine) nextDue() (time.Duration, bool) {
-	if b := e.timers.top(); b != nil {
-		return b.due, true
+	if b, ok := e.timers.Top(); ok {
+		return b.Due, true
 	}
 	return 0, false
 }

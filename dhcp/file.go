@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -20,12 +19,15 @@ import (
 // was written to it. The file is left as it is.
 var ErrCorrupt = errors.New("is damaged")
 
-// The buckets of a lease file: what it is, and a bucket with the records of each
-// network. A network that is no longer configured keeps its bucket.
+// The buckets of a lease file: what it is, and two with a bucket of records for each
+// network: of IPv4 and of IPv6. That of IPv6 is made when the first of its leases is
+// written: files are older than it. A network that is no longer configured keeps its
+// buckets.
 var (
-	bucketAbout    = []byte("weft")
-	bucketNetworks = []byte("networks")
-	keySchema      = []byte("schema")
+	bucketAbout     = []byte("weft")
+	bucketNetworks  = []byte("networks")
+	bucketNetworks6 = []byte("networks6")
+	keySchema       = []byte("schema")
 )
 
 // schema is the version of the layout.
@@ -57,15 +59,6 @@ type File struct {
 }
 
 var _ Store = (*File)(nil)
-
-// change is one call of Commit.
-type change struct {
-	network []byte
-	put     [][2][]byte // key and value
-	remove  [][]byte
-	done    bool // guarded by File.writing, like err
-	err     error
-}
 
 // OpenFile opens a lease file, and makes it, and its folder, where there is
 // none. The error is one line that names the file and what to do; a file that is
@@ -197,8 +190,23 @@ func checkSchema(tx *bbolt.Tx) error {
 	if got := about.Get(keySchema); string(got) != schema {
 		return fmt.Errorf("is of version %.20q; this weft knows %q: run the weft that wrote it, or set lease_file", got, schema)
 	}
-	// What is no bucket, or of another name, would be a network without leases.
-	return tx.Bucket(bucketNetworks).ForEach(func(key, value []byte) error {
+	if key, value := tx.Cursor().Seek(bucketNetworks6); bytes.Equal(key, bucketNetworks6) && value != nil {
+		return damaged(fmt.Errorf("%q is no bucket", key))
+	}
+	for _, family := range [][]byte{bucketNetworks, bucketNetworks6} {
+		if b := tx.Bucket(family); b != nil {
+			if err := checkNetworks(b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkNetworks finds what is no bucket, or of another name: it would be a network
+// without leases.
+func checkNetworks(b *bbolt.Bucket) error {
+	return b.ForEach(func(key, value []byte) error {
 		if name := key[:max(0, len(key)-4)]; value != nil || !bytes.Equal(key, networkKey(string(name))) {
 			return damaged(fmt.Errorf("%.40q is no network", key))
 		}
@@ -232,15 +240,27 @@ func (f *File) guarded(call func() error) (err error) {
 // Load returns the records of a network. One that can not be read is logged and
 // left where it is, until the address is committed anew.
 func (f *File) Load(network string) ([]Record, error) {
+	return load(f, bucketNetworks, network, decodeRecord)
+}
+
+// Load6 is Load for the leases of IPv6.
+func (f *File) Load6(network string) ([]Record6, error) {
+	return load(f, bucketNetworks6, network, decodeRecord6)
+}
+
+func load[R any](f *File, family []byte, network string, decode func(key, value []byte) (R, error)) ([]R, error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
-	var records []Record
+	var records []R
 	var bad []error
 	err := f.guarded(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
-			b := tx.Bucket(bucketNetworks).Bucket(networkKey(network))
-			if b != nil {
-				records, bad = loadBucket(b)
+			networks := tx.Bucket(family)
+			if networks == nil {
+				return nil
+			}
+			if b := networks.Bucket(networkKey(network)); b != nil {
+				records, bad = loadBucket(b, decode)
 			}
 			return nil
 		})
@@ -253,14 +273,14 @@ func (f *File) Load(network string) ([]Record, error) {
 	return records, nil
 }
 
-func loadBucket(b *bbolt.Bucket) (records []Record, bad []error) {
+func loadBucket[R any](b *bbolt.Bucket, decode func(key, value []byte) (R, error)) (records []R, bad []error) {
 	n, c := 0, b.Cursor()
 	for k, _ := c.First(); k != nil; k, _ = c.Next() {
 		n++
 	}
-	records = make([]Record, 0, n)
+	records = make([]R, 0, n)
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		r, err := decodeRecord(k, v)
+		r, err := decode(k, v)
 		if err != nil {
 			bad = append(bad, err)
 			continue
@@ -286,90 +306,6 @@ func (f *File) report(network string, bad []error) {
 		}
 		log.Warn("a lease can not be read: its address counts as free", "network", network, "file", f.path, "err", err)
 	}
-}
-
-// Commit writes and removes records of a network. Calls that come while another
-// one is writing are written together: a transaction costs two waits for the
-// disk, however many records it has.
-func (f *File) Commit(network string, put []Record, remove []netip.Addr) error {
-	c, err := newChange(network, put, remove)
-	if err == nil {
-		f.queued.Lock()
-		f.queue = append(f.queue, c)
-		f.queued.Unlock()
-		err = f.await(c)
-	}
-	if err != nil {
-		return fmt.Errorf("lease file %s: %w", f.path, fileError(f.path, err))
-	}
-	return nil
-}
-
-// await writes all that is queued, unless somebody who was faster has written c.
-func (f *File) await(c *change) error {
-	f.writing.Lock()
-	defer f.writing.Unlock()
-	if c.done {
-		return c.err
-	}
-	f.queued.Lock()
-	queue := f.queue
-	f.queue = nil
-	f.queued.Unlock()
-	err := f.guarded(func() error {
-		return f.db.Update(func(tx *bbolt.Tx) error {
-			for _, c := range queue {
-				if err := c.apply(tx); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-	for _, c := range queue {
-		c.done, c.err = true, err
-	}
-	return err
-}
-
-func newChange(network string, put []Record, remove []netip.Addr) (*change, error) {
-	if network == "" || len(network) > 255 {
-		return nil, fmt.Errorf("%.20q is no name of a network", network)
-	}
-	c := &change{network: networkKey(network), put: make([][2][]byte, len(put)), remove: make([][]byte, len(remove))}
-	for i := range put {
-		key, value, err := encodeRecord(&put[i])
-		if err != nil {
-			return nil, err
-		}
-		c.put[i] = [2][]byte{key, value}
-	}
-	for i, addr := range remove {
-		key, err := recordKey(addr)
-		if err != nil {
-			return nil, err
-		}
-		c.remove[i] = key
-	}
-	return c, nil
-}
-
-func (c *change) apply(tx *bbolt.Tx) error {
-	b, err := tx.Bucket(bucketNetworks).CreateBucketIfNotExists(c.network)
-	if err != nil {
-		return err
-	}
-	for _, key := range c.remove {
-		if err := b.Delete(key); err != nil {
-			return err
-		}
-	}
-	for _, record := range c.put {
-		if err := b.Put(record[0], record[1]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Close closes the file and unlocks it. It waits for a Commit that is writing.

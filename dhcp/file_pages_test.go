@@ -42,6 +42,8 @@ func soundFile(t testing.TB, records int) []byte {
 		f.Commit("dmz", fileRecords(0, 2), nil),
 		f.Commit("dmz", fileRecords(2, 5), nil),
 		f.Commit("one", fileRecords(0, 1), nil),
+		f.Commit6("lan", fileRecords6(0, records/2), nil),
+		f.Commit6("six", fileRecords6(0, 3), nil),
 		f.Close(),
 	} {
 		if err != nil {
@@ -171,6 +173,7 @@ func TestDamagedFiles(t *testing.T) {
 			clear(b[at+pageBucket+10 : at+pageBucket+12])
 			return b
 		}, "a bucket is longer than what is in it"},
+		{"network's name of IPv6", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("six"), []byte("sex")) }, "is no network"},
 		{"network's name", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("dmz"), []byte("dmx")) }, "is no network"},
 	} {
 		path := filepath.Join(t.TempDir(), "leases.db")
@@ -316,10 +319,15 @@ func useWrecked(t *testing.T, f *File, path string, want []Record) {
 			}
 		}
 	}
+	six, err := f.Load6("lan")
+	if err != nil || len(six) != len(want)/2 && log.Len() == 0 {
+		t.Errorf("%d of %d records of IPv6, and nothing was said: %v", len(six), len(want)/2, err)
+	}
 	// All of it is written anew, which uses all that the file says is free.
 	commit(t, f, "lan", want)
 	for i := range 20 {
 		commit(t, f, "dmz", fileRecords(0, 2*i))
+		commit6(t, f, "dmz", fileRecords6(0, 2*i))
 		commit(t, f, "lan", want[i:i+1])
 	}
 	closeFile(t, f)

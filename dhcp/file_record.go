@@ -60,12 +60,20 @@ func encodeRecord(r *Record) (key, value []byte, err error) {
 	v = appendTime(v, r.Expires)
 	v = binary.BigEndian.AppendUint64(v, uint64(r.Duration))
 	v = appendText(v, r.ClientID)
-	v = appendText(v, r.Hostname)
-	v = binary.BigEndian.AppendUint32(v, recordSum(key, v))
-	if len(v) > recordLimit {
-		return nil, nil, fmt.Errorf("the lease of %s has %d bytes: at most %d", r.Address, len(v), recordLimit)
+	v, err = seal(key, appendText(v, r.Hostname))
+	if err != nil {
+		return nil, nil, fmt.Errorf("the lease of %s %w", r.Address, err)
 	}
 	return key, v, nil
+}
+
+// seal appends the checksum.
+func seal(key, v []byte) ([]byte, error) {
+	v = binary.BigEndian.AppendUint32(v, recordSum(key, v))
+	if len(v) > recordLimit {
+		return nil, fmt.Errorf("has %d bytes: at most %d", len(v), recordLimit)
+	}
+	return v, nil
 }
 
 func recordSum(key, value []byte) uint32 {
@@ -88,34 +96,50 @@ func decodeRecord(key, value []byte) (Record, error) {
 	return r, nil
 }
 
-func decodeValue(key, value []byte) (r Record, err error) {
+// bodyOf returns a value without its checksum, which is checked. At the front of
+// every record, of either family, is its version and its state; fixed is how long
+// it is before its texts.
+func bodyOf(key, value []byte, fixed int) (body []byte, err error) {
 	switch {
-	case len(value) < recordFixed+2+4 || len(value) > recordLimit:
-		return r, fmt.Errorf("has %d bytes", len(value))
+	case len(value) < fixed+2+4 || len(value) > recordLimit:
+		return nil, fmt.Errorf("has %d bytes", len(value))
 	case value[0] != recordVersion:
-		return r, fmt.Errorf("is of version %d; this weft knows version %d", value[0], recordVersion)
+		return nil, fmt.Errorf("is of version %d; this weft knows version %d", value[0], recordVersion)
 	}
-	body := value[:len(value)-4]
+	body = value[:len(value)-4]
 	if binary.BigEndian.Uint32(value[len(body):]) != recordSum(key, body) {
-		return r, errors.New("does not fit its checksum")
+		return nil, errors.New("does not fit its checksum")
+	}
+	if s := State(body[1]); s != Active && s != Expired && s != Declined {
+		return nil, fmt.Errorf("is in state %d, which is none", body[1])
+	}
+	return body, nil
+}
+
+// cutTexts reads the two texts at the end of a record.
+func cutTexts(b []byte) (id []byte, name string, err error) {
+	id, rest, ok := cutText(b)
+	last, rest, good := cutText(rest)
+	if !ok || !good || len(rest) > 0 {
+		return nil, "", errors.New("ends in the wrong place")
+	}
+	if len(id) > 0 {
+		return slices.Clone(id), string(last), nil
+	}
+	return nil, string(last), nil
+}
+
+func decodeValue(key, value []byte) (r Record, err error) {
+	body, err := bodyOf(key, value, recordFixed)
+	if err != nil {
+		return r, err
 	}
 	r.State = State(body[1])
-	if r.State != Active && r.State != Expired && r.State != Declined {
-		return r, fmt.Errorf("is in state %d, which is none", body[1])
-	}
 	copy(r.MAC[:], body[2:8])
 	r.Granted, r.Expires = readTime(body[8:20]), readTime(body[20:32])
 	r.Duration = time.Duration(binary.BigEndian.Uint64(body[32:40]))
-	id, rest, ok := cutText(body[recordFixed:])
-	name, rest, good := cutText(rest)
-	if !ok || !good || len(rest) > 0 {
-		return r, errors.New("ends in the wrong place")
-	}
-	if len(id) > 0 {
-		r.ClientID = slices.Clone(id)
-	}
-	r.Hostname = string(name)
-	return r, nil
+	r.ClientID, r.Hostname, err = cutTexts(body[recordFixed:])
+	return r, err
 }
 
 // readTime reads a time. A wild number of nanoseconds is not carried over, so

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // Bounds of a file of reservations, and of what is said about a bad one.
@@ -291,32 +292,17 @@ func (h *Host) setName(name string) error {
 		return fmt.Errorf("%q is a second name", name)
 	}
 	host, domain, qualified := strings.Cut(strings.TrimSuffix(name, "."), ".")
-	good := isHostLabel(host)
+	good := lease.IsHostLabel(host)
 	for qualified && good {
 		var label string
 		label, domain, qualified = strings.Cut(domain, ".")
-		good = isHostLabel(label)
+		good = lease.IsHostLabel(label)
 	}
 	if !good {
 		return fmt.Errorf("%q is neither an address, a name, a lease time nor ignore", name)
 	}
 	h.Name = host
 	return nil
-}
-
-// isHostLabel reports whether a part of a host's name is one (RFC 1123 section
-// 2.1), in lower case. An underscore may be in it, as machines have names with
-// one and dnsmasq takes them; not at its beginning, where it is a service's.
-func isHostLabel(s string) bool {
-	if s == "" || len(s) > 63 || s[0] == '-' || s[0] == '_' || s[len(s)-1] == '-' {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
-			return false
-		}
-	}
-	return true
 }
 
 // What may stand behind the number of a lease time, and what each is.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 var sameHosts = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
@@ -242,7 +243,7 @@ func FuzzParseHosts(f *testing.F) {
 		addrs := map[netip.Addr]bool{}
 		for _, h := range hosts {
 			good := (h.MAC != frame.MAC{} || len(h.ClientID) > 0) && !h.MAC.IsGroup() && len(h.ClientID) <= 255 &&
-				(!h.Address.IsValid() || h.Address.Is4() && !addrs[h.Address]) && (h.Name == "" || isHostLabel(h.Name)) &&
+				(!h.Address.IsValid() || h.Address.Is4() && !addrs[h.Address]) && (h.Name == "" || lease.IsHostLabel(h.Name)) &&
 				(h.Lease == 0 || h.Lease == Infinite || h.Lease >= minHostLease && h.Lease <= maxHostLease)
 			if !good {
 				t.Errorf("%+v", h)

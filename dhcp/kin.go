@@ -1,6 +1,9 @@
 package dhcp
 
-import "github.com/weft/weft/dataplane/frame"
+import (
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
+)
 
 // maxKin is how many leases of one MAC address are looked at for the client that
 // they may all belong to, the latest first. Nobody needs more than a few, and
@@ -61,7 +64,7 @@ func (e *engine) elsewhere(c client, b *binding) (found bool) {
 
 // giveUp ends the leases of all addresses but one, that the client has now: it
 // has one address in a network. It is taken back where that lease is.
-func (e *engine) giveUp(now instant, c client, m *message, kept *binding) {
+func (e *engine) giveUp(now lease.Instant, c client, m *message, kept *binding) {
 	var others []*binding
 	e.each(c, func(b *binding) {
 		if b != kept && b.state == Active && m.vouchesFor(b.mac, b.port) {

@@ -15,6 +15,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // memStore is a store in memory. It fails when it is told to: either before it
@@ -92,6 +93,7 @@ type lab struct {
 	probed []netip.Addr
 	arp    func(netip.Addr) // answers probes
 	logged bytes.Buffer
+	holder func(string) (frame.MAC, bool)
 }
 
 // labConfig is ten addresses, without probes.
@@ -125,7 +127,7 @@ func newLab(t testing.TB, edit ...func(*Config)) *lab {
 func (l *lab) start() {
 	l.t.Helper()
 	var err error
-	if l.server, err = newServer("lan", l.cfg, l.store, l.env(), func() instant { return instant{mono: l.mono, wall: l.wall} }); err != nil {
+	if l.server, err = newServer("lan", l.cfg, l.store, l.env(), func() lease.Instant { return lease.Instant{Mono: l.mono, Wall: l.wall} }); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -140,7 +142,8 @@ func (l *lab) env() Env {
 				l.arp(a)
 			}
 		},
-		Log: slog.New(slog.NewTextHandler(&l.logged, nil)),
+		Holder: l.holder,
+		Log:    slog.New(slog.NewTextHandler(&l.logged, nil)),
 	}
 }
 

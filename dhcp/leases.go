@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // Lease is what a server knows about an address.
@@ -84,14 +85,14 @@ func (b *binding) user() (key string, mac frame.MAC) {
 	return b.key, b.mac
 }
 
-func (e *engine) lease(now instant, b *binding) Lease {
+func (e *engine) lease(now lease.Instant, b *binding) Lease {
 	l := Lease{Address: b.addr.addr(), State: b.shown()}
 	key, mac := b.user()
 	if l.State == Offered {
-		l.Port, l.Expires = b.offer.port, now.wallAt(b.offer.due)
+		l.Port, l.Expires = b.offer.port, now.WallAt(b.offer.due)
 	} else {
 		l.Hostname, l.Port = b.name, b.port
-		l.Granted, l.Expires = now.wallAt(b.granted), now.wallAt(b.expires)
+		l.Granted, l.Expires = now.WallAt(b.granted), now.WallAt(b.expires)
 	}
 	l.MAC, l.ClientID = mac, idOf(key)
 	h := e.set.hostsByAddr[b.addr]
@@ -131,6 +132,15 @@ func (s *Server) Lookup(name string) (netip.Addr, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.engine.lookup(name)
+}
+
+// Holder returns the MAC address of the machine that has a name, or had it a moment
+// ago, or that it is reserved for; zero where that is known by its client identifier
+// only. It is for the Env.Holder of the other family's server.
+func (s *Server) Holder(name string) (frame.MAC, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.engine.holder(s.read(), name)
 }
 
 // Reverse is the inverse of Lookup.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // TestProbeAnswers: who answers for all addresses keeps a few from the others.
@@ -157,18 +158,18 @@ func TestReservedAddressHeld(t *testing.T) {
 // reads it.
 func TestLogIsBounded(t *testing.T) {
 	l := newLab(t)
-	for i := range 3 * maxTold {
+	for i := range 3 * lease.MaxTold {
 		l.server.Receive([]Request{{Port: fmt.Sprint(i), MAC: newGuest(i).mac, Src: lan(12), Payload: newGuest(i).payload(request, ciaddr(lan(12)))}})
 	}
-	l.wantLog("client is refused", maxTold)
+	l.wantLog("client is refused", lease.MaxTold)
 	l.pass(time.Second)
 	l.wantLog(`"dhcp: lines about clients were left out" network=lan lines=200`, 1)
 	l.renew(newGuest(1), lan(12))
-	l.wantLog("client is refused", maxTold+1)
+	l.wantLog("client is refused", lease.MaxTold+1)
 	var quiet bytes.Buffer
 	l.server.log = slog.New(slog.NewTextHandler(&quiet, &slog.HandlerOptions{Level: slog.LevelError}))
 	l.renew(newGuest(1), lan(12))
-	if e := l.server.engine; quiet.Len() != 0 || e.telling.lines != 1 {
-		t.Errorf("%d lines, %q", e.telling.lines, quiet.String())
+	if e := l.server.engine; quiet.Len() != 0 || e.telling.Lines() != 1 {
+		t.Errorf("%d lines, %q", e.telling.Lines(), quiet.String())
 	}
 }

@@ -91,6 +91,10 @@ type message struct {
 	maxSize  int
 	lease    time.Duration // option 51; 0: no wish
 	rapid    bool          // RFC 4039
+
+	// foreign: the other family has the name that the client asks for, for another
+	// machine.
+	foreign bool
 }
 
 // parser reads messages. It keeps a buffer, so it is not safe for concurrent use.

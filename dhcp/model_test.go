@@ -9,6 +9,8 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"pgregory.net/rapid"
+
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // world is a server, a network that loses, repeats and delays, a store that
@@ -131,7 +133,7 @@ func (w *world) acknowledge(c *modelClient, h *heard) {
 	if h.MessageType() != ack || d == 0 {
 		return
 	}
-	c.promised = forever
+	c.promised = lease.Forever
 	if d < infiniteOnTheWire*time.Second {
 		c.promised = w.mono + d
 	}
@@ -237,7 +239,7 @@ func (w *world) client(c *modelClient, h *heard) {
 			return
 		}
 		c.address = h.yours()
-		c.until = forever
+		c.until = lease.Forever
 		if d := h.IPAddressLeaseTime(0); d < infiniteOnTheWire*time.Second {
 			c.until = min(c.sent+d, c.promised)
 		}

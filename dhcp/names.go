@@ -1,19 +1,13 @@
 package dhcp
 
 import (
-	"bytes"
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
-
-// banned are names that programs look for without being asked to, and trust. Who
-// answers to one of them gets the traffic of the others; it takes a reservation
-// to have it.
-var banned = map[string]struct{}{"localhost": {}, "wpad": {}, "isatap": {}}
 
 // The header of option 81 (RFC 4702 section 2.1).
 const (
@@ -27,7 +21,7 @@ const (
 // nameFor returns the name that a client's lease gets: that of its reservation,
 // else the one that it asks for, else the one that this lease has. It is empty
 // where that is no name, or somebody else's; why says so then.
-func (e *engine) nameFor(now instant, c client, m *message, b *binding) (name, asked, why string) {
+func (e *engine) nameFor(now lease.Instant, c client, m *message, b *binding) (name, asked, why string) {
 	asked = m.wishedName()
 	said := len(m.fqdn) > 0 || len(m.hostname) > 0
 	if !said && e.had(c, b) {
@@ -59,17 +53,20 @@ func (e *engine) nameFor(now instant, c client, m *message, b *binding) (name, a
 // refusal says why a client may not take a name. It never takes one from
 // another client, but takes it along when it moves to another address, and from
 // another system behind the same MAC address.
-func (e *engine) refusal(now instant, c client, m *message, name string) string {
-	if _, ok := banned[name]; ok {
+func (e *engine) refusal(now lease.Instant, c client, m *message, name string) string {
+	if lease.IsBanned(name) {
 		return "programs trust it: it takes a reservation to have it"
 	}
 	if e.isReserved(name) {
 		return "it is reserved"
 	}
+	if m.foreign && name == m.wishedName() {
+		return "another client has it, by IPv6"
+	}
 	if b := e.names[name]; b != nil && !(c.succeeds(b.key, b.mac) && m.vouchesFor(b.mac, b.port)) {
 		return "another client has it"
 	}
-	if p := e.partings.keeper(now.mono, name); p != nil && !(c.succeeds(p.key, p.mac) && m.vouchesFor(p.mac, p.port)) {
+	if p := e.partings.Keeper(now.Mono, name); p != nil && !(c.succeeds(p.Key, p.MAC) && m.vouchesFor(p.MAC, p.Port)) {
 		return "another client had it a moment ago"
 	}
 	return ""
@@ -83,7 +80,7 @@ func (c client) succeeds(key string, mac frame.MAC) bool {
 
 // regainNames gives leases the names back that they asked for, and that nobody
 // keeps from them any more. The oldest lease comes first.
-func (e *engine) regainNames(now instant) {
+func (e *engine) regainNames(now lease.Instant) {
 	var waiting []*binding
 	for _, b := range e.bindings {
 		if b.state == Active && b.name == "" && b.asked != "" {
@@ -94,9 +91,8 @@ func (e *engine) regainNames(now instant) {
 		return cmp.Or(cmp.Compare(a.granted, b.granted), cmp.Compare(a.addr, b.addr))
 	})
 	for _, b := range waiting {
-		_, ban := banned[b.asked]
-		p := e.partings.keeper(now.mono, b.asked)
-		if ban || e.isReserved(b.asked) || e.names[b.asked] != nil || p != nil && !same(p.key, p.mac, b.key, b.mac) {
+		p := e.partings.Keeper(now.Mono, b.asked)
+		if lease.IsBanned(b.asked) || e.isReserved(b.asked) || e.names[b.asked] != nil || p != nil && !same(p.Key, p.MAC, b.key, b.mac) {
 			continue
 		}
 		e.edit(b, func(b *binding) { b.name = b.asked })
@@ -122,24 +118,10 @@ func (e *engine) takeName(name string, b *binding) {
 
 // wishedName is the host part of what a client calls itself, in options 81 or 12.
 func (m *message) wishedName() string {
-	raw := m.hostname
 	if len(m.fqdn) > fqdnHeader {
-		raw = m.fqdn[fqdnHeader:]
-		if m.fqdn[0]&fqdnWire != 0 {
-			if n := int(raw[0]); n < len(raw) {
-				raw = raw[1 : 1+n]
-			}
-		}
+		return lease.HostPart(m.fqdn[fqdnHeader:], m.fqdn[0]&fqdnWire != 0)
 	}
-	raw = bytes.TrimRight(raw, "\x00")
-	label, _, _ := bytes.Cut(raw, []byte("."))
-	if len(label) > 63 {
-		return ""
-	}
-	if name := strings.ToLower(string(label)); isHostLabel(name) {
-		return name
-	}
-	return ""
+	return lease.HostPart(m.hostname, false)
 }
 
 // fqdnReply is what option 81 says in return: that the server has entered the
@@ -153,18 +135,14 @@ func (e *engine) fqdnReply(m *message, name string) []byte {
 	if m.fqdn[0]&fqdnServer == 0 {
 		flags |= fqdnChanged
 	}
-	full := name
-	if e.set.Domain != "" {
-		full += "." + e.set.Domain
-	}
 	out := []byte{flags, 255, 255}
-	if flags&fqdnWire == 0 {
-		return append(out, full...)
+	if flags&fqdnWire != 0 {
+		return append(out, lease.FullName(name, e.set.Domain)...)
 	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(full, "."), ".") {
-		out = append(append(out, byte(len(label))), label...)
+	if e.set.Domain != "" {
+		name += "." + e.set.Domain
 	}
-	return append(out, 0)
+	return append(out, name...)
 }
 
 // lookup finds the address of a name: an active lease, else a reservation.
@@ -190,6 +168,21 @@ func (e *engine) reverse(addr netip.Addr) (string, bool) {
 	return "", false
 }
 
+// holder returns the MAC address of who has a name, or had it a moment ago, or is to
+// have it.
+func (e *engine) holder(now lease.Instant, name string) (frame.MAC, bool) {
+	if b := e.names[name]; b != nil {
+		return b.mac, true
+	}
+	if h := e.set.hostsByName[name]; h != nil {
+		return h.MAC, true
+	}
+	if p := e.partings.Keeper(now.Mono, name); p != nil {
+		return p.MAC, true
+	}
+	return frame.MAC{}, false
+}
+
 // checkName takes away a name that a lease has no right to any more.
 func (e *engine) checkName(b *binding) {
 	if b.name == "" {
@@ -197,9 +190,8 @@ func (e *engine) checkName(b *binding) {
 	}
 	h := e.set.hostsByName[b.name]
 	_, denied := e.set.denied[b.name]
-	_, ban := banned[b.name]
 	mine := h != nil && e.set.belongs(h, b.key, b.mac)
-	if !mine && (h != nil || denied || ban) {
+	if !mine && (h != nil || denied || lease.IsBanned(b.name)) {
 		if b.asked == "" {
 			b.asked = b.name
 		}

@@ -4,7 +4,29 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
+
+// TestNameOfIPv6: a name that another machine has by IPv6 is not to be had; one's own is.
+func TestNameOfIPv6(t *testing.T) {
+	l := newLab(t)
+	l.holder = func(name string) (frame.MAC, bool) { return newGuest(1).mac, name == "payroll" }
+	l.restart()
+	name := optString(optHostname, "payroll")
+	l.lease(newGuest(2), name)
+	l.wantName("payroll", nil)
+	l.wantLog("another client has it, by IPv6", 1)
+	l.lease(newGuest(1), name)
+	l.wantName("payroll", newGuest(1))
+	if mac, ok := l.server.Holder("payroll"); !ok || mac != newGuest(1).mac {
+		t.Errorf("payroll is held by %s %v", mac, ok)
+	}
+	if _, ok := l.server.Holder("other"); ok {
+		t.Error("other is held")
+	}
+}
 
 func (l *lab) wantName(name string, g *guest) {
 	l.t.Helper()
@@ -108,7 +130,7 @@ func TestNameOfALease(t *testing.T) {
 	// It is kept for its client for a while.
 	l.lease(h, name)
 	l.wantName("vm", nil)
-	l.pass(nameTime)
+	l.pass(lease.NameTime)
 	l.lease(h, name)
 	l.wantName("vm", h)
 	// The former owner comes back without a word: it is not its any more.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // Times of offers and probes.
@@ -66,7 +67,7 @@ const (
 // share is how many offers those behind one port may keep: a quarter of the
 // addresses, but in a small pool never more than half.
 func (e *engine) share() int {
-	n := max(e.pool.size, len(e.set.hostsByAddr))
+	n := max(e.pool.Size(), len(e.set.hostsByAddr))
 	return min(max(minPortOffers, n/4), max(1, n/2), maxPortOffers)
 }
 
@@ -89,10 +90,10 @@ func (e *engine) full() bool {
 
 // keep makes an offer, in place of another one of that client. What the client
 // holds as an active lease needs none.
-func (e *engine) keep(now instant, b *binding, o *offer) {
-	o.due = now.after(offerTime)
+func (e *engine) keep(now lease.Instant, b *binding, o *offer) {
+	o.due = now.After(offerTime)
 	if o.probing {
-		o.due = now.after(probeTime)
+		o.due = now.After(probeTime)
 		e.probes = append(e.probes, probe{addr: b.addr, vlan: o.message.vlan})
 	} else {
 		o.message = nil
@@ -113,7 +114,7 @@ func (e *engine) withdraw(b *binding) {
 }
 
 // offerDue is called when the time of an offer, or of its probe, is over.
-func (e *engine) offerDue(now instant, b *binding) {
+func (e *engine) offerDue(now lease.Instant, b *binding) {
 	o := b.offer
 	if !o.probing {
 		e.withdraw(b)
@@ -140,7 +141,7 @@ func (e *engine) offerDue(now instant, b *binding) {
 
 // inUse deals with an address that somebody answers for who should not have it.
 // It reports whether somebody does, who is believed.
-func (e *engine) inUse(now instant, b *binding) bool {
+func (e *engine) inUse(now lease.Instant, b *binding) bool {
 	if len(b.offer.heard) == 0 {
 		return false
 	}
@@ -155,7 +156,7 @@ func (e *engine) inUse(now instant, b *binding) bool {
 		if b.wasOf(x) {
 			// Its last client is still there: its clock or ours was wrong.
 			// It has the address for no longer than it was promised.
-			b.state, b.name, b.expires = Active, "", now.after(b.duration)
+			b.state, b.name, b.expires = Active, "", now.After(b.duration)
 			return
 		}
 		b.quarantine(now, x.mac, x.port)
@@ -183,19 +184,19 @@ func (e *engine) believes(b *binding, x claim) bool {
 }
 
 // doubt tells the log that answers are not believed.
-func (e *engine) doubt(now instant, b *binding) {
-	if now.mono < e.doubted {
+func (e *engine) doubt(now lease.Instant, b *binding) {
+	if now.Mono < e.doubted {
 		return
 	}
-	e.doubted = now.after(doubtEvery)
+	e.doubted = now.After(doubtEvery)
 	x := b.offer.heard[0]
 	e.note(slog.LevelWarn, "dhcp: an address is offered although somebody answers for it: that one answers for too many", "address", b.addr.addr(), "mac", x.mac, "port", x.port)
 }
 
 // quarantine makes that nobody gets an address for a while.
-func (b *binding) quarantine(now instant, mac frame.MAC, port string) {
+func (b *binding) quarantine(now lease.Instant, mac frame.MAC, port string) {
 	b.state, b.key, b.name, b.asked, b.mac, b.port = Declined, "", "", "", mac, port
-	b.granted, b.expires, b.duration = now.mono, now.after(quarantineTime), quarantineTime
+	b.granted, b.expires, b.duration = now.Mono, now.After(quarantineTime), quarantineTime
 }
 
 // heard takes notice of who answers for an address. An answer from the client

@@ -4,27 +4,28 @@ import (
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // record is a binding as it is stored. Duration covers what is left also where
 // that is more than the last promise.
-func (b *binding) record(now instant) Record {
+func (b *binding) record(now lease.Instant) Record {
 	r := Record{
 		Address: b.addr.addr(), MAC: b.mac, ClientID: idOf(b.key), Hostname: b.name,
-		Granted: now.wallAt(b.granted), Expires: now.wallAt(b.expires),
+		Granted: now.WallAt(b.granted), Expires: now.WallAt(b.expires),
 		Duration: b.duration, State: b.state,
 	}
 	switch {
-	case b.expires == forever:
+	case b.expires == lease.Forever:
 		r.Duration = Infinite
 	case b.state == Active:
-		r.Duration = max(b.duration, b.expires-now.mono)
+		r.Duration = max(b.duration, b.expires-now.Mono)
 	}
 	return r
 }
 
 // load enters what the store has. It is called once, on an engine that is empty.
-func (e *engine) load(now instant, records []Record) {
+func (e *engine) load(now lease.Instant, records []Record) {
 	for i := range records {
 		b := restore(now, &records[i])
 		if b == nil || e.bindings[b.addr] != nil || b.state == Expired && !e.useful(b.addr) {
@@ -32,7 +33,7 @@ func (e *engine) load(now instant, records []Record) {
 			continue
 		}
 		if !e.set.inSubnet(b.addr) {
-			over := !records[i].Expires.IsZero() && !records[i].Expires.After(now.wall)
+			over := !records[i].Expires.IsZero() && !records[i].Expires.After(now.Wall)
 			if !e.keepAway(b, !over) {
 				e.dirty[b.addr] = struct{}{}
 			}
@@ -40,7 +41,7 @@ func (e *engine) load(now instant, records []Record) {
 		}
 		e.settleName(b)
 		if b.state == Expired {
-			e.partings.part(b.expires, b)
+			e.part(b.expires, b)
 		}
 		e.attach(b)
 	}
@@ -56,14 +57,14 @@ const graceTime = 30 * time.Second
 // restore makes a binding of a record; nil where the record says nothing that
 // still matters. A lease lasts as long as the wall clock says, but never longer
 // than it was granted for: a clock that went back gives nobody more.
-func restore(now instant, r *Record) *binding {
+func restore(now lease.Instant, r *Record) *binding {
 	b := &binding{
-		addr: toIP4(r.Address), place: notQueued, state: r.State, mac: r.MAC, name: r.Hostname,
-		duration: r.Duration, expires: forever,
-		granted: min(now.mono, now.mono+r.Granted.Sub(now.wall)),
+		addr: toIP4(r.Address), Ticket: lease.Ticket{Place: lease.NotQueued}, state: r.State, mac: r.MAC, name: r.Hostname,
+		duration: r.Duration, expires: lease.Forever,
+		granted: min(now.Mono, now.Mono+r.Granted.Sub(now.Wall)),
 	}
 	if !r.Expires.IsZero() {
-		b.expires = now.after(min(r.Expires.Sub(now.wall), r.Duration))
+		b.expires = now.After(min(r.Expires.Sub(now.Wall), r.Duration))
 	}
 	switch {
 	case r.ClientID != nil:
@@ -71,22 +72,22 @@ func restore(now instant, r *Record) *binding {
 	case r.MAC != (frame.MAC{}):
 		b.key = keyOfMAC(r.MAC)
 	}
-	over := b.expires <= now.mono
+	over := b.expires <= now.Mono
 	switch {
 	case b.addr == 0:
 		return nil
 	case r.State == Declined && !over:
-		b.key, b.name, b.expires = "", "", min(b.expires, now.after(quarantineTime))
+		b.key, b.name, b.expires = "", "", min(b.expires, now.After(quarantineTime))
 		return b
 	case b.key == "":
 		return nil
 	case r.State == Active:
 		if over {
-			b.expires = now.after(graceTime)
+			b.expires = now.After(graceTime)
 		}
 		return b
 	case r.State == Expired:
-		b.expires = min(b.expires, now.mono)
+		b.expires = min(b.expires, now.Mono)
 		return b
 	}
 	return nil
@@ -95,7 +96,7 @@ func restore(now instant, r *Record) *binding {
 // settleName takes from a binding that is about to be attached a name that is
 // none, or that is another's by now.
 func (e *engine) settleName(b *binding) {
-	if !isHostLabel(b.name) || b.state == Active && e.names[b.name] != nil {
+	if !lease.IsHostLabel(b.name) || b.state == Active && e.names[b.name] != nil {
 		b.name = ""
 	}
 	e.checkName(b)
@@ -104,12 +105,12 @@ func (e *engine) settleName(b *binding) {
 // rewrite has all times in the store written anew, after the clock was set.
 func (e *engine) rewrite() {
 	for a, b := range e.bindings {
-		if b.state == Active && b.expires != forever || b.state == Declined {
+		if b.state == Active && b.expires != lease.Forever || b.state == Declined {
 			e.dirty[a] = struct{}{}
 		}
 	}
 	for a, b := range e.away {
-		if b.expires != forever {
+		if b.expires != lease.Forever {
 			e.dirty[a] = struct{}{}
 		}
 	}
@@ -127,7 +128,7 @@ func (e *engine) keepAway(b *binding, lasts bool) bool {
 }
 
 // configure has the engine go on with other settings.
-func (e *engine) configure(now instant, set *settings) {
+func (e *engine) configure(now lease.Instant, set *settings) {
 	all := make([]*binding, 0, len(e.bindings)+len(e.away))
 	for _, b := range e.bindings {
 		all = append(all, b)
@@ -140,7 +141,7 @@ func (e *engine) configure(now instant, set *settings) {
 	for _, b := range all {
 		b.sibling = nil
 		if !set.inSubnet(b.addr) {
-			if !e.keepAway(b, b.expires > now.mono) {
+			if !e.keepAway(b, b.expires > now.Mono) {
 				e.dirty[b.addr] = struct{}{}
 			}
 			continue

@@ -47,10 +47,10 @@ func (f *hostsFile) load(path string, log *slog.Logger) {
 func (s *Server) rereadHosts() {
 	now := s.read()
 	f := &s.hosts
-	if f.path == "" || now.mono-f.looked < hostsEvery {
+	if f.path == "" || now.Mono-f.looked < hostsEvery {
 		return
 	}
-	f.looked = now.mono
+	f.looked = now.Mono
 	if stampHosts(f.path) == f.stamp {
 		return
 	}

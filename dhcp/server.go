@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // ErrNoLease says that nobody has a lease of an address.
@@ -53,6 +54,12 @@ type Env struct {
 	Send  func([]Reply)                      // never blocks for long and does not call the server
 	Probe func(addr netip.Addr, vlan uint16) // sends one ARP probe (RFC 5227); answers come back through Heard, which it may call itself
 	Log   *slog.Logger                       // nil: slog.Default
+
+	// Holder says which machine has a name by the leases of IPv6, where one has it: so
+	// nobody gets part of the traffic of a machine by taking its name in the family that
+	// it does not use. It is not called by what Lookup and the like call, so that two
+	// servers may ask each other. nil: nobody.
+	Holder func(name string) (frame.MAC, bool)
 }
 
 // Times of what Tick looks after.
@@ -69,7 +76,7 @@ type Server struct {
 	store   Store
 	env     Env
 	log     *slog.Logger
-	read    func() instant
+	read    func() lease.Instant
 
 	// work is held by who changes leases, for as long as that takes: deciding,
 	// committing, sending. So there is one commit at a time, and nothing is
@@ -78,7 +85,7 @@ type Server struct {
 	closed  bool
 	parser  parser
 	batch   []*message
-	watch   jumpWatch
+	watch   lease.JumpWatch
 	hosts   hostsFile
 	failing bool          // the last commit failed
 	retry   time.Duration // when it is tried again, where no client waits for it
@@ -95,11 +102,11 @@ func New(network string, cfg Config, store Store, env Env) (*Server, error) {
 	if env.Now == nil {
 		env.Now = time.Now
 	}
-	return newServer(network, cfg, store, env, clock{now: env.Now, start: env.Now()}.read)
+	return newServer(network, cfg, store, env, lease.Clock{Now: env.Now, Start: env.Now()}.Read)
 }
 
 // newServer is New with both clocks in the caller's hand.
-func newServer(network string, cfg Config, store Store, env Env, read func() instant) (*Server, error) {
+func newServer(network string, cfg Config, store Store, env Env, read func() lease.Instant) (*Server, error) {
 	if env.Log == nil {
 		env.Log = slog.Default()
 	}
@@ -114,7 +121,7 @@ func newServer(network string, cfg Config, store Store, env Env, read func() ins
 		return nil, fmt.Errorf("dhcp: leases of network %q: %w", network, err)
 	}
 	now := s.read()
-	s.watch = newJumpWatch(now)
+	s.watch = lease.NewJumpWatch(now)
 	s.engine = newEngine(set)
 	s.engine.load(now, records)
 	return s, nil
@@ -142,12 +149,13 @@ func (s *Server) Receive(batch []Request) {
 	invalid := uint64(0)
 	for i := range batch {
 		if m := s.parser.parse(&batch[i]); m != nil {
+			m.foreign = s.elsewhere(m)
 			s.batch = append(s.batch, m)
 		} else {
 			invalid++
 		}
 	}
-	s.run(func(e *engine, now instant) {
+	s.run(func(e *engine, now lease.Instant) {
 		e.expire(now)
 		for _, m := range s.batch {
 			e.receive(now, m)
@@ -157,6 +165,18 @@ func (s *Server) Receive(batch []Request) {
 		}
 	})
 	clear(s.batch)
+}
+
+// elsewhere reports whether the name that a client asks for is that of another machine
+// in the other family.
+func (s *Server) elsewhere(m *message) bool {
+	name := m.wishedName()
+	if name == "" || s.env.Holder == nil {
+		return false
+	}
+	mac, _ := m.ethernet()
+	holder, ok := s.env.Holder(name)
+	return ok && holder != mac
 }
 
 // Tick does what is due: probes and offers, leases and quarantines that end, a
@@ -170,10 +190,10 @@ func (s *Server) Tick() (next time.Time) {
 	}
 	s.rereadHosts()
 	wait := watchEvery
-	var now instant
-	s.run(func(e *engine, n instant) {
+	var now lease.Instant
+	s.run(func(e *engine, n lease.Instant) {
 		now = n
-		if d, ok := s.watch.jumped(now); ok {
+		if d, ok := s.watch.Jumped(now); ok {
 			e.note(slog.LevelInfo, "dhcp: the clock was set; leases go on", "by", d.Round(time.Millisecond))
 			e.rewrite()
 			s.retry = 0 // at once, also where the store failed a moment ago
@@ -181,7 +201,7 @@ func (s *Server) Tick() (next time.Time) {
 		e.expire(now)
 	})
 	if due, ok := s.engine.nextDue(); ok {
-		wait = min(wait, max(0, due-now.mono))
+		wait = min(wait, max(0, due-now.Mono))
 	}
 	if len(s.engine.dirty) > 0 && !s.failing {
 		wait = 0
@@ -230,7 +250,7 @@ func (s *Server) Reconfigure(cfg Config) error {
 }
 
 func (s *Server) configure(set *settings) {
-	s.run(func(e *engine, now instant) { e.configure(now, set) })
+	s.run(func(e *engine, now lease.Instant) { e.configure(now, set) })
 }
 
 // Release ends the lease or the quarantine of an address at once, and frees its
@@ -245,7 +265,7 @@ func (s *Server) Release(addr netip.Addr) error {
 	}
 	found := false
 	s.retry = 0 // somebody waits for the answer
-	err := s.run(func(e *engine, now instant) {
+	err := s.run(func(e *engine, now lease.Instant) {
 		b := e.bindings[toIP4(addr)]
 		switch {
 		case b == nil:
@@ -253,7 +273,7 @@ func (s *Server) Release(addr netip.Addr) error {
 			found = true
 			name := b.name
 			e.finish(now, b)
-			e.partings.free(name)
+			e.partings.Free(name)
 		case b.state == Declined:
 			found = true
 			e.forget(b)

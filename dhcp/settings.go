@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/dhcp/lease"
 	"github.com/weft/weft/dhcp/option"
 )
 
@@ -144,7 +145,7 @@ func (s *settings) addHost(h *Host) error {
 		return fmt.Errorf("reservation of %s: it has one already", who)
 	case len(h.ClientID) > 0 && s.hostsByID[key] != nil:
 		return fmt.Errorf("reservation of %s: it has one already", who)
-	case h.Name != "" && !isHostLabel(h.Name):
+	case h.Name != "" && !lease.IsHostLabel(h.Name):
 		return fmt.Errorf("reservation of %s: %q is not a name: letters in lower case, digits, hyphens and underscores are needed", who, h.Name)
 	case h.Name != "" && s.hostsByName[h.Name] != nil:
 		return fmt.Errorf("reservation of %s: the name %s is reserved already", who, h.Name)

@@ -62,8 +62,8 @@ func (s *Server) Stats() Stats {
 	e := s.engine
 	st := Stats{
 		Leases:   map[State]int{},
-		Size:     e.pool.size,
-		Free:     e.pool.unused + len(e.idle),
+		Size:     e.pool.Size(),
+		Free:     e.pool.Unused() + len(e.idle),
 		Messages: maps.Clone(e.messages),
 	}
 	for state := Offered; state < Reserved; state++ {

@@ -65,6 +65,20 @@ type Record struct {
 	State    State
 }
 
+// Record6 is a lease of IPv6 as a store keeps it, in wall-clock time.
+type Record6 struct {
+	Prefix   netip.Prefix // of 128 bits: an address; else delegated
+	DUID     []byte       // of the client; not to be changed
+	IAID     uint32
+	MAC      frame.MAC
+	Via      netip.Addr // of a delegated prefix: the client's link-local address
+	Hostname string     // host part in lower case, empty where it has none
+	Granted  time.Time
+	Expires  time.Time     // zero: never
+	Duration time.Duration // that was granted; Infinite for ever
+	State    State
+}
+
 // Store is what survives a restart. One store serves all networks, and several
 // servers call it at once.
 type Store interface {

@@ -4,44 +4,21 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/weft/weft/dhcp/lease"
 )
 
-// maxTold is how many lines of the log in a second are about what clients do.
-// They do it as often as they like.
-const maxTold = 100
-
-// telling bounds the log.
-type telling struct {
-	level   slog.Level // below it nobody reads
-	since   time.Duration
-	lines   int
-	omitted int
-}
-
 // tells reports whether a line about a client is to be written now.
-func (e *engine) tells(now instant, level slog.Level) bool {
-	if level < e.telling.level {
-		return false
-	}
+func (e *engine) tells(now lease.Instant, level slog.Level) bool {
 	e.endTelling(now)
-	if e.telling.lines >= maxTold {
-		e.telling.omitted++
-		return false
-	}
-	e.telling.lines++
-	return true
+	return e.telling.Tells(level)
 }
 
 // endTelling says at the end of a second what was left out in it.
-func (e *engine) endTelling(now instant) {
-	t := &e.telling
-	if now.mono-t.since < time.Second {
-		return
+func (e *engine) endTelling(now lease.Instant) {
+	if n := e.telling.End(now); n > 0 {
+		e.note(slog.LevelInfo, "dhcp: lines about clients were left out", "lines", n)
 	}
-	if t.omitted > 0 {
-		e.note(slog.LevelInfo, "dhcp: lines about clients were left out", "lines", t.omitted)
-	}
-	t.since, t.lines, t.omitted = now.mono, 0, 0
 }
 
 // lowest returns the lowest level that a log takes.
@@ -56,7 +33,7 @@ func lowest(log *slog.Logger) slog.Level {
 
 // logGrant tells of a lease that is about to be given, and of what the client
 // does not get. A renewal is worth a line to who looks for one only.
-func (e *engine) logGrant(now instant, c client, m *message, b *binding, name, why string) {
+func (e *engine) logGrant(now lease.Instant, c client, m *message, b *binding, name, why string) {
 	level, text := slog.LevelInfo, "dhcp: lease is given"
 	renewal := e.holds(c, b)
 	if renewal {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/weft/weft/dhcp/lease"
 )
 
 // from is a message of one client in the frames and by the port of another.
@@ -133,7 +135,7 @@ func TestNameIsKept(t *testing.T) {
 		g, thief := newGuest(1, name), newGuest(2, name)
 		a := l.lease(g)
 		l.say(g, release, ciaddr(a))
-		l.pass(nameTime - time.Minute)
+		l.pass(lease.NameTime - time.Minute)
 		if restart {
 			l.restart()
 		}
@@ -148,24 +150,5 @@ func TestNameIsKept(t *testing.T) {
 		l.lease(thief)
 		l.wantName("payroll", thief)
 		l.check()
-	}
-}
-
-// TestNamesAreBounded: who leases and releases names without end keeps his share.
-func TestNamesAreBounded(t *testing.T) {
-	p := newPartings()
-	for i := range 3 * maxPortNames {
-		p.part(time.Duration(i), &binding{name: time.Duration(i).String(), port: "vm"})
-		p.part(time.Duration(i), &binding{name: time.Duration(i).String(), port: "vm"}) // again
-	}
-	if len(p.names) != maxPortNames || len(p.queue) != maxPortNames {
-		t.Errorf("%d names, %d queued", len(p.names), len(p.queue))
-	}
-	if p.part(0, &binding{name: "b", port: "b"}); p.keeper(1, "b") == nil {
-		t.Error("nothing is left for another port")
-	}
-	p.forget(nameTime + time.Second)
-	if len(p.names) != 0 || len(p.queue) != 0 || len(p.ports) != 0 {
-		t.Errorf("%d names, %d queued", len(p.names), len(p.queue))
 	}
 }

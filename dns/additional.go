@@ -43,9 +43,11 @@ func (s *snapshot) addresses(host string, kind uint16) set {
 			return set{}
 		}
 	}
-	addr, ok := s.leaseAddr([]byte(host))
-	if !ok || addr.Is4() != (kind == wire.TypeA) {
-		return set{}
+	var found set
+	for _, a := range s.leaseAddrs([]byte(host)) {
+		if addressType(a) == kind && found.count < maxAddresses {
+			found.data, found.count = appendAddress(found.data, a), found.count+1
+		}
 	}
-	return set{count: 1, data: appendRecord(nil, toQuestion, kind, leaseTTL, addr.AsSlice())}
+	return found
 }

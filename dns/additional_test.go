@@ -26,7 +26,7 @@ func TestAdditional(t *testing.T) {
 		}
 	}
 	names := labLeases()
-	names["v6only"] = netip.MustParseAddr("192.168.122.52") // a thief of the other type
+	names["v6only"] = addrs("192.168.122.53") // a thief of the other type
 	l := newLab(t, cfg, names)
 	srv := func(name string, target ...string) string {
 		out := "NOERROR aa"

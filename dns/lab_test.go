@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,16 +44,13 @@ func (c *clock) advance(d time.Duration) {
 }
 
 // leases are Names in memory.
-type leases map[string]netip.Addr
+type leases map[string][]netip.Addr
 
-func (l leases) Lookup(name string) (netip.Addr, bool) {
-	a, ok := l[name]
-	return a, ok
-}
+func (l leases) Lookup(name string) []netip.Addr { return l[name] }
 
 func (l leases) Reverse(addr netip.Addr) (string, bool) {
-	for name, a := range l {
-		if a == addr {
+	for name, all := range l {
+		if slices.Contains(all, addr) {
 			return name, true
 		}
 	}
@@ -109,10 +107,15 @@ func newServer(t *testing.T, answer func(q *wire.Msg) *wire.Msg) *server {
 
 func newRawServer(t *testing.T, handle func(q *wire.Msg, network string) [][]byte) *server {
 	t.Helper()
+	return newServerAt(t, "127.0.0.1:0", handle)
+}
+
+func newServerAt(t *testing.T, at string, handle func(q *wire.Msg, network string) [][]byte) *server {
+	t.Helper()
 	s := &server{t: t, handle: handle, conns: map[net.Conn]bool{}}
 	var err error
 	for range 20 { // the port that UDP gets may be taken for TCP
-		if s.udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+		if s.udp, err = net.ListenPacket("udp", at); err != nil {
 			continue
 		}
 		s.addr = s.udp.LocalAddr().String()

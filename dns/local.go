@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"net"
 	"net/netip"
 
 	wire "github.com/miekg/dns"
@@ -53,31 +54,63 @@ func (s *snapshot) plain(q *query) bool {
 	return q.labels == 1 && !s.forwardPlain && (q.kind == wire.TypeA || q.kind == wire.TypeAAAA)
 }
 
-// lease answers for the name of a lease, alone or with the domain.
+// lease answers for the name of a lease, alone or with the domain: NODATA where it has
+// addresses of the other family only.
 func (s *snapshot) lease(q *query, g *group) []byte {
-	addr, ok := s.leaseAddr(q.key())
-	if !ok {
+	addrs := s.leaseAddrs(q.key())
+	if len(addrs) == 0 {
 		return nil
 	}
-	if addr.Is4() && (q.kind == wire.TypeA || q.kind == wire.TypeANY) {
-		v4 := addr.As4()
-		return q.one(wire.TypeA, leaseTTL, v4[:])
+	kind := q.kind
+	if kind == wire.TypeANY { // the first: RFC 8482 clause 4.1
+		kind = addressType(addrs[0])
 	}
-	if addr.Is6() && (q.kind == wire.TypeAAAA || q.kind == wire.TypeANY) {
-		v6 := addr.As16()
-		return q.one(wire.TypeAAAA, leaseTTL, v6[:])
+	var b []byte
+	var count uint16
+	for _, a := range addrs {
+		if addressType(a) != kind || count == maxAddresses {
+			continue
+		}
+		if b == nil {
+			b = q.begin(bitAA, 0, min(len(addrs), maxAddresses)*(2+fixedRR+net.IPv6len))
+		}
+		b, count = appendAddress(b, a), count+1
 	}
-	return s.negative(q, g, 0)
+	if count == 0 {
+		return s.negative(q, g, 0)
+	}
+	return q.finish(b, 0, count, 0)
 }
 
-// leaseAddr is the address of the lease that a name in wire form belongs to.
-func (s *snapshot) leaseAddr(name []byte) (netip.Addr, bool) {
+// addressType is the type of the record of an address.
+func addressType(a netip.Addr) uint16 {
+	if a.Unmap().Is4() {
+		return wire.TypeA
+	}
+	return wire.TypeAAAA
+}
+
+// appendAddress adds the record of an address of a lease.
+func appendAddress(b []byte, a netip.Addr) []byte {
+	if a = a.Unmap(); a.Is4() {
+		v4 := a.As4()
+		return appendRecord(b, toQuestion, wire.TypeA, leaseTTL, v4[:])
+	}
+	v6 := a.As16()
+	return appendRecord(b, toQuestion, wire.TypeAAAA, leaseTTL, v6[:])
+}
+
+// maxAddresses bounds those of one lease and one family that are told: more than any
+// machine has use for, and no more than what fits into an answer without EDNS.
+const maxAddresses = 8
+
+// leaseAddrs are the addresses of the lease that a name in wire form belongs to.
+func (s *snapshot) leaseAddrs(name []byte) []netip.Addr {
 	label, rest := name[1:1+name[0]], name[1+name[0]:]
 	if s.names == nil || !hostLabel(label) || string(rest) != rootName && string(rest) != s.domain {
-		return netip.Addr{}, false
+		return nil
 	}
-	addr, ok := s.names.Lookup(string(label))
-	return addr.Unmap(), ok
+	return s.names.Lookup(string(label))
 }
 
 // reverseLease answers for an address that a lease with a name holds. Where that

@@ -48,12 +48,13 @@ func labConfig() Config {
 
 func labLeases() leases {
 	return leases{
-		"web":     netip.MustParseAddr("192.168.122.50"),
-		"my_vm":   netip.MustParseAddr("192.168.122.61"),
-		"printer": netip.MustParseAddr("192.168.122.99"), // a thief: the name is taken
-		"gateway": netip.MustParseAddr("192.168.122.98"),
-		"info":    netip.MustParseAddr("192.168.122.51"),
-		"six":     netip.MustParseAddr("fd00:1::5"),
+		"web":     addrs("192.168.122.50"),
+		"my_vm":   addrs("192.168.122.61"),
+		"printer": addrs("192.168.122.99"), // a thief: the name is taken
+		"gateway": addrs("192.168.122.98"),
+		"info":    addrs("192.168.122.51"),
+		"six":     addrs("fd00:1::5"),
+		"both":    addrs("192.168.122.52", "fd00:1::7", "fd00:1::6"),
 	}
 }
 
@@ -61,6 +62,9 @@ const (
 	soaData = " 10 IN SOA gateway.lab. hostmaster.gateway.lab. 1 3600 600 86400 10"
 	noData  = "NOERROR aa | ns: "
 	noName  = "NXDOMAIN aa | ns: "
+	// host64 stands between the last nibbles of an address of fd00:1::/64 and its first.
+	host64  = "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0."
+	zone64  = "0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa"
 	dbExtra = " | extra: db.lab. 60 IN A 192.168.122.20 | extra: db.lab. 60 IN AAAA fd00:1::20"
 )
 
@@ -112,6 +116,21 @@ func TestLocal(t *testing.T) {
 		{"six.lab", wire.TypeA, noData + "lab." + soaData},
 		{"5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa", wire.TypePTR,
 			"NOERROR aa | 5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa. 10 IN PTR six.lab."},
+
+		{"both.lab", wire.TypeA, "NOERROR aa | both.lab. 10 IN A 192.168.122.52"},
+		{"both", wire.TypeAAAA, "NOERROR aa | both. 10 IN AAAA fd00:1::7 | both. 10 IN AAAA fd00:1::6"},
+		{"both", wire.TypeANY, "NOERROR aa | both. 10 IN A 192.168.122.52"},
+		{"both.lab", wire.TypeMX, noData + "lab." + soaData},
+		{"6.0.0.0." + host64 + "1.0.0.0.0.0.d.f.ip6.arpa", wire.TypePTR, "NOERROR aa | 6.0.0.0." + host64 + "1.0.0.0.0.0.d.f.ip6.arpa. 10 IN PTR both.lab."},
+		{"6.0.0.0." + host64 + "1.0.0.0.0.0.d.f.ip6.arpa", wire.TypeTXT, noData + zone64 + "." + soaData},
+
+		// The zone of the gateway's prefix of IPv6 is answered here, and nothing above it.
+		{"9.9.9.9." + host64 + "1.0.0.0.0.0.d.f.ip6.arpa", wire.TypePTR, noName + zone64 + "." + soaData},
+		{"1.0.0.0." + host64 + "1.0.0.0.0.0.d.f.ip6.arpa", wire.TypePTR, "NOERROR aa | 1.0.0.0." + host64 + "1.0.0.0.0.0.d.f.ip6.arpa. 60 IN PTR gateway.lab."},
+		{"0.2.0.0." + host64 + "1.0.0.0.0.0.d.f.ip6.arpa", wire.TypePTR, "NOERROR aa | 0.2.0.0." + host64 + "1.0.0.0.0.0.d.f.ip6.arpa. 60 IN PTR db.lab."},
+		{zone64, wire.TypeNS, noData + zone64 + "." + soaData},
+		{strings.TrimPrefix(zone64, "0."), wire.TypeNS, "REFUSED"},
+		{"9.9.9.9." + strings.Replace(host64, "0", "1", 1) + "2.0.0.0.0.0.d.f.ip6.arpa", wire.TypePTR, "REFUSED"},
 
 		{"info.lab", wire.TypeTXT, `NOERROR aa | info.lab. 60 IN TXT "first" "second"`}, // one record
 		{"key.text", wire.TypeTXT, `NOERROR aa | key.text. 60 IN TXT "` + strings.Repeat("k", 255) + `" "` + strings.Repeat("k", 45) + `" "" "end"`},
@@ -240,7 +259,7 @@ func TestBadRecordsAreLeftOut(t *testing.T) {
 // TestSpecialNamesInLabels: signs within a label are no dots, and no lease is looked
 // up by them.
 func TestSpecialNamesInLabels(t *testing.T) {
-	names := leases{"a.b": netip.MustParseAddr("10.0.0.1"), "": netip.MustParseAddr("10.0.0.2"), "x y": netip.MustParseAddr("10.0.0.3")}
+	names := leases{"a.b": addrs("10.0.0.1"), "": addrs("10.0.0.2"), "x y": addrs("10.0.0.3")}
 	l := newLab(t, Config{Domain: "lab"}, names)
 	for _, name := range []string{`a\.b.lab`, `x\ y.lab`, `\000.lab`, `\255`, `_tcp.lab`} {
 		if m := l.ask(name, wire.TypeA); m.Rcode != wire.RcodeNameError {

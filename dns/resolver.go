@@ -92,7 +92,9 @@ type Client struct {
 // Names are the names of leases. It is asked for every query that may be for one,
 // from many goroutines at once, and must not wait for a disk.
 type Names interface {
-	Lookup(name string) (netip.Addr, bool) // the name of a host in lower case, without a domain
+	// Lookup returns the addresses of a host, of both families; none where the name is
+	// not known. It is in lower case, without a domain. What is returned is not changed.
+	Lookup(name string) []netip.Addr
 	Reverse(addr netip.Addr) (string, bool)
 }
 
