@@ -21,13 +21,14 @@ func classOf(protocol uint8) Class {
 		return ClassTCP
 	case frame.ProtoUDP:
 		return ClassUDP
-	case frame.ProtoICMP:
+	case frame.ProtoICMP, frame.ProtoICMPv6:
 		return ClassICMP
 	}
 	return ClassOther
 }
 
-var protocolOf = [ClassOther]uint8{ClassTCP: frame.ProtoTCP, ClassUDP: frame.ProtoUDP, ClassICMP: frame.ProtoICMP}
+// protocolOf is for the classes that have ports to publish.
+var protocolOf = [ClassICMP]uint8{ClassTCP: frame.ProtoTCP, ClassUDP: frame.ProtoUDP}
 
 // pool returns the ports of a class.
 func (a *address) pool(c Class) *portPool {
@@ -38,14 +39,14 @@ func (a *address) pool(c Class) *portPool {
 }
 
 // SetAddresses changes the outside addresses. The flows of those that are gone
-// end before it returns.
+// end before it returns. Those of prefixes go on.
 func (t *Table) SetAddresses(addrs []netip.Addr) {
 	t.config.Lock()
 	defer t.config.Unlock()
 	t.mu.Lock()
 	t.setAddresses(addrs)
 	t.mu.Unlock()
-	t.sweep(func(f *flow) bool { return !t.Owns(f.outside.Addr) })
+	t.sweep(func(f *flow) bool { return !f.direct && !t.has(&f.outside.Addr) })
 }
 
 // setAddresses keeps the state of an address that stays. The caller holds both
@@ -65,9 +66,8 @@ func (t *Table) setAddresses(addrs []netip.Addr) {
 		}
 		o.all[key] = one
 		t.addresses = append(t.addresses, one)
-	}
-	if len(t.addresses) == 1 {
-		o.single, o.one = true, t.addresses[0].addr
+		o.count[familyOf(&key)]++
+		o.one[familyOf(&key)] = key
 	}
 	t.owned.Store(o)
 	t.resolve()
@@ -75,20 +75,49 @@ func (t *Table) setAddresses(addrs []netip.Addr) {
 
 // owned is the outside addresses. It never changes.
 type owned struct {
-	single bool
-	one    [16]byte // the address, where there is one only
-	all    map[[16]byte]*address
+	count [families]int
+	one   [families][16]byte // the address, where there is one only
+	all   map[[16]byte]*address
 }
 
-// Owns reports whether addr is an outside address of the table. A packet from
-// inside to one is for Outbound, and then, with its new source, for Inbound
-// (RFC 4787 REQ-9).
+// Owns reports whether addr is an outside address of the table, or in an outside
+// prefix that addresses are translated into. A packet from inside to one is for
+// Outbound, and then, with its new source, for Inbound (RFC 4787 REQ-9, RFC 6296
+// clause 2.1).
 func (t *Table) Owns(addr [16]byte) bool {
-	o := t.owned.Load()
-	if o.single {
-		return addr == o.one
+	if t.has(&addr) {
+		return true
 	}
-	return o.all[addr] != nil
+	r := t.catalog.Load().prefixes.find(&addr)
+	return r != nil && !r.same
+}
+
+// has reports whether addr is one of the outside addresses.
+func (t *Table) has(addr *[16]byte) bool {
+	o, f := t.owned.Load(), familyOf(addr)
+	switch o.count[f] {
+	case 0:
+		return false
+	case 1:
+		return *addr == o.one[f]
+	}
+	return o.all[*addr] != nil
+}
+
+// covers reports whether addr is in an outside prefix: what comes for it is for
+// somebody inside, and for nobody else. The uplink may have an address of its own in
+// that prefix.
+func (t *Table) covers(addr [16]byte) bool {
+	return t.catalog.Load().prefixes.find(&addr) != nil && !t.has(&addr)
+}
+
+// unclaimed returns the verdict on a packet from outside that the table wants to pass
+// to the uplink's own host, where that may be the one it is for.
+func (t *Table) unclaimed(v Verdict, p *frame.Parsed) Verdict {
+	if v == NotMine && t.covers(p.Dst()) {
+		return Filtered
+	}
+	return v
 }
 
 // addressAt returns the outside address addr that a zone uses, or nil.

@@ -34,9 +34,9 @@ func (t *Table) mapOut(h *host, k *tuple) *mapping {
 	if !ok {
 		return nil
 	}
-	m := t.newMapping(z, k.protocol, k.local, a, port, false)
+	m := t.newMapping(z, k.protocol, k.local, a, Endpoint{Addr: a.addr, Port: port}, false)
 	if m.entrance = h.entrance; m.entrance != nil {
-		m.entrance.mappings[c]++
+		m.entrance.ports[familyOf(&a.addr)][c]++
 	}
 	return m
 }
@@ -52,20 +52,20 @@ func (t *Table) mapPublished(h *host, k *tuple, a *address) *mapping {
 	if !t.isFree(k, &outside) {
 		return nil
 	}
-	return t.mapTo(h.zone, k.protocol, k.local, a, port)
+	return t.mapTo(h.zone, k.protocol, k.local, a, outside)
 }
 
 // mapTo returns the mapping between a published port and the endpoint that it
-// leads to. One that had the port before is retired.
-func (t *Table) mapTo(z *zone, protocol uint8, inside Endpoint, a *address, port uint16) *mapping {
-	m := t.mappingAt(protocol, &Endpoint{Addr: a.addr, Port: port})
+// leads to. One that had the port before is retired. a is as in newMapping.
+func (t *Table) mapTo(z *zone, protocol uint8, inside Endpoint, a *address, outside Endpoint) *mapping {
+	m := t.mappingAt(protocol, &outside)
 	if m != nil {
 		if m.zone == z && m.inside == inside {
 			return m
 		}
 		t.retire(m)
 	}
-	m = t.newMapping(z, protocol, inside, a, port, t.mappingOf(z.id, protocol, &inside) != nil)
+	m = t.newMapping(z, protocol, inside, a, outside, t.mappingOf(z.id, protocol, &inside) != nil)
 	m.public = true
 	return m
 }
@@ -83,7 +83,7 @@ func (t *Table) mapShared(h *host, k *tuple, a *address) *mapping {
 		}
 	}
 	if port, ok := a.pool(c).choose(k.local.Port, r.First, r.Last, taken); ok {
-		return t.newMapping(h.zone, k.protocol, Endpoint{}, a, port, true)
+		return t.newMapping(h.zone, k.protocol, Endpoint{}, a, Endpoint{Addr: a.addr, Port: port}, true)
 	}
 	size := int(r.Last-r.First) + 1
 	start := int(t.seed.hash(k) % uint64(size))
@@ -139,12 +139,13 @@ func (t *Table) addressOf(h *host) *address {
 	if h.out != nil && z.uses[h.out] {
 		return h.out
 	}
-	n := len(z.addrs)
+	addrs := z.addrs[familyOf(&h.addr)]
+	n := len(addrs)
 	if n == 0 {
 		return nil
 	}
 	k := tuple{local: Endpoint{Addr: h.addr}}
-	return z.addrs[t.seed.hash(&k)%uint64(n)]
+	return addrs[t.seed.hash(&k)%uint64(n)]
 }
 
 // keepAddress makes the host keep the address of its first flow.

@@ -3,7 +3,6 @@ package nat
 import (
 	"encoding/binary"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -24,17 +23,32 @@ type template struct {
 	p     frame.Parsed
 }
 
-func newTemplate(protocol uint8) *template {
-	w := wire{protocol: protocol, head: []byte{tcpACK}, payload: make([]byte, 18)}
+func newTemplate(protocol uint8, six bool) *template {
+	w := wire{six: six, protocol: protocol, head: []byte{tcpACK}, payload: make([]byte, 18)}
 	f, _ := w.frame()
 	t := &template{bytes: slices.Clone(f.Bytes())}
 	t.f.Set(append(make([]byte, frame.Headroom), t.bytes...), frame.Headroom)
 	t.bytes = t.f.Bytes()
+	if six {
+		for _, at := range []int{22, 38} {
+			copy(t.bytes[at:], []byte{0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, 0, 0, 0, 0})
+		}
+	}
+	t.p.Parse(&t.f)
 	return t
 }
 
-// set makes the frame a packet between two IPv4 endpoints.
+// set makes the frame a packet between two endpoints, whose addresses are the last 32
+// bits of those of IPv6.
 func (t *template) set(src, dst uint32, sport, dport uint16) {
+	if t.p.IPVersion == 6 {
+		binary.BigEndian.PutUint32(t.bytes[34:], src)
+		binary.BigEndian.PutUint32(t.bytes[50:], dst)
+		binary.BigEndian.PutUint16(t.bytes[54:], sport)
+		binary.BigEndian.PutUint16(t.bytes[56:], dport)
+		t.p.Parse(&t.f)
+		return
+	}
 	binary.BigEndian.PutUint32(t.bytes[26:], src)
 	binary.BigEndian.PutUint32(t.bytes[30:], dst)
 	binary.BigEndian.PutUint16(t.bytes[34:], sport)
@@ -67,11 +81,11 @@ const (
 // benchTable returns a table with so many idle UDP flows: 20 from each inside
 // endpoint, 100 endpoints to each inside host, by eight ports of the switch.
 func benchTable(tb testing.TB, flows int) *Table {
-	t := New(Config{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	t := New(Config{Addresses: addresses("192.0.2.1", "2001:db8:0:1::c000:201")})
 	if err := t.SetZone(0, ZoneConfig{MaxFlows: 4 << 20, MaxPerHost: 4 << 20}); err != nil {
 		tb.Fatal(err)
 	}
-	m := newTemplate(frame.ProtoUDP)
+	m := newTemplate(frame.ProtoUDP, false)
 	for i := range flows {
 		m.idle(i)
 		if r := t.Outbound(0, uint16(i/2000%8), &m.f, &m.p, 1); r.Verdict != Translated {
@@ -101,8 +115,20 @@ func eachSize(b *testing.B, f func(b *testing.B, t *Table, idle int)) {
 
 func BenchmarkOutbound(b *testing.B) {
 	eachSize(b, func(b *testing.B, t *Table, idle int) {
-		b.Run("udp", func(b *testing.B) { benchHot(b, t, frame.ProtoUDP) })
-		b.Run("tcp", func(b *testing.B) { benchHot(b, t, frame.ProtoTCP) })
+		b.Run("udp", func(b *testing.B) { benchHot(b, t, frame.ProtoUDP, false) })
+		b.Run("udp6", func(b *testing.B) { benchHot(b, t, frame.ProtoUDP, true) })
+		b.Run("tcp", func(b *testing.B) { benchHot(b, t, frame.ProtoTCP, false) })
+		b.Run("tcp6", func(b *testing.B) { benchHot(b, t, frame.ProtoTCP, true) })
+		for name, outside := range map[string]string{"tracked6": "2001:db8:0:1::/64", "prefix6": "fd00:1:2:3::/64"} {
+			b.Run(name, func(b *testing.B) {
+				t := benchTable(b, 0)
+				cfg := ZoneConfig{Prefixes: []PrefixMap{prefixMap("2001:db8:0:1::/64", outside)}}
+				if err := t.SetZone(0, cfg); err != nil {
+					b.Fatal(err)
+				}
+				benchHot(b, t, frame.ProtoUDP, true)
+			})
+		}
 		if idle > 0 {
 			b.Run("random", func(b *testing.B) { benchRandom(b, t, idle) })
 		}
@@ -110,8 +136,8 @@ func BenchmarkOutbound(b *testing.B) {
 }
 
 // benchHot sends packets of a few flows out.
-func benchHot(b *testing.B, t *Table, protocol uint8) {
-	m := newTemplate(protocol)
+func benchHot(b *testing.B, t *Table, protocol uint8, six bool) {
+	m := newTemplate(protocol, six)
 	b.ReportAllocs()
 	b.ResetTimer()
 	defer cpu(b)()
@@ -126,7 +152,7 @@ func benchHot(b *testing.B, t *Table, protocol uint8) {
 // benchRandom sends packets of any of the idle flows out: each finds its flow in
 // no cache.
 func benchRandom(b *testing.B, t *Table, flows int) {
-	m := newTemplate(frame.ProtoUDP)
+	m := newTemplate(frame.ProtoUDP, false)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -140,8 +166,11 @@ func benchRandom(b *testing.B, t *Table, flows int) {
 }
 
 // BenchmarkTemplate is what the benchmarks above do beside the table's work.
-func BenchmarkTemplate(b *testing.B) {
-	m := newTemplate(frame.ProtoUDP)
+func BenchmarkTemplate(b *testing.B)  { benchTemplate(b, false) }
+func BenchmarkTemplate6(b *testing.B) { benchTemplate(b, true) }
+
+func benchTemplate(b *testing.B, six bool) {
+	m := newTemplate(frame.ProtoUDP, six)
 	defer cpu(b)()
 	for i := range b.N {
 		m.set(benchInside+uint32(i&63), benchRemote, 4000, 80)
@@ -150,25 +179,28 @@ func BenchmarkTemplate(b *testing.B) {
 
 func BenchmarkInbound(b *testing.B) {
 	eachSize(b, func(b *testing.B, t *Table, idle int) {
-		b.Run("udp", func(b *testing.B) {
-			var outside [64]uint16
-			m := newTemplate(frame.ProtoUDP)
-			for i := range outside {
-				m.set(benchInside+0x20000+uint32(i), benchRemote, 4000, 80)
-				t.Outbound(0, 0, &m.f, &m.p, 1)
-				outside[i] = m.p.SrcPort
-			}
-			b.ReportAllocs()
-			b.ResetTimer()
-			defer cpu(b)()
-			for i := range b.N {
-				m.set(benchRemote, benchOutside, 80, outside[i%len(outside)])
-				if r := t.Inbound(&m.f, &m.p, 1); r.Verdict != Translated {
-					b.Fatal(r.Verdict)
-				}
-			}
-		})
+		b.Run("udp", func(b *testing.B) { benchInbound(b, t, false) })
+		b.Run("udp6", func(b *testing.B) { benchInbound(b, t, true) })
 	})
+}
+
+func benchInbound(b *testing.B, t *Table, six bool) {
+	var outside [64]uint16
+	m := newTemplate(frame.ProtoUDP, six)
+	for i := range outside {
+		m.set(benchInside+0x20000+uint32(i), benchRemote, 4000, 80)
+		t.Outbound(0, 0, &m.f, &m.p, 1)
+		outside[i] = m.p.SrcPort
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	defer cpu(b)()
+	for i := range b.N {
+		m.set(benchRemote, benchOutside, 80, outside[i%len(outside)])
+		if r := t.Inbound(&m.f, &m.p, 1); r.Verdict != Translated {
+			b.Fatal(r.Verdict)
+		}
+	}
 }
 
 // BenchmarkCreate makes flows, each with a mapping of its own, and expires them:
@@ -176,14 +208,16 @@ func BenchmarkInbound(b *testing.B) {
 func BenchmarkCreate(b *testing.B) {
 	for _, protocol := range []uint8{frame.ProtoUDP, frame.ProtoTCP} {
 		for _, many := range []int{1000, 30000} {
-			b.Run(classOf(protocol).String()+"/"+strconv.Itoa(many), func(b *testing.B) { benchCreate(b, protocol, many) })
+			name := classOf(protocol).String()
+			b.Run(name+"/"+strconv.Itoa(many), func(b *testing.B) { benchCreate(b, protocol, many, false) })
+			b.Run(name+"6/"+strconv.Itoa(many), func(b *testing.B) { benchCreate(b, protocol, many, true) })
 		}
 	}
 }
 
-func benchCreate(b *testing.B, protocol uint8, many int) {
+func benchCreate(b *testing.B, protocol uint8, many int, six bool) {
 	t := benchTable(b, 0)
-	m := newTemplate(protocol)
+	m := newTemplate(protocol, six)
 	now := uint32(1)
 	b.ReportAllocs()
 	b.ResetTimer()

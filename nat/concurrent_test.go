@@ -3,6 +3,7 @@ package nat
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,11 +17,11 @@ import (
 // there is for that guest, and at an endpoint that it had.
 func TestConcurrent(t *testing.T) {
 	said := newSaid(t) // the race detector looks whether the table's lock guards it
-	tab := New(Config{Addresses: addresses(outsideA, outsideB), Changed: said.changed})
+	tab := New(Config{Addresses: bothFamilies(outsideA, outsideB), Changed: said.changed})
 	const guests, rounds = 4, 4000
 	var now atomic.Uint32
 	now.Store(1)
-	both := ZoneConfig{Addresses: addresses(outsideA, outsideB), First: 20000, Last: 20999, MaxPerHost: 600}
+	both := ZoneConfig{Addresses: bothFamilies(outsideA, outsideB), First: 20000, Last: 20999, MaxPerHost: 600}
 	for z := range Zone(2) {
 		if err := tab.SetZone(z, both); err != nil {
 			t.Fatal(err)
@@ -62,13 +63,14 @@ func TestConcurrent(t *testing.T) {
 // chatter sends packets of one guest, and answers.
 func chatter(t *testing.T, tab *Table, z Zone, i, rounds int, now *atomic.Uint32) {
 	rnd := rand.New(rand.NewPCG(uint64(i), 1))
+	l := &lab{six: i/2%2 == 1} // both families at once
 	remoteAddr := fmt.Sprintf("198.51.100.%d", i+1)
 	for range rounds {
 		protocol := []uint8{frame.ProtoTCP, frame.ProtoUDP, frame.ProtoICMP, protoGRE}[rnd.IntN(4)]
 		inside := guest(fmt.Sprintf("10.1.0.%d", i+1), 20000+rnd.IntN(200))
 		remote := guest(remoteAddr, 80+rnd.IntN(3))
 		inside, remote = endsOf(protocol, inside, remote)
-		f, p := packetOf(protocol, inside, remote).frame()
+		f, p := l.frame(packetOf(protocol, inside, remote))
 		if r := tab.Outbound(z, 0, f, p, now.Load()); r.Verdict != Translated {
 			continue
 		}
@@ -78,20 +80,26 @@ func chatter(t *testing.T, tab *Table, z Zone, i, rounds int, now *atomic.Uint32
 		if rnd.IntN(2) == 0 {
 			back.flags, back.seq = tcpSYN|tcpACK, 500
 		}
-		f, p = back.frame()
+		f, p = l.frame(back)
 		if r := tab.Inbound(f, p, now.Load()); r.Verdict == Translated && (destination(f) != inside || r.Zone != z) {
 			t.Errorf("what came for %s went to %s in zone %d", inside, destination(f), r.Zone)
 		}
 	}
 }
 
+// bothFamilies returns IPv4 addresses and those of IPv6 that stand for them.
+func bothFamilies(names ...string) []netip.Addr {
+	six := &lab{six: true}
+	return append(addresses(names...), six.addresses(names...)...)
+}
+
 // disturb changes something.
 func disturb(tab *Table, i int, cfg ZoneConfig) {
 	switch i % 8 {
 	case 0:
-		tab.SetAddresses(addresses(outsideA))
+		tab.SetAddresses(bothFamilies(outsideA))
 	case 1:
-		tab.SetAddresses(addresses(outsideB, outsideA))
+		tab.SetAddresses(bothFamilies(outsideB, outsideA))
 	case 2:
 		taken := new(PortSet)
 		taken.AddRange(20000, 20400)
@@ -175,7 +183,7 @@ func TestOneFlowForMany(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			for port := range 500 {
-				f, p := udp(guest(guestA, 2000+port), remoteA+":80").frame()
+				f, p := l.frame(udp(guest(guestA, 2000+port), remoteA+":80"))
 				if r := l.tab.Outbound(0, 0, f, p, 1); r.Verdict != Translated {
 					t.Errorf("%v", r.Verdict)
 				}

@@ -8,8 +8,9 @@ type Zone uint16
 
 // Config is what a table is made with.
 type Config struct {
-	// Addresses are the outside addresses. The first one is the uplink's own.
-	// Without any, nothing can be translated.
+	// Addresses are the outside addresses, of both families. The first one of each
+	// is the uplink's own. Without any of a family, nothing of it can be translated
+	// but by prefix.
 	Addresses []netip.Addr
 
 	// Changed may be nil. It is called when the first flow between an outside
@@ -22,6 +23,8 @@ type Config struct {
 	// for the mappings of a zone without filtering. Which kind a mapping is stays
 	// as it was when it was made: after a change to Filtering None, one made
 	// before lets in only whom its flows are with.
+	//
+	// It is not called for the flows of a PrefixMap, whose ports are nobody else's.
 	//
 	// It runs under the table's lock: it must be quick and must not call the
 	// table.
@@ -46,11 +49,12 @@ type Timeouts struct {
 	UDP            uint32 // 300
 	TCPEstablished uint32 // 7440
 	TCPTransitory  uint32 // 240: opening, or both sides have closed
-	ICMP           uint32 // 60: queries
+	ICMP           uint32 // 60: queries, of ICMPv6 too
 	Other          uint32 // 600: protocols without ports
 }
 
-// DefaultTimeouts meet RFC 4787 REQ-5, RFC 5382 REQ-5 and RFC 5508 REQ-2.
+// DefaultTimeouts meet RFC 4787 REQ-5, RFC 5382 REQ-5 and RFC 5508 REQ-2, and RFC
+// 6092 REC-12, REC-14 and REC-35.
 var DefaultTimeouts = Timeouts{UDP: 300, TCPEstablished: 7440, TCPTransitory: 240, ICMP: 60, Other: 600}
 
 // Limits of ZoneConfig where it names none.
@@ -61,7 +65,9 @@ const (
 	DefaultMaxPerHost = 8192
 )
 
-// Publish opens outside ports to an inside endpoint.
+// Publish opens outside ports to an inside endpoint: at the zone's addresses of its
+// family, or, where a PrefixMap of the zone has it inside, at the address that it is
+// translated to.
 type Publish struct {
 	Protocol    uint8    // TCP or UDP
 	First, Last uint16   // outside ports
@@ -78,9 +84,19 @@ type ZoneConfig struct {
 	// identifiers. Zero means DefaultFirst and DefaultLast.
 	First, Last uint16
 
-	// Addresses are those of the table's that this zone uses, none being the
-	// first of the table. An inside host keeps to one of them (RFC 4787 REQ-2).
+	// Addresses are those of the table's that this zone uses, none of a family
+	// being the first of that family. An inside host keeps to one of them (RFC 4787
+	// REQ-2).
 	Addresses []netip.Addr
+
+	// Prefixes are what is translated one to one instead. Where one lies in
+	// another, the longer one counts. Two zones cannot have one outside prefix.
+	Prefixes []PrefixMap
+
+	// Open lets outside open flows to the addresses of Prefixes (RFC 6092 REC-49).
+	// Without it only what is published is open to anybody, and a mapping to whom
+	// Filtering says (RFC 6092 REC-11, REC-17, REC-33).
+	Open bool
 
 	// Symmetric gives each destination a mapping of its own, instead of one to
 	// each inside endpoint, and implies ByEndpoint. Flows to different
@@ -90,7 +106,8 @@ type ZoneConfig struct {
 	Filtering Filtering
 
 	// MaxFlows and MaxPerHost bound the flows of the zone and of one inside
-	// host. Zero means DefaultMaxFlows and DefaultMaxPerHost.
+	// address. Zero means DefaultMaxFlows and DefaultMaxPerHost. Who has more
+	// addresses than one is held by the share of his port; see Outbound.
 	MaxFlows, MaxPerHost int
 
 	Timeouts Timeouts

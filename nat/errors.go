@@ -11,12 +11,12 @@ func (t *Table) inboundError(f *frame.Frame, p *frame.Parsed, now uint32) Result
 		return Result{Verdict: Invalid}
 	}
 	k := tuple{protocol: q.Protocol, local: q.Src, remote: q.Dst}
-	if q.Protocol == frame.ProtoICMP {
-		k.remote.Port = 0 // the identifier is the asker's
+	if isICMP(q.Protocol) {
+		k.remote.Port = q.marker(q.Asks)
 	}
 	fl := t.findIn(&k)
 	if fl == nil || !fl.alive(now) || t.zone(fl.zone) == nil {
-		return Result{Verdict: NotMine}
+		return Result{Verdict: t.unclaimed(NotMine, p)}
 	}
 	// Somebody who guesses ports cannot have seen what was sent (RFC 5927 clause
 	// 4.1).
@@ -24,31 +24,46 @@ func (t *Table) inboundError(f *frame.Frame, p *frame.Parsed, now uint32) Result
 		return Result{Verdict: Invalid, Zone: fl.zone}
 	}
 	q.setSource(f, p, fl.inside)
-	setDestination(f, p, Endpoint{Addr: fl.inside.Addr})
+	setDestination(f, p, &Endpoint{Addr: fl.inside.Addr})
 	return Result{Verdict: Translated, Zone: fl.zone}
 }
 
 // outboundError translates an ICMP error about a packet that came in: the quoted
 // destination becomes the outside endpoint, and the source of the error, be it
 // the inside endpoint or a router before it, the outside address (RFC 5508
-// REQ-5).
+// REQ-5). A router whose address a prefix translates has an outside one of its own.
 func (t *Table) outboundError(z Zone, f *frame.Frame, p *frame.Parsed, now uint32) Verdict {
 	q, ok := parseQuote(f, p)
 	if !ok {
 		return Invalid
 	}
 	k := tuple{protocol: q.Protocol, zone: z, local: q.Dst, remote: q.Src}
-	if q.Protocol == frame.ProtoICMP {
-		k.remote.Port = 0
+	if isICMP(q.Protocol) {
+		k.remote.Port = q.marker(!q.Asks)
 	}
-	fl := t.findOut(&k)
-	if fl == nil || !fl.alive(now) || t.zone(z) == nil {
+	fl, zone := t.findOut(&k), t.zone(z)
+	if fl == nil || !fl.alive(now) || zone == nil {
 		return Invalid // about nothing that came through here
 	}
 	if q.HasSeq && !fl.track.wasSent(inward, q.Seq) {
 		return Invalid
 	}
 	q.setDestination(f, p, fl.outside)
-	setSource(f, p, Endpoint{Addr: fl.outside.Addr})
+	from := fl.outside.Addr
+	if fl.direct {
+		if own, ok := zone.outward(p.Src()); ok {
+			from = own
+		}
+	}
+	setSource(f, p, &Endpoint{Addr: from})
 	return Translated
+}
+
+// marker returns what stands for the remote port of the flow of a quoted query; see
+// askedOutside.
+func (q *quote) marker(fromInside bool) uint16 {
+	if fromInside {
+		return 0
+	}
+	return askedOutside
 }

@@ -22,7 +22,7 @@ type flow struct {
 	inside, remote, outside Endpoint
 
 	protocol uint8
-	_        uint8
+	direct   bool // of a PrefixMap
 	zone     Zone
 
 	// expires is the last second of its life; 0 where the table has given it up.
@@ -31,7 +31,7 @@ type flow struct {
 	// The second line changes with every packet.
 	packets, bytes atomic.Uint64
 
-	mapping *mapping // nil for protocols without ports
+	mapping *mapping // nil for protocols without ports, and some direct flows
 	host    *host
 	next    *flow // in host.over
 

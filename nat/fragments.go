@@ -11,19 +11,26 @@ import (
 // twice the timer of RFC 791 clause 3.2.
 const fragmentSeconds = 30
 
-// datagram names one fragmented datagram (RFC 791 clause 3.2) by what all its
-// fragments have in their headers before they are translated.
+// datagram names one fragmented datagram by what all its fragments have in their
+// headers before they are translated: of IPv4 with the protocol (RFC 791 clause 3.2),
+// of IPv6 without, since there only the first fragment's counts (RFC 8200 clause
+// 4.5).
 type datagram struct {
 	Side     uint32 // the zone it comes from + 1, or 0 for outside
 	Src, Dst [16]byte
 	ID       uint32
+	Via      uint16 // where it came in from inside
 	Protocol uint8
 }
 
 // datagramOf returns the datagram that p is a fragment of. It must be called
 // before the packet is rewritten.
-func datagramOf(side uint32, p *frame.Parsed) datagram {
-	return datagram{Side: side, Src: p.Src(), Dst: p.Dst(), ID: p.FragID, Protocol: p.Protocol}
+func datagramOf(side uint32, via uint16, p *frame.Parsed) datagram {
+	d := datagram{Side: side, Via: via, Src: p.Src(), Dst: p.Dst(), ID: p.FragID}
+	if p.IPVersion == 4 {
+		d.Protocol = p.Protocol
+	}
+	return d
 }
 
 // fragments remembers for the later fragments of each datagram what became of
@@ -85,9 +92,9 @@ func translateHeld(side uint32, f *frame.Frame, to [16]byte) {
 	var p frame.Parsed
 	p.Parse(f)
 	if side == 0 {
-		setDestination(f, &p, Endpoint{Addr: to})
+		setDestination(f, &p, &Endpoint{Addr: to})
 	} else {
-		setSource(f, &p, Endpoint{Addr: to})
+		setSource(f, &p, &Endpoint{Addr: to})
 	}
 }
 
@@ -181,7 +188,7 @@ func (r *fragments) put(a *assembly, f *frame.Frame, p *frame.Parsed) bool {
 	}
 	is := pieceRefused
 	if !f.Offload.IsSuper() {
-		is = a.put(int(p.FragOffset), int(p.FragOffset)+p.End-p.L4, p.MoreFragments)
+		is = a.put(int(p.FragOffset), int(p.FragOffset)+fragmentLen(f, p), p.MoreFragments)
 	}
 	switch is {
 	case pieceFits:
@@ -194,6 +201,17 @@ func (r *fragments) put(a *assembly, f *frame.Frame, p *frame.Parsed) bool {
 		}
 	}
 	return false
+}
+
+// fragmentLen returns how much data a fragment has. In the first one of IPv6, extension
+// headers may be part of that.
+func fragmentLen(f *frame.Frame, p *frame.Parsed) int {
+	if p.IPVersion == 6 && p.FragOffset == 0 {
+		if c, _ := chainOf(f, p); c.data != 0 {
+			return p.End - p.L3 - c.data
+		}
+	}
+	return p.End - p.L4
 }
 
 // kill makes the rest of a datagram be dropped, for as long as it could have

@@ -50,7 +50,7 @@ func checkFragments(t interface{ Fatalf(string, ...any) }, r *fragments) {
 			if s == nil || s.order.Len() != w.n || s.bytes != w.bytes {
 				t.Fatalf("share %v: %+v, want %v", key, s, w)
 			}
-			part := shareOf[key.level]
+			part := key.part()
 			if w.n > p.entries/part || w.bytes > p.bytes/part {
 				t.Fatalf("share %v has %v, above its limit", key, w)
 			}
@@ -73,10 +73,10 @@ func TestFragmentsBounded(t *testing.T) {
 					w.src = [4]byte{10, 9, byte(n >> 8), byte(n)}
 					if first {
 						f, p := fragmentOf(w, 0, 16)
-						r.first(datagramOf(0, p), f, p, [16]byte{}, 0, 1)
+						r.first(datagramOf(0, 0, p), f, p, [16]byte{}, 0, 1)
 					} else {
 						f, p := fragmentOf(w, 16, 16+1400*(1+i%8))
-						r.later(datagramOf(0, p), f, p, 1)
+						r.later(datagramOf(0, 0, p), f, p, 1)
 					}
 				}
 				checkFragments(t, r)
@@ -121,7 +121,7 @@ func TestFragmentsShare(t *testing.T) {
 				side, w := flood(i)
 				w.payload, w.noSum = make([]byte, 1400), true
 				f, p := fragmentOf(w, 16, 1408)
-				if _, _, v := x.r.later(datagramOf(side, p), f, p, 1); v != Held {
+				if _, _, v := x.r.later(datagramOf(side, 0, p), f, p, 1); v != Held {
 					t.Fatalf("flood %d: %v", i, v)
 				}
 			}
@@ -145,7 +145,7 @@ func TestFragmentsTooMuchHeld(t *testing.T) {
 	for i := 1; i < 20 && last != Fragmented; i++ {
 		f, _ := fragmentOf(w, i*8, i*8+8)
 		f, p := wireFrame(append(slices.Clone(f.Bytes()), pad...))
-		_, _, last = r.later(datagramOf(8, p), f, p, 1)
+		_, _, last = r.later(datagramOf(8, 0, p), f, p, 1)
 		if n := r.heldBytes(); n > maxHeldBytes/16 {
 			t.Fatalf("%d bytes are held", n)
 		}
@@ -183,10 +183,10 @@ func TestFragmentsExpireInParts(t *testing.T) {
 	for i := range 1500 {
 		w := fragmented(uint16(i), byte(i))
 		f, p := fragmentOf(w, 16, 32)
-		r.later(datagramOf(uint32(i%5), p), f, p, 1)
+		r.later(datagramOf(uint32(i%5), 0, p), f, p, 1)
 		f, p = fragmentOf(w, 0, 16)
 		if i%2 == 0 {
-			r.first(datagramOf(uint32(i%5), p), f, p, [16]byte{}, 0, uint32(1+i/100))
+			r.first(datagramOf(uint32(i%5), 0, p), f, p, [16]byte{}, 0, uint32(1+i/100))
 		}
 	}
 	for now := uint32(2); now < 31; now++ {
@@ -213,9 +213,9 @@ func BenchmarkFragmentsExpire(b *testing.B) {
 		for i := range 2 * maxExpired {
 			w := fragmented(uint16(i), byte(i))
 			f, p := fragmentOf(w, 0, 16)
-			r.first(datagramOf(uint32(i%3), p), f, p, [16]byte{}, 0, 1)
+			r.first(datagramOf(uint32(i%3), 0, p), f, p, [16]byte{}, 0, 1)
 			f, p = fragmentOf(w, 16, 32)
-			r.later(datagramOf(uint32(3+i%3), p), f, p, 1)
+			r.later(datagramOf(uint32(3+i%3), 0, p), f, p, 1)
 		}
 		b.StartTimer()
 		r.expire(100)

@@ -13,9 +13,9 @@ const (
 	// clause 3.1), is 119.
 	maxPieces = 128
 
-	// maxFragmented is the data of the longest IPv4 packet: its total length
-	// has 16 bits and covers the header.
-	maxFragmented = 65535 - ipHeaderLen
+	// maxFragmented is the data of the longest packet. A length of IP has 16 bits,
+	// and that of IPv4 covers the header.
+	maxFragmented = 65535
 
 	// What all datagrams may take together. An entry is about 1 KiB at most, so
 	// that both pools are below 10 MiB.
@@ -30,17 +30,28 @@ const (
 )
 
 // Levels at which a limit is shared out, and the part of it that one of them
-// has: one side (an inside network, or the outside) a half, one source address
-// of a side a sixteenth. For held bytes the latter is 256 KiB: a datagram of
-// 64 KiB with all that its pieces cost, twice.
+// has: one side (an inside network, or the outside) a half, one place where
+// packets come in from inside a quarter, one source address of a side a
+// sixteenth. For held bytes the latter is 256 KiB: a datagram of 64 KiB with all
+// that its pieces cost, twice. Outside there are no places, and its share is that
+// of the side.
 const (
 	levelSource = iota
+	levelPlace
 	levelSide
 	levelAll
 	levels
 )
 
-var shareOf = [levels]int{levelSource: 16, levelSide: 2, levelAll: 1}
+var shareOf = [levels]int{levelSource: 16, levelPlace: 4, levelSide: 2, levelAll: 1}
+
+// part returns by what a limit is divided for a share.
+func (k *shareKey) part() int {
+	if k.level == levelPlace && k.side == 0 {
+		return shareOf[levelSide]
+	}
+	return shareOf[k.level]
+}
 
 // assembly is what is known about one datagram.
 type assembly struct {
@@ -75,7 +86,11 @@ const (
 
 // put adds one fragment's data.
 func (a *assembly) put(start, end int, more bool) fit {
-	if end <= start || end > maxFragmented || more && (end-start)%8 != 0 {
+	longest := maxFragmented
+	if familyOf(&a.key.Src) == ipv4 {
+		longest -= ipHeaderLen
+	}
+	if end <= start || end > longest || more && (end-start)%8 != 0 {
 		return pieceRefused
 	}
 	one := piece{uint16(start), uint16(end)}
@@ -115,16 +130,18 @@ func (a *assembly) release() []*frame.Frame {
 // pool is the entries of one kind, with limits of their number and of the bytes
 // they hold, shared out so that who sends many fragments does not keep the
 // others from sending any: at its share, a source loses its own oldest datagram.
-// Sources outside are free to invent, hence the share of a side.
+// Sources are free to invent: outside, hence the share of a side, and those of IPv6
+// inside too, hence the share of a place.
 type pool struct {
 	entries, bytes int
 	shares         map[shareKey]*share
 }
 
-// shareKey names a share: level source has both address and side, level side
-// the side only.
+// shareKey names a share: level source has both address and side, level place a place
+// and its side, level side the side only.
 type shareKey struct {
 	level uint8
+	via   uint16
 	side  uint32
 	addr  [16]byte
 }
@@ -142,7 +159,9 @@ func newPool(entries, bytes int) pool {
 func (d *datagram) share(level int) shareKey {
 	switch level {
 	case levelSource:
-		return shareKey{levelSource, d.Side, d.Src}
+		return shareKey{level: levelSource, side: d.Side, addr: d.Src}
+	case levelPlace:
+		return shareKey{level: levelPlace, side: d.Side, via: d.Via}
 	case levelSide:
 		return shareKey{level: levelSide, side: d.Side}
 	}
@@ -151,8 +170,9 @@ func (d *datagram) share(level int) shareKey {
 
 // victim returns the datagram that has to go before a may grow, or nil.
 func (p *pool) victim(a *assembly, entries, bytes int) *assembly {
-	for level, part := range shareOf {
-		s := p.shares[a.key.share(level)]
+	for level := range levels {
+		key := a.key.share(level)
+		s, part := p.shares[key], key.part()
 		if s != nil && (s.order.Len()+entries > p.entries/part || s.bytes+bytes > p.bytes/part) {
 			return s.order.Front().Value.(*assembly)
 		}

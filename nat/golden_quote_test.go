@@ -3,14 +3,9 @@ package nat
 // quoteGolden is ICMP errors before and after the translation of both the
 // error and what it quotes. One line each for Ethernet, the IP header, the ICMP
 // header, the quoted IP header and the rest.
-var quoteGolden = []struct {
-	name     string
-	port     uint16
-	outbound bool
-	in, out  string
-}{
+var quoteGolden = []quoteVector{
 	{
-		name: "port unreachable, 28 bytes about udp", port: 5353, outbound: false,
+		name: "port unreachable, 28 bytes about udp", port: 5353, outbound: false, inside: "192.168.122.10", outside: "203.0.113.5",
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"450000381234000040010251c6336407cb007105" +
@@ -25,7 +20,7 @@ var quoteGolden = []struct {
 			"14e90035000bb267",
 	},
 	{
-		name: "port unreachable, all about udp", port: 5353, outbound: false,
+		name: "port unreachable, all about udp", port: 5353, outbound: false, inside: "192.168.122.10", outside: "203.0.113.5",
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500003b123400004001024ec6336407cb007105" +
@@ -40,7 +35,7 @@ var quoteGolden = []struct {
 			"14e90035000bb2676f6464",
 	},
 	{
-		name: "time exceeded about udp", port: 5353, outbound: false,
+		name: "time exceeded about udp", port: 5353, outbound: false, inside: "192.168.122.10", outside: "203.0.113.5",
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"450000381234000040010251c6336407cb007105" +
@@ -55,7 +50,7 @@ var quoteGolden = []struct {
 			"14e90035000bb267",
 	},
 	{
-		name: "frag needed about tcp, 28 bytes", port: 40000, outbound: false,
+		name: "frag needed about tcp, 28 bytes", port: 40000, outbound: false, inside: "192.168.122.10", outside: "203.0.113.5",
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"450000381234000040016a8ac0000201cb007105" +
@@ -70,7 +65,7 @@ var quoteGolden = []struct {
 			"9c4001bbfffffff0",
 	},
 	{
-		name: "frag needed about tcp, all", port: 40000, outbound: false,
+		name: "frag needed about tcp, all", port: 40000, outbound: false, inside: "192.168.122.10", outside: "203.0.113.5",
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"450000481234000040016a7ac0000201cb007105" +
@@ -85,7 +80,7 @@ var quoteGolden = []struct {
 			"9c4001bbfffffff0010203046002faf096550000020405b4",
 	},
 	{
-		name: "time exceeded about an echo", port: 258, outbound: false,
+		name: "time exceeded about an echo", port: 258, outbound: false, inside: "192.168.122.10", outside: "203.0.113.5",
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"450000381234000040016a8ac0000201cb007105" +
@@ -100,7 +95,7 @@ var quoteGolden = []struct {
 			"0800182c01020001",
 	},
 	{
-		name: "udp without a checksum", port: 5353, outbound: false,
+		name: "udp without a checksum", port: 5353, outbound: false, inside: "192.168.122.10", outside: "203.0.113.5",
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500003b123400004001024ec6336407cb007105" +
@@ -115,7 +110,7 @@ var quoteGolden = []struct {
 			"14e90035000b00006f6464",
 	},
 	{
-		name: "from inside, port unreachable", port: 1024, outbound: true,
+		name: "from inside, port unreachable", port: 1024, outbound: true, inside: "192.168.122.10", outside: "203.0.113.5",
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500003812340000400103a4c0a87a0ac6336407" +
@@ -130,7 +125,7 @@ var quoteGolden = []struct {
 			"00350400000bc1fd",
 	},
 	{
-		name: "time exceeded with an MPLS extension", port: 5353, outbound: false,
+		name: "time exceeded with an MPLS extension", port: 5353, outbound: false, inside: "192.168.122.10", outside: "203.0.113.5",
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"450000a81234000040016a1ac0000201cb007105" +
@@ -144,4 +139,13 @@ var quoteGolden = []struct {
 			"4500001f123440004011c3acc0a87a0ac6336407" +
 			"14e9829a000b30026f64640000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000020004b5a0008010118b3013f",
 	},
+}
+
+// quoteVector is one error before and after the translation.
+type quoteVector struct {
+	name            string
+	port            uint16
+	outbound        bool
+	inside, outside string
+	in, out         string
 }

@@ -3,16 +3,9 @@ package nat
 // rewriteGolden is packets before and after a translation: 192.168.122.10 is
 // inside, 203.0.113.5 its outside address, 198.51.100.7 the other end. One line
 // each for Ethernet, the IP header and the rest.
-var rewriteGolden = []struct {
-	name        string
-	destination bool
-	to          [4]byte
-	port        uint16
-	partialAt   int
-	in, out     string
-}{
+var rewriteGolden = []rewriteVector{
 	{
-		name: "tcp out", destination: false, to: [4]byte{203, 0, 113, 5}, port: 1024, partialAt: 0,
+		name: "tcp out", destination: false, to: "203.0.113.5", port: 1024, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500002c123440004006c3aac0a87a0ac6336407" +
@@ -23,7 +16,7 @@ var rewriteGolden = []struct {
 			"040001bbfffffff0010203046002faf02d430000020405b4",
 	},
 	{
-		name: "tcp in", destination: true, to: [4]byte{192, 168, 122, 10}, port: 40000, partialAt: 0,
+		name: "tcp in", destination: true, to: "192.168.122.10", port: 40000, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500002c123440004006c257c6336407cb007105" +
@@ -34,7 +27,7 @@ var rewriteGolden = []struct {
 			"01bb9c40fffffff0010203046002faf096550000020405b4",
 	},
 	{
-		name: "tcp out partial", destination: false, to: [4]byte{203, 0, 113, 5}, port: 1024, partialAt: 16,
+		name: "tcp out partial", destination: false, to: "203.0.113.5", port: 1024, partialAt: 16,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500002c123440004006c3aac0a87a0ac6336407" +
@@ -45,7 +38,7 @@ var rewriteGolden = []struct {
 			"040001bbfffffff0010203046002faf0665f0000020405b4",
 	},
 	{
-		name: "tcp in partial", destination: true, to: [4]byte{192, 168, 122, 10}, port: 40000, partialAt: 16,
+		name: "tcp in partial", destination: true, to: "192.168.122.10", port: 40000, partialAt: 16,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500002c123440004006c257c6336407cb007105" +
@@ -56,7 +49,7 @@ var rewriteGolden = []struct {
 			"01bb9c40fffffff0010203046002faf0650c0000020405b4",
 	},
 	{
-		name: "tcp with router alert", destination: false, to: [4]byte{203, 0, 113, 5}, port: 1024, partialAt: 0,
+		name: "tcp with router alert", destination: false, to: "203.0.113.5", port: 1024, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"460000301234400040062ea2c0a87a0ac633640794040000" +
@@ -67,7 +60,7 @@ var rewriteGolden = []struct {
 			"040001bbfffffff0010203046002faf02d430000020405b4",
 	},
 	{
-		name: "udp out", destination: false, to: [4]byte{203, 0, 113, 5}, port: 5353, partialAt: 0,
+		name: "udp out", destination: false, to: "203.0.113.5", port: 5353, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500001f123440004011c3acc0a87a0ac6336407" +
@@ -78,7 +71,7 @@ var rewriteGolden = []struct {
 			"14e90035000bb1146f6464",
 	},
 	{
-		name: "udp out partial", destination: false, to: [4]byte{203, 0, 113, 5}, port: 60001, partialAt: 6,
+		name: "udp out partial", destination: false, to: "203.0.113.5", port: 60001, partialAt: 6,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500001f123440004011c3acc0a87a0ac6336407" +
@@ -89,7 +82,7 @@ var rewriteGolden = []struct {
 			"ea610035000b665d6f6464",
 	},
 	{
-		name: "udp without checksum", destination: false, to: [4]byte{203, 0, 113, 5}, port: 60001, partialAt: 0,
+		name: "udp without checksum", destination: false, to: "203.0.113.5", port: 60001, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500001f123440004011c3acc0a87a0ac6336407" +
@@ -100,7 +93,7 @@ var rewriteGolden = []struct {
 			"ea610035000b00006f6464",
 	},
 	{
-		name: "udp first fragment", destination: false, to: [4]byte{203, 0, 113, 5}, port: 60001, partialAt: 0,
+		name: "udp first fragment", destination: false, to: "203.0.113.5", port: 60001, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500002c123420004011e39fc0a87a0ac6336407" +
@@ -111,7 +104,7 @@ var rewriteGolden = []struct {
 			"ea610035003069af667261676d656e746564206461746167",
 	},
 	{
-		name: "udp later fragment", destination: false, to: [4]byte{203, 0, 113, 5}, port: 0, partialAt: 0,
+		name: "udp later fragment", destination: false, to: "203.0.113.5", port: 0, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"4500002c123400034011039dc0a87a0ac6336407" +
@@ -122,7 +115,7 @@ var rewriteGolden = []struct {
 			"72616d206f662034302062797465732c206e6f206c657373",
 	},
 	{
-		name: "echo request out", destination: false, to: [4]byte{203, 0, 113, 5}, port: 65534, partialAt: 0,
+		name: "echo request out", destination: false, to: "203.0.113.5", port: 65534, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"45000020123440004001c3bbc0a87a0ac6336407" +
@@ -133,7 +126,7 @@ var rewriteGolden = []struct {
 			"0800192ffffe000170696e67",
 	},
 	{
-		name: "echo reply in", destination: true, to: [4]byte{192, 168, 122, 10}, port: 258, partialAt: 0,
+		name: "echo reply in", destination: true, to: "192.168.122.10", port: 258, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"45000020123440004001c268c6336407cb007105" +
@@ -144,7 +137,7 @@ var rewriteGolden = []struct {
 			"0000202c0102000170696e67",
 	},
 	{
-		name: "udp-lite", destination: false, to: [4]byte{203, 0, 113, 5}, port: 99, partialAt: 0,
+		name: "udp-lite", destination: false, to: "203.0.113.5", port: 99, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"45000020123440004088c334c0a87a0ac6336407" +
@@ -155,7 +148,7 @@ var rewriteGolden = []struct {
 			"000700080000b84c6c697465",
 	},
 	{
-		name: "dccp", destination: true, to: [4]byte{192, 168, 122, 10}, port: 99, partialAt: 0,
+		name: "dccp", destination: true, to: "192.168.122.10", port: 99, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"45000024123440004021c244c6336407cb007105" +
@@ -166,7 +159,7 @@ var rewriteGolden = []struct {
 			"00070008040092c70400000900000001",
 	},
 	{
-		name: "sctp", destination: false, to: [4]byte{203, 0, 113, 5}, port: 99, partialAt: 0,
+		name: "sctp", destination: false, to: "203.0.113.5", port: 99, partialAt: 0,
 		in: "" +
 			"02000000000b02000000000a0800" +
 			"45000020123440004084c338c0a87a0ac6336407" +
@@ -176,4 +169,14 @@ var rewriteGolden = []struct {
 			"45000020123440004084c1e5cb007105c6336407" +
 			"13881389deadbeef12345678",
 	},
+}
+
+// rewriteVector is one packet before and after a translation.
+type rewriteVector struct {
+	name        string
+	destination bool
+	to          string
+	port        uint16
+	partialAt   int
+	in, out     string
 }

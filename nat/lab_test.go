@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strings"
+	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
 )
@@ -25,21 +27,83 @@ const (
 	remoteB  = "198.51.100.2"
 )
 
-// lab is a table with zone 0 and a clock of its own.
+// lab is a table with zone 0 and a clock of its own. Tests name IPv4 addresses; in a
+// lab of IPv6 they stand for what as6 makes of them.
 type lab struct {
 	t   reporter
 	tab *Table
 	now uint32
 	via uint16 // where packets from inside come in
+	six bool
+}
+
+// eachFamily runs a test for IPv4 and IPv6. Which one a lab is of follows from the name
+// of its test.
+func eachFamily(t *testing.T, test func(t *testing.T)) {
+	t.Run("IPv4", test)
+	t.Run("IPv6", test)
+}
+
+func isSix(t reporter) bool {
+	named, ok := t.(interface{ Name() string })
+	return ok && strings.Contains(named.Name(), "/IPv6")
 }
 
 func newLab(t reporter, cfg ZoneConfig) *lab { return newLabAt(t, cfg, outsideA) }
 
 func newLabAt(t reporter, cfg ZoneConfig, addrs ...string) *lab {
 	t.Helper()
-	l := &lab{t: t, tab: New(Config{Addresses: addresses(addrs...)}), now: 1}
+	l := &lab{t: t, now: 1, six: isSix(t)}
+	l.tab = New(Config{Addresses: l.addresses(addrs...)})
 	l.zone(0, cfg)
 	return l
+}
+
+// addresses returns addresses of the lab's family.
+func (l *lab) addresses(names ...string) []netip.Addr { return l.own(addresses(names...)) }
+
+func (l *lab) own(all []netip.Addr) (own []netip.Addr) {
+	for _, a := range all {
+		if l.six && a.Is4() {
+			a = netip.AddrFrom16(as6(a.As4()))
+		}
+		own = append(own, a)
+	}
+	return own
+}
+
+// endpoint returns an endpoint of the lab's family.
+func (l *lab) endpoint(s string) Endpoint {
+	e := endpointOf(s)
+	if l.six {
+		e.Addr = as6([4]byte(e.Addr[12:]))
+	}
+	return e
+}
+
+// config returns a configuration in the lab's family.
+func (l *lab) config(cfg ZoneConfig) ZoneConfig {
+	if !l.six {
+		return cfg
+	}
+	cfg.Addresses = l.own(cfg.Addresses)
+	cfg.Publish = slices.Clone(cfg.Publish)
+	for i := range cfg.Publish {
+		cfg.Publish[i].To = l.endpoint(text(cfg.Publish[i].To))
+	}
+	cfg.Prefixes = slices.Clone(cfg.Prefixes)
+	for i, m := range cfg.Prefixes {
+		cfg.Prefixes[i] = PrefixMap{l.prefix(m.Inside), l.prefix(m.Outside)}
+	}
+	return cfg
+}
+
+// prefix returns the prefix that holds what as6 makes of the addresses of another one.
+func (l *lab) prefix(p netip.Prefix) netip.Prefix {
+	if !p.Addr().Is4() {
+		return p
+	}
+	return netip.PrefixFrom(netip.AddrFrom16(as6(p.Addr().As4())), 32+p.Bits()).Masked()
 }
 
 func addresses(names ...string) (all []netip.Addr) {
@@ -51,7 +115,7 @@ func addresses(names ...string) (all []netip.Addr) {
 
 func (l *lab) zone(z Zone, cfg ZoneConfig) {
 	l.t.Helper()
-	if err := l.tab.SetZone(z, cfg); err != nil {
+	if err := l.tab.SetZone(z, l.config(cfg)); err != nil {
 		l.t.Fatalf("SetZone: %v", err)
 	}
 }
@@ -79,8 +143,13 @@ func end4(s string) ([4]byte, uint16) {
 
 func endpointOf(s string) Endpoint { return wireEndpoint(end4(s)) }
 
-// text is the inverse of endpointOf.
-func text(e Endpoint) string { return e.AddrPort().String() }
+// text is the inverse of endpointOf, and of a lab's endpoint.
+func text(e Endpoint) string {
+	if v4 := [4]byte(e.Addr[12:]); as6(v4) == e.Addr {
+		e = wireEndpoint(v4, e.Port)
+	}
+	return e.AddrPort().String()
+}
 
 // packet is one packet of a test. The identifier of an ICMP query is the port
 // of whoever asks.
@@ -132,9 +201,19 @@ func (p packet) wire() wire {
 	return w
 }
 
-// frame returns the packet as a frame.
-func (p packet) frame() (*frame.Frame, *frame.Parsed) {
+// frame returns a packet as a frame of the lab's family.
+func (l *lab) frame(p packet) (*frame.Frame, *frame.Parsed) { return p.frameOf(l.six) }
+
+// wire returns a packet of the lab's family.
+func (l *lab) wire(p packet) wire {
 	w := p.wire()
+	w.six = l.six
+	return w
+}
+
+func (p packet) frameOf(six bool) (*frame.Frame, *frame.Parsed) {
+	w := p.wire()
+	w.six = six
 	f, parsed := w.frame()
 	if p.protocol == frame.ProtoTCP {
 		h := f.Bytes()[parsed.L4:]
@@ -149,17 +228,22 @@ func (p packet) frame() (*frame.Frame, *frame.Parsed) {
 
 // source and destination read the ends of a packet from its bytes, not from what
 // the table says of it.
-func source(f *frame.Frame) string      { return endOf(f, 26, 34) }
-func destination(f *frame.Frame) string { return endOf(f, 30, 36) }
+func source(f *frame.Frame) string      { return endOf(f, 0) }
+func destination(f *frame.Frame) string { return endOf(f, 1) }
 
-func endOf(f *frame.Frame, addr, port int) string {
+func endOf(f *frame.Frame, end int) string {
 	b := f.Bytes()
-	e := Endpoint{Addr: mapped(b[addr:])}
-	switch b[23] {
+	e, protocol, l4 := Endpoint{}, b[23], icmpAt(b)
+	if b[14]>>4 == 4 {
+		e.Addr = mapped(b[26+4*end:])
+	} else {
+		e.Addr, protocol = [16]byte(b[22+16*end:]), b[20]
+	}
+	switch protocol {
 	case frame.ProtoTCP, frame.ProtoUDP:
-		e.Port = binary.BigEndian.Uint16(b[port:])
-	case frame.ProtoICMP:
-		e.Port = binary.BigEndian.Uint16(b[38:])
+		e.Port = binary.BigEndian.Uint16(b[l4+2*end:])
+	case frame.ProtoICMP, frame.ProtoICMPv6:
+		e.Port = binary.BigEndian.Uint16(b[l4+4:])
 	}
 	return text(e)
 }
@@ -170,7 +254,7 @@ func endOf(f *frame.Frame, addr, port int) string {
 // untouched.
 func (l *lab) outOf(z Zone, p packet) (Verdict, string) {
 	l.t.Helper()
-	f, parsed := p.frame()
+	f, parsed := l.frame(p)
 	before := slices.Clone(f.Bytes())
 	r := l.tab.Outbound(z, l.via, f, parsed, l.now)
 	l.check(r.Verdict, f, parsed, before, source, destination)
@@ -182,7 +266,7 @@ func (l *lab) out(p packet) (Verdict, string) { l.t.Helper(); return l.outOf(0, 
 // in sends a packet in, and returns what became of it and its destination then.
 func (l *lab) in(p packet) (Verdict, string) {
 	l.t.Helper()
-	f, parsed := p.frame()
+	f, parsed := l.frame(p)
 	before := slices.Clone(f.Bytes())
 	r := l.tab.Inbound(f, parsed, l.now)
 	l.check(r.Verdict, f, parsed, before, destination, source)
@@ -207,7 +291,7 @@ func (l *lab) check(v Verdict, f *frame.Frame, p *frame.Parsed, before []byte, c
 	}
 	was := new(frame.Frame)
 	was.Set(before, 0)
-	if p.Protocol != frame.ProtoICMP && other(was) != other(f) {
+	if !isICMP(p.Protocol) && other(was) != other(f) {
 		l.t.Fatalf("the other end has changed from %s to %s", other(was), other(f))
 	}
 }
@@ -246,9 +330,12 @@ func (l *lab) wantIn(p packet, want Verdict) {
 	}
 }
 
-// flows returns the table as a list.
+// flows returns the table as a list, with the protocols as tests name them.
 func (l *lab) flows() (all []Flow) {
 	for f := range l.tab.Flows {
+		if l.six && f.Protocol == frame.ProtoICMPv6 {
+			f.Protocol = frame.ProtoICMP
+		}
 		all = append(all, f)
 	}
 	return all

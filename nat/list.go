@@ -40,6 +40,9 @@ func (f *flow) line(now uint32) Flow {
 		Packets:     f.packets.Load(), Bytes: f.bytes.Load(),
 		Expires: f.expires.Load() - now,
 	}
+	if isICMP(f.protocol) {
+		l.Remote.Port = 0 // askedOutside is the table's own
+	}
 	switch {
 	case f.protocol == frame.ProtoTCP:
 		l.State = tcpState(state)

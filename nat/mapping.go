@@ -19,7 +19,7 @@ type mapping struct {
 	open     bool // users has its port as one that anybody may use
 	hidden   bool // not in byInside: its inside endpoint has another one for its own flows
 	zone     *zone
-	address  *address
+	address  *address  // whose port it has; nil where a PrefixMap gives it its endpoint
 	entrance *entrance // whose share it is of; nil where it is nobody's
 	flows    int
 }
@@ -70,18 +70,17 @@ func (t *Table) mappingAt(protocol uint8, outside *Endpoint) *mapping {
 
 // newMapping makes a mapping known. The caller holds the lock, and adds a flow
 // to it before he lets go. inside is zero for a shared one. A shared one is hidden,
-// and so is that of an inside endpoint which has another one already.
-func (t *Table) newMapping(z *zone, protocol uint8, inside Endpoint, a *address, port uint16, hidden bool) *mapping {
+// and so is that of an inside endpoint which has another one already. a is nil where
+// a PrefixMap says what is outside.
+func (t *Table) newMapping(z *zone, protocol uint8, inside Endpoint, a *address, outside Endpoint, hidden bool) *mapping {
 	t.nextID++
 	m := &mapping{
 		id: t.nextID, protocol: protocol, zone: z, address: a,
-		inside: inside, outside: Endpoint{Addr: a.addr, Port: port},
+		inside: inside, outside: outside,
 		shared: inside == Endpoint{}, hidden: hidden,
 	}
-	c := classOf(protocol)
-	a.pool(c).acquire(port)
-	if m.open = t.opens(m); m.open {
-		t.users.open(protocol, port)
+	if a != nil {
+		t.acquire(m)
 	}
 	out := m.outsideTuple()
 	t.byOutside.insert(t.seed.hash(&out), m)
@@ -89,8 +88,31 @@ func (t *Table) newMapping(z *zone, protocol uint8, inside Endpoint, a *address,
 		in := m.insideTuple()
 		t.byInside.insert(t.seed.hash(&in), m)
 	}
-	z.stats[c].Mappings++
 	return m
+}
+
+// acquire and release count the port of a mapping that has one of an address.
+func (t *Table) acquire(m *mapping) {
+	c, f := classOf(m.protocol), familyOf(&m.outside.Addr)
+	m.address.pool(c).acquire(m.outside.Port)
+	if m.open = t.opens(m); m.open {
+		t.users.open(m.protocol, m.outside.Port)
+	}
+	m.zone.stats[c].Mappings++
+	m.zone.ports[f][c]++
+}
+
+func (t *Table) release(m *mapping) {
+	c, f := classOf(m.protocol), familyOf(&m.outside.Addr)
+	m.address.pool(c).release(m.outside.Port)
+	if m.open {
+		t.users.close(m.protocol, m.outside.Port)
+	}
+	m.zone.stats[c].Mappings--
+	m.zone.ports[f][c]--
+	if m.entrance != nil {
+		m.entrance.ports[f][c]--
+	}
 }
 
 // opens reports whether anybody may use the port of a new mapping: it is published,
@@ -116,11 +138,14 @@ func (t *Table) retire(m *mapping) {
 }
 
 // usable reports whether a mapping may get another flow: its zone still has its
-// address, and its port is neither somebody else's nor published to another
-// endpoint since.
+// address, or still translates to it, and its port is neither somebody else's nor
+// published to another endpoint since.
 func (t *Table) usable(m *mapping) bool {
+	if m.address == nil {
+		return t.usableDirect(m)
+	}
 	c := classOf(m.protocol)
-	if !m.zone.uses[m.address] {
+	if !m.zone.uses[m.address] || !m.shared && m.zone.rules.Load().prefixes.find(&m.inside.Addr) != nil {
 		return false
 	}
 	if m.address.pool(c).reserved.Has(m.outside.Port) {
@@ -143,14 +168,8 @@ func (t *Table) leave(f *flow) {
 		return
 	}
 	t.retire(m)
-	c := classOf(m.protocol)
-	m.address.pool(c).release(m.outside.Port)
-	if m.open {
-		t.users.close(m.protocol, m.outside.Port)
-	}
-	m.zone.stats[c].Mappings--
-	if m.entrance != nil {
-		m.entrance.mappings[c]--
+	if m.address != nil {
+		t.release(m)
 	}
 }
 

@@ -7,9 +7,9 @@ import "github.com/weft/weft/dataplane/frame"
 // Inbound can tell. It needs no lock.
 func (t *Table) Maps(f *frame.Frame, p *frame.Parsed) bool {
 	switch {
-	case p.FragOffset != 0:
+	case p.FragOffset != 0, t.covers(p.Dst()):
 		return true
-	case p.Protocol == frame.ProtoICMP:
+	case isICMP(p.Protocol):
 		return p.Layer == frame.LayerTransport && !asks(f, p)
 	case classOf(p.Protocol) == ClassOther || !hasHeader(p):
 		return false

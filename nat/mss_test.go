@@ -42,15 +42,18 @@ func TestClampMSS(t *testing.T) {
 		for _, partial := range []bool{false, true} {
 			w := wire{protocol: frame.ProtoTCP, src: [4]byte{10, 0, 0, 1}, dst: [4]byte{10, 0, 0, 2}, partial: partial,
 				head: append([]byte{tt.flags}, tt.in...), payload: []byte("fast open")}
-			f, p := w.frame()
-			if got := ClampMSS(f, p, 1300); got == tt.unchanged {
-				t.Errorf("%s, partial %v: %v", tt.name, partial, got)
-			}
-			if !tt.unchanged {
-				w.head = append([]byte{tt.flags}, tt.out...)
-			}
-			if !bytes.Equal(f.Bytes(), w.bytes()) {
-				t.Errorf("%s, partial %v\ngot  %x\nwant %x", tt.name, partial, f.Bytes(), w.bytes())
+			for _, w.six = range []bool{false, true} {
+				w.head = append([]byte{tt.flags}, tt.in...)
+				f, p := w.frame()
+				if got := ClampMSS(f, p, 1300); got == tt.unchanged {
+					t.Errorf("%s, partial %v, IPv6 %v: %v", tt.name, partial, w.six, got)
+				}
+				if !tt.unchanged {
+					w.head = append([]byte{tt.flags}, tt.out...)
+				}
+				if !bytes.Equal(f.Bytes(), w.bytes()) {
+					t.Errorf("%s, partial %v, IPv6 %v\ngot  %x\nwant %x", tt.name, partial, w.six, f.Bytes(), w.bytes())
+				}
 			}
 		}
 	}

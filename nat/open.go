@@ -47,31 +47,47 @@ func (t *Table) openOut(k *tuple, o *opening) (*flow, Verdict) {
 		return nil, z.refuse(k.protocol, v)
 	}
 	fl := &flow{protocol: k.protocol, zone: z.id, inside: k.local, remote: k.remote, host: h}
+	v := Translated
+	if z.rules.Load().prefixes.find(&k.local.Addr) != nil {
+		v = t.placeDirect(fl, k)
+	} else {
+		v = t.placeBehind(fl, k)
+	}
+	if v != Translated {
+		return nil, z.refuse(k.protocol, v)
+	}
+	t.begin(fl, o)
+	return fl, Translated
+}
+
+// placeBehind gives a new flow its outside endpoint at one of the outside addresses,
+// which it shares with others. It returns Translated, or why there is none.
+func (t *Table) placeBehind(fl *flow, k *tuple) Verdict {
+	h := fl.host
 	if classOf(k.protocol) == ClassOther {
 		a := t.addressOf(h)
 		if a == nil {
-			return nil, z.refuse(k.protocol, PortsFull)
+			return PortsFull
 		}
 		fl.outside = Endpoint{Addr: a.addr}
 		if !t.isFree(k, &fl.outside) {
-			return nil, z.refuse(k.protocol, Unsupported)
+			return Unsupported
 		}
 	} else {
 		if fl.mapping = t.mapOutHard(h, k); fl.mapping == nil {
-			return nil, z.refuse(k.protocol, PortsFull)
+			return PortsFull
 		}
 		fl.outside = fl.mapping.outside
 	}
 	t.keepAddress(h, &fl.outside)
-	t.begin(fl, o)
-	return fl, Translated
+	return Translated
 }
 
 // mapOutHard is mapOut, with the ports of flows that are over where no other is
 // free.
 func (t *Table) mapOutHard(h *host, k *tuple) *mapping {
 	m := t.mapOut(h, k)
-	for n := 0; m == nil && n < maxReclaim && len(h.zone.addrs) > 0 && t.reclaimAny(h.zone, (*Table).reclaimOver); n++ {
+	for n := 0; m == nil && n < maxReclaim && len(h.zone.addrs[familyOf(&h.addr)]) > 0 && t.reclaimAny(h.zone, (*Table).reclaimOver); n++ {
 		m = t.mapOut(h, k)
 	}
 	return m

@@ -2,8 +2,8 @@ package nat
 
 import "github.com/weft/weft/dataplane/frame"
 
-// Outbound translates a packet of zone z on its way from inside to outside: its
-// source is rewritten in place. p is what Parse made of f, with at least
+// Outbound translates a packet of zone z, of either family, on its way from inside to
+// outside: its source is rewritten in place. p is what Parse made of f, with at least
 // LayerNetwork, and is kept in step. now is the second of a clock that never
 // goes back and starts at 1. The destination is neither a group nor a broadcast
 // address, and IP header, TTL and MTU are the caller's business.
@@ -12,16 +12,16 @@ import "github.com/weft/weft/dataplane/frame"
 // switch: none of them may use everything up.
 func (t *Table) Outbound(z Zone, via uint16, f *frame.Frame, p *frame.Parsed, now uint32) Result {
 	switch {
-	case p.IPVersion != 4:
+	case p.IPVersion != 4 && (p.IPVersion != 6 || !isSound(f, p)):
 		return Result{Verdict: Invalid, Zone: z}
 	case p.IsFragment():
 		return t.outboundFragment(z, via, f, p, now)
-	case p.Protocol == frame.ProtoICMP && isICMPError(f, p):
+	case isICMP(p.Protocol) && isICMPError(f, p):
 		return Result{Verdict: t.outboundError(z, f, p, now), Zone: z}
 	}
 	fl, v := t.leaving(z, via, f, p, now)
 	if v == Translated {
-		setSource(f, p, fl.outside)
+		setSource(f, p, &fl.outside)
 	}
 	return Result{Verdict: v, Zone: z}
 }
@@ -34,12 +34,16 @@ func (t *Table) leaving(z Zone, via uint16, f *frame.Frame, p *frame.Parsed, now
 	k := tuple{protocol: p.Protocol, zone: z}
 	k.local = Endpoint{Addr: p.Src(), Port: p.SrcPort}
 	k.remote = Endpoint{Addr: p.Dst(), Port: p.DstPort}
-	if p.Protocol == frame.ProtoICMP {
+	answers := false
+	if isICMP(p.Protocol) {
 		id, ok := queryID(f, p)
-		if !ok || !asks(f, p) {
-			return nil, Invalid // an answer to what nobody can have asked, or a message between neighbours
+		if !ok {
+			return nil, Invalid // a message between neighbours
 		}
 		k.local.Port = id
+		if answers = !asks(f, p); answers {
+			k.remote.Port = askedOutside
+		}
 	}
 	for range maxTries {
 		if fl := t.findOut(&k); fl != nil && fl.alive(now) {
@@ -48,6 +52,9 @@ func (t *Table) leaving(z Zone, via uint16, f *frame.Frame, p *frame.Parsed, now
 			} else if v != again {
 				return fl, v
 			}
+		}
+		if answers {
+			return nil, Invalid // what nobody has asked
 		}
 		o := opening{d: outward, f: f, p: p, now: now, via: via}
 		if fl, v := t.openOut(&k, &o); v != again {
@@ -59,18 +66,17 @@ func (t *Table) leaving(z Zone, via uint16, f *frame.Frame, p *frame.Parsed, now
 
 // asks reports whether an ICMP query is one, and not its answer.
 func asks(f *frame.Frame, p *frame.Parsed) bool {
-	kind := f.Bytes()[p.L4]
-	return kind == icmpEcho || kind == icmpTimestamp
+	return isQuestion(p.Protocol, f.Bytes()[p.L4])
 }
 
 // outboundFragment translates one fragment: the first as any packet, and the
 // others as the first.
 func (t *Table) outboundFragment(z Zone, via uint16, f *frame.Frame, p *frame.Parsed, now uint32) Result {
-	d := datagramOf(uint32(z)+1, p)
+	d := datagramOf(uint32(z)+1, via, p)
 	if p.FragOffset != 0 {
 		to, _, v := t.frags.later(d, f, p, now)
 		if v == Translated {
-			setSource(f, p, Endpoint{Addr: to})
+			setSource(f, p, &Endpoint{Addr: to})
 		}
 		return Result{Verdict: v, Zone: z}
 	}
@@ -82,7 +88,7 @@ func (t *Table) outboundFragment(z Zone, via uint16, f *frame.Frame, p *frame.Pa
 			if !ok {
 				return Result{Verdict: Fragmented, Zone: z}
 			}
-			setSource(f, p, fl.outside)
+			setSource(f, p, &fl.outside)
 			return Result{Verdict: Translated, Zone: z, Released: held}
 		}
 	}

@@ -62,7 +62,7 @@ func (t *Table) passTCP(fl *flow, d direction, f *frame.Frame, p *frame.Parsed, 
 func (t *Table) reopen(fl *flow, d direction, s *segment) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fl.expires.Load() == 0 || fl.mapping.retired || !t.usable(fl.mapping) {
+	if m := fl.mapping; fl.expires.Load() == 0 || m != nil && (m.retired || !t.usable(m)) {
 		t.drop(fl)
 		return false
 	}
@@ -80,7 +80,7 @@ func timerOf(protocol uint8) timer {
 	switch protocol {
 	case frame.ProtoUDP:
 		return timerUDP
-	case frame.ProtoICMP:
+	case frame.ProtoICMP, frame.ProtoICMPv6:
 		return timerICMP
 	}
 	return timerOther

@@ -16,6 +16,7 @@ type published struct {
 	addr        [16]byte // outside
 	first, last uint16   // outside ports
 	to          Endpoint // of first
+	direct      bool     // addr is what a PrefixMap makes of to
 	reach       uint16   // in byInside: the highest last inside port up to here
 }
 
@@ -29,10 +30,11 @@ func (p *published) target(port uint16) Endpoint {
 type catalog struct {
 	byOutside []published // by protocol, address and port; they do not overlap
 	byInside  []published // by zone, protocol, inside address and port
+	prefixes  prefixRules // of all zones, from outside to inside
 }
 
-func newCatalog(all []published) *catalog {
-	c := &catalog{byOutside: slices.Clone(all), byInside: slices.Clone(all)}
+func newCatalog(all []published, prefixes []prefixRule) *catalog {
+	c := &catalog{byOutside: slices.Clone(all), byInside: slices.Clone(all), prefixes: newPrefixRules(prefixes)}
 	slices.SortStableFunc(c.byOutside, func(a, b published) int {
 		return cmp.Or(compareOutside(&a, b.protocol, b.addr), cmp.Compare(a.first, b.first))
 	})
@@ -122,26 +124,69 @@ func (p *Publish) name() string {
 	return fmt.Sprintf("%s %d-%d", protocol, p.First, p.Last)
 }
 
+// publishPlace is where a publish is: at one address that a prefix gives it, or at all of the
+// zone's addresses of a family.
+type publishPlace struct {
+	direct bool
+	addr   [16]byte
+	family family
+}
+
+// placeOf returns the place of a publish. It refuses one that a prefix has no address
+// for.
+func (r *rules) placeOf(p *Publish) (at publishPlace, err error) {
+	at.family = familyOf(&p.To.Addr)
+	if rule := r.prefixes.find(&p.To.Addr); rule != nil {
+		if at.addr, at.direct = rule.apply(&p.To.Addr); !at.direct {
+			err = fmt.Errorf("publish %s to %s: RFC 6296 translates no such address; choose another", p.name(), p.To.AddrPort())
+		}
+	}
+	return at, err
+}
+
+// overlaps reports whether two publishes have a port in common.
+func (p *Publish) overlaps(protocol uint8, first, last uint16) bool {
+	return p.Protocol == protocol && p.First <= last && first <= p.Last
+}
+
 // clash returns what is wrong with one of the publishes, or nil: it overlaps
 // another one of the same zone, or one that another zone has at an address that
 // both use.
-func (t *Table) clash(z Zone, publishes []Publish, uses map[*address]bool) error {
-	others := t.catalog.Load().byOutside
-	for i := range publishes {
-		p := &publishes[i]
+func (t *Table) clash(z Zone, r *rules) error {
+	_, uses := t.addressesOf(r)
+	places := make([]publishPlace, len(r.Publish))
+	for i := range r.Publish {
+		p := &r.Publish[i]
 		if err := p.validate(); err != nil {
 			return err
 		}
-		for j := range publishes[:i] {
-			if q := &publishes[j]; q.Protocol == p.Protocol && q.First <= p.Last && p.First <= q.Last {
+		var err error
+		if places[i], err = r.placeOf(p); err != nil {
+			return err
+		}
+		for j := range r.Publish[:i] {
+			if q := &r.Publish[j]; places[i] == places[j] && p.overlaps(q.Protocol, q.First, q.Last) {
 				return fmt.Errorf("publish %s overlaps publish %s: a port leads to one place; take one of them out", p.name(), q.name())
 			}
 		}
-		for j := range others {
-			q := &others[j]
-			if q.zone != z && q.protocol == p.Protocol && q.first <= p.Last && p.First <= q.last && uses[t.owned.Load().all[q.addr]] {
-				return fmt.Errorf("publish %s: another network of the same uplink has published port %d; choose another", p.name(), max(q.first, p.First))
-			}
+		if q := t.publishedBeside(z, p, places[i], uses); q != nil {
+			return fmt.Errorf("publish %s: another network of the same uplink has published port %d; choose another", p.name(), max(q.first, p.First))
+		}
+	}
+	return nil
+}
+
+// publishedBeside returns a publish of another zone that has a port of p at an address
+// that both use, or nil.
+func (t *Table) publishedBeside(z Zone, p *Publish, at publishPlace, uses map[*address]bool) *published {
+	others := t.catalog.Load().byOutside
+	for i := range others {
+		q := &others[i]
+		if q.zone == z || !p.overlaps(q.protocol, q.first, q.last) {
+			continue
+		}
+		if at.direct && q.addr == at.addr || !at.direct && familyOf(&q.addr) == at.family && uses[t.owned.Load().all[q.addr]] {
+			return q
 		}
 	}
 	return nil

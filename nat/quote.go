@@ -14,25 +14,18 @@ type quote struct {
 	Src, Dst Endpoint
 	Seq      uint32 // of TCP
 	HasSeq   bool
+	Asks     bool // a query of ICMP, and not its answer
 
-	l3, l4, end int // in the frame: the quoted headers, and the end of the quote
+	l3, l4, end int  // in the frame: the quoted headers, and the end of the quote
+	detour      bool // the quoted destination is not the last one; see chain
 }
 
-// isICMPError reports whether f is an ICMP error that is translated. A redirect
-// is none: the router it names means nothing on the other side.
+// isICMPError reports whether f is an ICMP error that is translated.
 func isICMPError(f *frame.Frame, p *frame.Parsed) bool {
-	if p.Layer < frame.LayerTransport || p.Protocol != frame.ProtoICMP {
+	if p.Layer < frame.LayerTransport || !isICMP(p.Protocol) {
 		return false
 	}
-	return isICMPErrorType(f.Bytes()[p.L4])
-}
-
-func isICMPErrorType(kind uint8) bool {
-	switch kind {
-	case icmpUnreachable, icmpSourceQuench, icmpTimeExceeded, icmpParameter:
-		return true
-	}
-	return false
+	return isICMPErrorType(p.Protocol, f.Bytes()[p.L4])
 }
 
 // parseQuote reads the packet quoted in the ICMP error f. It refuses, as
@@ -47,19 +40,13 @@ func parseQuote(f *frame.Frame, p *frame.Parsed) (q quote, ok bool) {
 	}
 	b := f.Bytes()
 	q.l3, q.end = p.Payload, quoteEnd(b, p)
-	ip := b[q.l3:q.end]
-	if len(ip) < ipHeaderLen || ip[0]>>4 != 4 {
-		return quote{}, false
+	size := 0
+	if p.IPVersion == 4 {
+		size, ok = q.parseIPv4(b[q.l3:q.end])
+	} else {
+		size, ok = q.parseIPv6(b[q.l3:q.end])
 	}
-	length, total := int(ip[0]&0xf)*4, int(binary.BigEndian.Uint16(ip[2:]))
-	if length < ipHeaderLen || total < length || len(ip) < length || frame.Checksum(ip[:length], 0) != 0 ||
-		binary.BigEndian.Uint16(ip[6:])&ipOffsetMask != 0 {
-		return quote{}, false
-	}
-	q.l4, q.end = q.l3+length, min(q.end, q.l3+total)
-	q.Protocol = ip[9]
-	q.Src.Addr, q.Dst.Addr = mapped(ip[ipSourceAt:]), mapped(ip[ipDestinationAt:])
-	if !q.parseTransport(b[q.l4:q.end], total-length) {
+	if !ok || !q.parseTransport(b[q.l4:q.end], size) {
 		return quote{}, false
 	}
 	return q, true
@@ -69,6 +56,40 @@ const (
 	ipHeaderLen  = 20     // without options
 	ipOffsetMask = 0x1fff // of the flags and fragment offset
 )
+
+// parseIPv4 reads the quoted IP header, and returns how long the quoted packet was
+// behind it.
+func (q *quote) parseIPv4(ip []byte) (size int, ok bool) {
+	if len(ip) < ipHeaderLen || ip[0]>>4 != 4 {
+		return 0, false
+	}
+	length, total := int(ip[0]&0xf)*4, int(binary.BigEndian.Uint16(ip[2:]))
+	if length < ipHeaderLen || total < length || len(ip) < length || frame.Checksum(ip[:length], 0) != 0 ||
+		binary.BigEndian.Uint16(ip[6:])&ipOffsetMask != 0 {
+		return 0, false
+	}
+	q.l4, q.end = q.l3+length, min(q.end, q.l3+total)
+	q.Protocol = ip[9]
+	q.Src.Addr, q.Dst.Addr = mapped(ip[ipSourceAt:]), mapped(ip[ipDestinationAt:])
+	return total - length, true
+}
+
+// parseIPv6 does so with an IPv6 header, which has no checksum, and its extension
+// headers.
+func (q *quote) parseIPv6(ip []byte) (size int, ok bool) {
+	if len(ip) < ip6HeaderLen || ip[0]>>4 != 6 {
+		return 0, false
+	}
+	total := ip6HeaderLen + int(binary.BigEndian.Uint16(ip[4:]))
+	c, ok := walkChain(ip[:min(len(ip), total)])
+	q.Src.Addr, q.Dst.Addr = [16]byte(ip[ip6SourceAt:]), [16]byte(ip[ip6DestinationAt:])
+	if !ok || c.offset != 0 || familyOf(&q.Src.Addr) != ipv6 || familyOf(&q.Dst.Addr) != ipv6 {
+		return 0, false
+	}
+	q.Protocol, q.detour = c.protocol, c.detour
+	q.l4, q.end = q.l3+c.at, min(q.end, q.l3+total)
+	return total - c.at, true
+}
 
 // parseTransport reads ports, identifier and sequence number. size is how long
 // the quoted packet was behind its IP header.
@@ -82,11 +103,12 @@ func (q *quote) parseTransport(h []byte, size int) bool {
 		if q.Protocol == frame.ProtoTCP {
 			q.Seq, q.HasSeq = binary.BigEndian.Uint32(h[4:]), true
 		}
-	case frame.ProtoICMP:
-		if len(h) < minTransport || isICMPErrorType(h[0]) {
+	case frame.ProtoICMP, frame.ProtoICMPv6:
+		if len(h) < minTransport || !mayCauseError(q.Protocol, h[0]) {
 			return false
 		}
-		if isICMPQuery(h[0]) {
+		if isICMPQuery(q.Protocol, h[0]) {
+			q.Asks = isQuestion(q.Protocol, h[0])
 			id := binary.BigEndian.Uint16(h[icmpIdentifierAt:])
 			q.Src.Port, q.Dst.Port = id, id
 		}
@@ -96,13 +118,19 @@ func (q *quote) parseTransport(h []byte, size int) bool {
 	return true
 }
 
-// validICMP checks the checksum of an ICMP message. That of a fragment cannot
-// be, and a partial one is right by whoever completes it.
+// validICMP checks the checksum of an ICMP message, which covers the addresses too
+// where it is ICMPv6 (RFC 4443 clause 2.3). That of a fragment cannot be, and a
+// partial one is right by whoever completes it.
 func validICMP(f *frame.Frame, p *frame.Parsed) bool {
 	if p.IsFragment() || partialICMP(f, p) {
 		return true
 	}
-	return frame.Checksum(f.Bytes()[p.L4:p.End], 0) == 0
+	b, covered := f.Bytes(), uint64(0)
+	if p.IPVersion == 6 {
+		ip := b[p.L3:]
+		covered = frame.PseudoHeader(ip[ip6SourceAt:ip6DestinationAt], ip[ip6DestinationAt:ip6HeaderLen], frame.ProtoICMPv6, p.End-p.L4)
+	}
+	return frame.Checksum(b[p.L4:p.End], covered) == 0
 }
 
 func partialICMP(f *frame.Frame, p *frame.Parsed) bool {
@@ -110,15 +138,22 @@ func partialICMP(f *frame.Frame, p *frame.Parsed) bool {
 	return o.Flags&frame.NeedsChecksum != 0 && int(o.CsumStart) == p.L4 && o.CsumOffset == icmpCheckAt
 }
 
-// quoteEnd returns where the quoted packet ends at most. RFC 4884 clause 4 has
-// its length in 32-bit words in the second byte after the checksum, where
-// extensions follow, except in a source quench.
+// quoteEnd returns where the quoted packet ends at most. RFC 4884 clause 4 has its
+// length in the header where extensions follow: of ICMP in 32-bit words in the second
+// byte after the checksum, except in a source quench; of ICMPv6 in 64-bit words in the
+// first one, of the two types that have no other use for it.
 func quoteEnd(b []byte, p *frame.Parsed) int {
-	words := int(b[p.L4+5])
-	if words == 0 || b[p.L4] == icmpSourceQuench {
+	kind, length := b[p.L4], 0
+	switch {
+	case p.Protocol == frame.ProtoICMP && kind != icmpSourceQuench:
+		length = int(b[p.L4+5]) * 4
+	case p.Protocol == frame.ProtoICMPv6 && (kind == icmp6Unreachable || kind == icmp6TimeExceeded):
+		length = int(b[p.L4+4]) * 8
+	}
+	if length == 0 {
 		return p.End
 	}
-	return min(p.End, p.Payload+words*4)
+	return min(p.End, p.Payload+length)
 }
 
 // setSource makes to the source of the quoted packet: its address and its port
@@ -154,11 +189,20 @@ func (q *quote) setDestination(f *frame.Frame, p *frame.Parsed, to Endpoint) {
 func (q *quote) rewrite(f *frame.Frame, p *frame.Parsed, e end, to Endpoint) int {
 	b := f.Bytes()
 	h := b[q.l4:q.end]
-	portAt, checkAt, how := fieldsOf(q.Protocol, h, e.port)
+	portAt, checkAt, how := fieldsOf(q.Protocol, h, int(e))
 	touched := b[q.l3 : q.l4+min(len(h), tcpHeaderLen)]
 	before := ^frame.Checksum(touched, 0)
-	address := rewriteIP(b[q.l3:q.l4], e.address, address4(&to))
-	rewriteTransport(h, portAt, checkAt, how, address, address4(&to), to.Port)
+	var was, is uint32
+	if p.IPVersion == 4 {
+		is = binary.BigEndian.Uint32(to.Addr[12:])
+		was = rewriteIP(b[q.l3:q.l4], e, is)
+	} else {
+		was, is = rewriteIP6(b[q.l3:q.l4], e, &to.Addr)
+	}
+	if q.detour && e == destinationEnd {
+		how &^= coversAddress
+	}
+	rewriteTransport(h, portAt, checkAt, how, was, is, to.Port)
 	after := ^frame.Checksum(touched, 0)
 	if partialICMP(f, p) {
 		return portAt

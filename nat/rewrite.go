@@ -8,23 +8,28 @@ import (
 
 // IP protocols beside those that frame knows, whose checksums cover addresses.
 const (
-	protoDCCP    = 33
-	protoUDPLite = 136
+	protoDCCP     = 33
+	protoMobility = 135
+	protoUDPLite  = 136
 )
 
-// Offsets in an IPv4 header (RFC 791 clause 3.1), and of the ports in every
-// transport header that has any.
+// Offsets in an IPv4 header (RFC 791 clause 3.1) and an IPv6 one (RFC 8200 clause
+// 3), and of the ports in every transport header that has any.
 const (
 	ipCheckAt       = 10
 	ipSourceAt      = 12
 	ipDestinationAt = 16
+
+	ip6SourceAt      = 8
+	ip6DestinationAt = 24
+	ip6HeaderLen     = 40 // without extension headers
 
 	sourcePortAt      = 0
 	destinationPortAt = 2
 )
 
 // ICMP (RFC 792): the checksum, the identifier of a query, and the types that
-// are looked at.
+// are looked at. Those of ICMPv6 are in family.go.
 const (
 	icmpCheckAt      = 2
 	icmpIdentifierAt = 4
@@ -39,13 +44,12 @@ const (
 	icmpTimestampReply = 14
 )
 
-// end is one end of a packet: where its address is in the IP header, and its
-// port in the transport header.
-type end struct{ address, port int }
+// end is one end of a packet, by where its port is in the transport header.
+type end int
 
-var (
-	sourceEnd      = end{ipSourceAt, sourcePortAt}
-	destinationEnd = end{ipDestinationAt, destinationPortAt}
+const (
+	sourceEnd      end = sourcePortAt
+	destinationEnd end = destinationPortAt
 )
 
 // How a transport checksum is treated: bits.
@@ -58,12 +62,9 @@ const (
 // setSource makes to the source of the packet, in place: its address, and its
 // port or identifier where p has the transport header of TCP, UDP or an ICMP
 // query. All checksums stay as right or as wrong as they were. p is kept in
-// step. A packet that is not IPv4 is left alone.
-func setSource(f *frame.Frame, p *frame.Parsed, to Endpoint) {
-	if p.IPVersion != 4 {
-		return
-	}
-	rewriteFrame(f, p, sourceEnd, address4(&to), to.Port)
+// step. The packet and to are of one family; what is not IP is left alone.
+func setSource(f *frame.Frame, p *frame.Parsed, to *Endpoint) {
+	rewriteFrame(f, p, sourceEnd, to)
 	if hasPorts(p) {
 		p.SrcPort = to.Port
 	}
@@ -71,11 +72,8 @@ func setSource(f *frame.Frame, p *frame.Parsed, to Endpoint) {
 
 // setDestination does for the destination what setSource does for the source.
 // An ICMP query has one identifier, which both of them rewrite.
-func setDestination(f *frame.Frame, p *frame.Parsed, to Endpoint) {
-	if p.IPVersion != 4 {
-		return
-	}
-	rewriteFrame(f, p, destinationEnd, address4(&to), to.Port)
+func setDestination(f *frame.Frame, p *frame.Parsed, to *Endpoint) {
+	rewriteFrame(f, p, destinationEnd, to)
 	if hasPorts(p) {
 		p.DstPort = to.Port
 	}
@@ -85,33 +83,53 @@ func hasPorts(p *frame.Parsed) bool {
 	return p.Layer == frame.LayerTransport && (p.Protocol == frame.ProtoTCP || p.Protocol == frame.ProtoUDP)
 }
 
-// rewriteFrame rewrites one end of the frame's own packet. What it hands on is
-// single words, since copies of small structures stall the processor here.
-func rewriteFrame(f *frame.Frame, p *frame.Parsed, e end, addr uint32, port uint16) {
+// rewriteFrame rewrites one end of the frame's own packet. It takes the endpoint where
+// it lies and hands on single words, since copies of small structures stall the
+// processor here.
+func rewriteFrame(f *frame.Frame, p *frame.Parsed, e end, to *Endpoint) {
+	if p.IPVersion == 0 {
+		return
+	}
 	b, o := f.Bytes(), &f.Offload
 	h := transportHeader(p, b)
-	portAt, checkAt, how := fieldsOf(p.Protocol, h, e.port)
+	portAt, checkAt, how := fieldsOf(p.Protocol, h, int(e))
 	// Anything else that NeedsChecksum points at is inside: the payload of a
 	// tunnel, whose own checksum is complete, as if the inner one were.
 	if o.Flags&frame.NeedsChecksum != 0 && int(o.CsumStart) == p.L4 && int(o.CsumOffset) == checkAt {
 		how |= partialSum
 	}
-	before := rewriteIP(b[p.L3:p.L4], e.address, addr)
-	rewriteTransport(h, portAt, checkAt, how, before, addr, port)
+	var before, after uint32
+	if p.IPVersion == 4 {
+		after = binary.BigEndian.Uint32(to.Addr[12:])
+		before = rewriteIP(b[p.L3:p.L4], e, after)
+	} else {
+		before, after = rewriteIP6(b[p.L3:p.L4], e, &to.Addr)
+		if e == destinationEnd && p.L4 != p.L3+ip6HeaderLen {
+			how = coveredBehind(f, p, how)
+		}
+	}
+	rewriteTransport(h, portAt, checkAt, how, before, after, to.Port)
 	if p.Protocol == frame.ProtoICMP && checkAt >= 0 && how&partialSum == 0 {
 		keepNegativeZero(h)
 	}
 }
 
-// address4 returns the IPv4 address of an endpoint.
-func address4(e *Endpoint) uint32 { return binary.BigEndian.Uint32(e.Addr[12:]) }
+// coveredBehind takes the destination out of what the checksum covers where it is
+// not the last one: then that one is covered, which is in the routing header (RFC
+// 8200 clause 8.1).
+func coveredBehind(f *frame.Frame, p *frame.Parsed, how uint8) uint8 {
+	if c, _ := chainOf(f, p); c.detour {
+		how &^= coversAddress
+	}
+	return how
+}
 
 // transportHeader returns what may be rewritten behind the IP header: nothing
 // in a later fragment, and nothing where the header is cut short, since what
 // stands there need not be what it looks like.
 func transportHeader(p *frame.Parsed, b []byte) []byte {
 	switch p.Protocol {
-	case protoUDPLite, protoDCCP:
+	case protoUDPLite, protoDCCP, protoMobility:
 		if p.FragOffset != 0 {
 			return nil
 		}
@@ -130,8 +148,10 @@ func transportHeader(p *frame.Parsed, b []byte) []byte {
 //
 // SCTP is not here: its checksum is a CRC of the SCTP packet alone, which
 // covers no address (RFC 9260 clause 6.8), and so does not change with one.
-// UDP-Lite (RFC 3828 clause 3.1) and DCCP (RFC 4340 clause 9.1) are carried by
-// address as all others are, but their checksums cover the pseudo header.
+// UDP-Lite (RFC 3828 clause 3.1), DCCP (RFC 4340 clause 9.1) and the mobility header
+// (RFC 6275 clause 6.1.1) are carried by address as all others are, but their
+// checksums cover the pseudo header. So does that of every ICMPv6 message, be it an
+// error or a query (RFC 4443 clause 2.3).
 func fieldsOf(protocol uint8, h []byte, endAt int) (portAt, checkAt int, how uint8) {
 	if len(h) < minTransport {
 		return -1, -1, 0
@@ -148,10 +168,17 @@ func fieldsOf(protocol uint8, h []byte, endAt int) (portAt, checkAt int, how uin
 		return -1, 6, coversAddress | zeroIsNone
 	case protoDCCP:
 		return -1, 6, coversAddress
+	case protoMobility:
+		return -1, 4, coversAddress
 	case frame.ProtoICMP:
-		if isICMPQuery(h[0]) {
+		if isICMPQuery(protocol, h[0]) {
 			return icmpIdentifierAt, icmpCheckAt, 0
 		}
+	case frame.ProtoICMPv6:
+		if isICMPQuery(protocol, h[0]) {
+			return icmpIdentifierAt, icmpCheckAt, coversAddress
+		}
+		return -1, icmpCheckAt, coversAddress
 	}
 	return -1, -1, 0
 }
@@ -160,13 +187,39 @@ func fieldsOf(protocol uint8, h []byte, endAt int) (portAt, checkAt int, how uin
 // (RFC 792), and holds the ports of all and the identifier of a query.
 const minTransport = 8
 
-// rewriteIP writes an address into an IP header, and returns the one before.
-func rewriteIP(ip []byte, at int, after uint32) (before uint32) {
+// rewriteIP writes an address into an IPv4 header, and returns the one before.
+func rewriteIP(ip []byte, e end, after uint32) (before uint32) {
+	at := ipSourceAt
+	if e == destinationEnd {
+		at = ipDestinationAt
+	}
 	before = binary.BigEndian.Uint32(ip[at:])
 	binary.BigEndian.PutUint32(ip[at:], after)
 	check := binary.BigEndian.Uint16(ip[ipCheckAt:])
 	binary.BigEndian.PutUint16(ip[ipCheckAt:], frame.UpdateChecksum32(check, before, after))
 	return before
+}
+
+// rewriteIP6 writes an address into an IPv6 header, which has no checksum. It
+// returns the one before and the new one as checksums see them: folded to 32 bits,
+// which changes no one's complement sum.
+func rewriteIP6(ip []byte, e end, to *[16]byte) (before, after uint32) {
+	a := ip[ip6SourceAt:ip6DestinationAt]
+	if e == destinationEnd {
+		a = ip[ip6DestinationAt:ip6HeaderLen]
+	}
+	before, after = fold32((*[16]byte)(a)), fold32(to)
+	copy(a, to[:])
+	return before, after
+}
+
+// fold32 adds the 32-bit words of an address in one's complement. It is 0 for the
+// address :: alone.
+func fold32(a *[16]byte) uint32 {
+	hi, lo := bigWords(a)
+	s := hi>>32 + hi&0xffffffff + lo>>32 + lo&0xffffffff
+	s = s>>32 + s&0xffffffff
+	return uint32(s>>32 + s)
 }
 
 // rewriteTransport writes a port or identifier into the transport header h, and
@@ -214,22 +267,11 @@ func keepNegativeZero(m []byte) {
 	}
 }
 
-// isICMPQuery reports whether ICMP messages of this type have an identifier by
-// which an answer finds the one who asked: echo and timestamp. RFC 6918 has
-// deprecated the rest.
-func isICMPQuery(kind uint8) bool {
-	switch kind {
-	case icmpEcho, icmpEchoReply, icmpTimestamp, icmpTimestampReply:
-		return true
-	}
-	return false
-}
-
 // queryID returns the identifier of an ICMP query or its answer.
 func queryID(f *frame.Frame, p *frame.Parsed) (id uint16, ok bool) {
-	if p.Layer < frame.LayerTransport || p.Protocol != frame.ProtoICMP {
+	if p.Layer < frame.LayerTransport || !isICMP(p.Protocol) {
 		return 0, false
 	}
 	h := f.Bytes()[p.L4:p.End]
-	return binary.BigEndian.Uint16(h[icmpIdentifierAt:]), isICMPQuery(h[0])
+	return binary.BigEndian.Uint16(h[icmpIdentifierAt:]), isICMPQuery(p.Protocol, h[0])
 }

@@ -9,7 +9,9 @@ import (
 
 // RFC 5382, for TCP.
 
-func TestRFC5382REQ1(t *testing.T) { independent(t, syn) }
+func TestRFC5382REQ1(t *testing.T) {
+	eachFamily(t, func(t *testing.T) { independent(t, syn) })
+}
 
 // exchange is a connection as both of its ends send it: who begins is the client,
 // whose numbers start at 100, and the other end's at 500.
@@ -81,110 +83,130 @@ func (e exchange) run(t *testing.T, fromOutside bool) {
 }
 
 func TestRFC5382REQ2(t *testing.T) {
-	for _, e := range validExchanges {
-		for _, outside := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/from outside %v", e.name, outside), func(t *testing.T) { e.run(t, outside) })
+	eachFamily(t, func(t *testing.T) {
+		for _, e := range validExchanges {
+			for _, outside := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/from outside %v", e.name, outside), func(t *testing.T) { e.run(t, outside) })
+			}
 		}
-	}
+	})
 }
 
 // TestRFC5382REQ2a opens from both sides at once, through a mapping that only the
 // inside SYN has made. The connection lives as any other.
 func TestRFC5382REQ2a(t *testing.T) {
-	for _, cfg := range []ZoneConfig{{}, {Filtering: ByEndpoint}, {Symmetric: true}} {
-		l := newLab(t, cfg)
-		out := l.mustOut(syn(tcpIn, tcpRe))
-		l.mustIn(tcp(tcpRe, out, tcpSYN, 500, 0, 0), tcpIn)
-		l.mustOut(tcp(tcpIn, tcpRe, tcpSA, 100, 501, 0))
-		l.mustIn(tcp(tcpRe, out, tcpSA, 500, 101, 0), tcpIn)
-		if f := l.only(); f.State != Established || f.Expires != 7440 {
-			t.Errorf("%+v: %v, %d s left", cfg, f.State, f.Expires)
+	eachFamily(t, func(t *testing.T) {
+		for _, cfg := range []ZoneConfig{{}, {Filtering: ByEndpoint}, {Symmetric: true}} {
+			l := newLab(t, cfg)
+			out := l.mustOut(syn(tcpIn, tcpRe))
+			l.mustIn(tcp(tcpRe, out, tcpSYN, 500, 0, 0), tcpIn)
+			l.mustOut(tcp(tcpIn, tcpRe, tcpSA, 100, 501, 0))
+			l.mustIn(tcp(tcpRe, out, tcpSA, 500, 101, 0), tcpIn)
+			if f := l.only(); f.State != Established || f.Expires != 7440 {
+				t.Errorf("%+v: %v, %d s left", cfg, f.State, f.Expires)
+			}
 		}
-	}
+	})
 }
 
-func TestRFC5382REQ3(t *testing.T) { filtered(t, syn, ZoneConfig{}, Translated, Filtered) }
+func TestRFC5382REQ3(t *testing.T) {
+	eachFamily(t, func(t *testing.T) { filtered(t, syn, ZoneConfig{}, Translated, Filtered) })
+}
 
 func TestRFC5382REQ3a(t *testing.T) {
-	filtered(t, syn, ZoneConfig{Filtering: None}, Translated, Translated)
-	filtered(t, syn, ZoneConfig{Filtering: ByEndpoint}, Filtered, Filtered)
+	eachFamily(t, func(t *testing.T) {
+		filtered(t, syn, ZoneConfig{Filtering: None}, Translated, Translated)
+		filtered(t, syn, ZoneConfig{Filtering: ByEndpoint}, Filtered, Filtered)
+	})
 }
 
 // TestRFC5382REQ3b has TCP and UDP under the one setting that there is.
 func TestRFC5382REQ3b(t *testing.T) {
-	for _, filtering := range []Filtering{ByAddress, ByEndpoint, None} {
-		var got [2]Verdict
-		for i, one := range []func(src, dst string) packet{udp, syn} {
-			l := newLab(t, ZoneConfig{Filtering: filtering})
-			got[i], _ = l.in(one(remoteA+":81", l.mustOut(one(guestA+":5000", remoteA+":80"))))
+	eachFamily(t, func(t *testing.T) {
+		for _, filtering := range []Filtering{ByAddress, ByEndpoint, None} {
+			var got [2]Verdict
+			for i, one := range []func(src, dst string) packet{udp, syn} {
+				l := newLab(t, ZoneConfig{Filtering: filtering})
+				got[i], _ = l.in(one(remoteA+":81", l.mustOut(one(guestA+":5000", remoteA+":80"))))
+			}
+			if got[0] != got[1] {
+				t.Errorf("%v: UDP is %v, TCP %v", filtering, got[0], got[1])
+			}
 		}
-		if got[0] != got[1] {
-			t.Errorf("%v: UDP is %v, TCP %v", filtering, got[0], got[1])
-		}
-	}
+	})
 }
 
 // TestRFC5382REQ4 has SYNs that nobody asked for: to no mapping, and to one that
 // talks to somebody else. They leave no trace, and an outbound SYN of the same
 // connection after them opens it.
 func TestRFC5382REQ4(t *testing.T) {
-	l := newLab(t, ZoneConfig{})
-	l.wantIn(tcp(tcpRe, outsideA+":5000", tcpSYN, 500, 0, 0), NotMine)
-	if n := len(l.flows()); n != 0 {
-		t.Fatalf("%d flows", n)
-	}
-	l.mustOut(syn(tcpIn, remoteB+":1"))
-	l.now++
-	l.wantIn(tcp(tcpRe, outsideA+":5000", tcpSYN, 500, 0, 0), Filtered)
-	if f := l.only(); f.Packets != 1 || f.Expires != 240 {
-		t.Fatalf("the flow of another connection has changed: %+v", f)
-	}
-	for range 5 {
+	eachFamily(t, func(t *testing.T) {
+		l := newLab(t, ZoneConfig{})
+		l.wantIn(tcp(tcpRe, outsideA+":5000", tcpSYN, 500, 0, 0), NotMine)
+		if n := len(l.flows()); n != 0 {
+			t.Fatalf("%d flows", n)
+		}
+		l.mustOut(syn(tcpIn, remoteB+":1"))
 		l.now++
-		l.mustOut(syn(tcpIn, tcpRe))
-	}
-	l.mustIn(tcp(tcpRe, outsideA+":5000", tcpSA, 500, 101, 0), tcpIn)
-	l.mustOut(tcp(tcpIn, tcpRe, tcpACK, 101, 501, 0))
-	if n := len(l.flows()); n != 2 {
-		t.Errorf("%d flows", n)
-	}
+		l.wantIn(tcp(tcpRe, outsideA+":5000", tcpSYN, 500, 0, 0), Filtered)
+		if f := l.only(); f.Packets != 1 || f.Expires != 240 {
+			t.Fatalf("the flow of another connection has changed: %+v", f)
+		}
+		for range 5 {
+			l.now++
+			l.mustOut(syn(tcpIn, tcpRe))
+		}
+		l.mustIn(tcp(tcpRe, outsideA+":5000", tcpSA, 500, 101, 0), tcpIn)
+		l.mustOut(tcp(tcpIn, tcpRe, tcpACK, 101, 501, 0))
+		if n := len(l.flows()); n != 2 {
+			t.Errorf("%d flows", n)
+		}
+	})
 }
 
 func TestRFC5382REQ5(t *testing.T) {
-	l := newLab(t, ZoneConfig{})
-	const least, leastTransitory = 2*3600 + 4*60, 4 * 60
-	l.mustOut(syn(tcpIn, tcpRe))
-	l.wait(leastTransitory)
-	l.mustIn(tcp(tcpRe, tcpOut, tcpSA, 500, 101, 0), tcpIn)
-	l.wait(leastTransitory)
-	l.mustOut(tcp(tcpIn, tcpRe, tcpACK, 101, 501, 0))
-	l.wait(least)
-	l.mustIn(tcp(tcpRe, tcpOut, tcpFA, 501, 101, 0), tcpIn)
-	l.wait(least) // one side only has closed: still established for the other
-	l.mustOut(tcp(tcpIn, tcpRe, tcpFA, 101, 502, 0))
-	l.wait(leastTransitory)
-	l.mustIn(tcp(tcpRe, tcpOut, tcpACK, 502, 102, 0), tcpIn)
-	l.wait(leastTransitory)
-	l.mustIn(tcp(tcpRe, tcpOut, tcpACK, 502, 102, 0), tcpIn)
+	eachFamily(t, func(t *testing.T) {
+		l := newLab(t, ZoneConfig{})
+		const least, leastTransitory = 2*3600 + 4*60, 4 * 60
+		l.mustOut(syn(tcpIn, tcpRe))
+		l.wait(leastTransitory)
+		l.mustIn(tcp(tcpRe, tcpOut, tcpSA, 500, 101, 0), tcpIn)
+		l.wait(leastTransitory)
+		l.mustOut(tcp(tcpIn, tcpRe, tcpACK, 101, 501, 0))
+		l.wait(least)
+		l.mustIn(tcp(tcpRe, tcpOut, tcpFA, 501, 101, 0), tcpIn)
+		l.wait(least) // one side only has closed: still established for the other
+		l.mustOut(tcp(tcpIn, tcpRe, tcpFA, 101, 502, 0))
+		l.wait(leastTransitory)
+		l.mustIn(tcp(tcpRe, tcpOut, tcpACK, 502, 102, 0), tcpIn)
+		l.wait(leastTransitory)
+		l.mustIn(tcp(tcpRe, tcpOut, tcpACK, 502, 102, 0), tcpIn)
+	})
 }
 
 func TestRFC5382REQ5a(t *testing.T) {
-	l := newLab(t, ZoneConfig{Timeouts: Timeouts{TCPEstablished: 9000, TCPTransitory: 300}})
-	l.mustOut(syn(tcpIn, tcpRe))
-	opening := l.only().Expires
-	l.tab.Flush(func(*Flow) bool { return true })
-	establish(l)
-	open := l.only().Expires
-	l.tab.Flush(func(*Flow) bool { return true })
-	closeBoth(l)
-	if closed := l.only().Expires; opening != 300 || open != 9000 || closed != 300 {
-		t.Errorf("opening lasts %d s, established %d, closed %d", opening, open, closed)
-	}
+	eachFamily(t, func(t *testing.T) {
+		l := newLab(t, ZoneConfig{Timeouts: Timeouts{TCPEstablished: 9000, TCPTransitory: 300}})
+		l.mustOut(syn(tcpIn, tcpRe))
+		opening := l.only().Expires
+		l.tab.Flush(func(*Flow) bool { return true })
+		establish(l)
+		open := l.only().Expires
+		l.tab.Flush(func(*Flow) bool { return true })
+		closeBoth(l)
+		if closed := l.only().Expires; opening != 300 || open != 9000 || closed != 300 {
+			t.Errorf("opening lasts %d s, established %d, closed %d", opening, open, closed)
+		}
+	})
 }
 
-func TestRFC5382REQ6(t *testing.T) { payloadKept(t, frame.ProtoTCP) }
+func TestRFC5382REQ6(t *testing.T) {
+	eachFamily(t, func(t *testing.T) { payloadKept(t, frame.ProtoTCP) })
+}
 
-func TestRFC5382REQ7(t *testing.T) { notOverloaded(t, syn) }
+func TestRFC5382REQ7(t *testing.T) {
+	eachFamily(t, func(t *testing.T) { notOverloaded(t, syn) })
+}
 
 // talk opens, uses and closes a connection between two guests by their outside
 // endpoints, and returns as whom each was seen by the other.
@@ -206,40 +228,48 @@ func talk(l *lab, client, server, clientOut, serverOut string) (seenByServer, se
 }
 
 func TestRFC5382REQ8(t *testing.T) {
-	l := newLab(t, ZoneConfig{Publish: []Publish{{Protocol: frame.ProtoTCP, First: 8080, Last: 8080, To: endpointOf(guestB + ":80")}}})
-	talk(l, guestA+":5000", guestB+":80", outsideA+":5000", outsideA+":8080")
-	states := map[State]int{}
-	for _, f := range l.flows() {
-		states[f.State]++
-	}
-	if states[TimeWait] != 2 {
-		t.Errorf("both halves should have seen it all: %v", l.flows())
-	}
+	eachFamily(t, func(t *testing.T) {
+		l := newLab(t, ZoneConfig{Publish: []Publish{{Protocol: frame.ProtoTCP, First: 8080, Last: 8080, To: endpointOf(guestB + ":80")}}})
+		talk(l, guestA+":5000", guestB+":80", outsideA+":5000", outsideA+":8080")
+		states := map[State]int{}
+		for _, f := range l.flows() {
+			states[f.State]++
+		}
+		if states[TimeWait] != 2 {
+			t.Errorf("both halves should have seen it all: %v", l.flows())
+		}
+	})
 }
 
 func TestRFC5382REQ8a(t *testing.T) {
-	l := newLab(t, ZoneConfig{Filtering: None})
-	l.mustOut(syn("10.1.0.9:5000", remoteA+":80")) // so that the port is not preserved
-	a, b := l.mustOut(syn(guestA+":5000", remoteB+":80")), l.mustOut(syn(guestB+":6000", remoteB+":80"))
-	if atB, atA := talk(l, guestA+":5000", guestB+":6000", a, b); atB != a || atA != b {
-		t.Errorf("they see each other as %s and %s, want %s and %s", atB, atA, a, b)
-	}
+	eachFamily(t, func(t *testing.T) {
+		l := newLab(t, ZoneConfig{Filtering: None})
+		l.mustOut(syn("10.1.0.9:5000", remoteA+":80")) // so that the port is not preserved
+		a, b := l.mustOut(syn(guestA+":5000", remoteB+":80")), l.mustOut(syn(guestB+":6000", remoteB+":80"))
+		if atB, atA := talk(l, guestA+":5000", guestB+":6000", a, b); atB != a || atA != b {
+			t.Errorf("they see each other as %s and %s, want %s and %s", atB, atA, a, b)
+		}
+	})
 }
 
-func TestRFC5382REQ9(t *testing.T) { unreachable(t, syn) }
+func TestRFC5382REQ9(t *testing.T) {
+	eachFamily(t, func(t *testing.T) { unreachable(t, syn) })
+}
 
 func TestRFC5382REQ10(t *testing.T) {
-	l := newLab(t, ZoneConfig{})
-	out := establish(l)
-	l.wait(7439)
-	anyICMP(l, false, router, outsideA, tcp(out, tcpRe, tcpSYN, 100, 0, 0))
-	anyICMP(l, false, remoteA, outsideA, tcp(out, tcpRe, tcpACK, 101, 501, 0))
-	anyICMP(l, true, guestA, remoteA, tcp(tcpRe, tcpIn, tcpSA, 500, 101, 0))
-	for _, f := range l.flows() {
-		if f.Protocol == frame.ProtoTCP && (f.State != Established || f.Expires != 1) {
-			t.Errorf("the flow has changed: %+v", f)
+	eachFamily(t, func(t *testing.T) {
+		l := newLab(t, ZoneConfig{})
+		out := establish(l)
+		l.wait(7439)
+		anyICMP(l, false, router, outsideA, tcp(out, tcpRe, tcpSYN, 100, 0, 0))
+		anyICMP(l, false, remoteA, outsideA, tcp(out, tcpRe, tcpACK, 101, 501, 0))
+		anyICMP(l, true, guestA, remoteA, tcp(tcpRe, tcpIn, tcpSA, 500, 101, 0))
+		for _, f := range l.flows() {
+			if f.Protocol == frame.ProtoTCP && (f.State != Established || f.Expires != 1) {
+				t.Errorf("the flow has changed: %+v", f)
+			}
 		}
-	}
-	l.mustIn(tcp(tcpRe, out, tcpACK, 501, 101, 1), tcpIn)
-	l.mustOut(tcp(tcpIn, tcpRe, tcpACK, 101, 502, 1))
+		l.mustIn(tcp(tcpRe, out, tcpACK, 501, 101, 1), tcpIn)
+		l.mustOut(tcp(tcpIn, tcpRe, tcpACK, 101, 502, 1))
+	})
 }

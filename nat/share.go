@@ -2,8 +2,10 @@ package nat
 
 import "math/bits"
 
-// A guest may send from as many addresses of its subnet as it likes, so a limit for
-// each inside host does not keep it from taking everything. What does is a share for
+// A guest may send from as many addresses of its subnet as it likes, of IPv6 from more
+// than a table can count, so a limit for each inside host does not keep it from taking
+// everything. To count a /64 as one host would not either do: the guests of a network
+// share one, and the first to reach the limit would shut out all. What does is a share for
 // each place that packets come in by, a port of the switch: half of the zone's flows,
 // and a quarter of the outside ports. And a zone leaves a quarter of these to the
 // others that use the same table. In ranges too small to be divided there are no
@@ -12,9 +14,13 @@ const leastShared = 4096
 
 // entrance is somewhere packets come in from inside.
 type entrance struct {
-	flows    int
-	mappings [ClassOther]int
+	flows int
+	ports mappingCount
 }
+
+// mappingCount counts the mappings that have a port of an outside address, which each
+// family has of its own.
+type mappingCount [families][ClassOther]int
 
 // entrance returns the use that is made of a zone from somewhere.
 func (z *zone) entrance(via uint16) *entrance {
@@ -34,25 +40,25 @@ func (z *zone) fullOf(p *entrance) bool {
 
 // maySpend reports whether a host may have another outside port for itself.
 func (t *Table) maySpend(h *host, c Class) bool {
-	z := h.zone
-	room := t.room(z, c)
+	z, f := h.zone, familyOf(&h.addr)
+	room := t.room(z, c, f)
 	switch {
 	case room < leastShared:
 		return true
-	case h.entrance != nil && len(z.entrances) > 1 && h.entrance.mappings[c] >= room/4:
+	case h.entrance != nil && len(z.entrances) > 1 && h.entrance.ports[f][c] >= room/4:
 		return false
 	}
-	return t.zoneCount() == 1 || z.stats[c].Mappings < room/4*3
+	return t.zoneCount() == 1 || z.ports[f][c] < room/4*3
 }
 
 // room returns how many outside ports of a class a zone can have: those of its range
-// that are nobody else's, on all of its addresses.
-func (t *Table) room(z *zone, c Class) int {
+// that are nobody else's, on all of its addresses of a family.
+func (t *Table) room(z *zone, c Class, f family) int {
 	r, n := z.rules.Load(), 0
 	if taken := t.takenOf(c); taken != nil {
 		n = taken.count(r.First, r.Last)
 	}
-	return (int(r.Last-r.First) + 1 - n) * len(z.addrs)
+	return (int(r.Last-r.First) + 1 - n) * len(z.addrs[f])
 }
 
 // count returns how many ports from first to last are in the set.

@@ -5,7 +5,8 @@ import "net/netip"
 // users counts the flows between each outside port, or identifier, and each remote
 // address, and tells who wanted to know of the first and the last one. Ports that
 // anybody may use have the zero address, and their publishes and mappings are
-// counted instead. Nothing is counted where nobody wanted to know. The table's lock
+// counted instead. Nothing is counted where nobody wanted to know, nor of the flows
+// that a prefix translates. The table's lock
 // guards it.
 type users struct {
 	changed func(protocol uint8, port uint16, remote netip.Addr, used bool)
@@ -24,13 +25,13 @@ func userOf(f *flow) user {
 
 // join and leave count a flow.
 func (u *users) join(f *flow) {
-	if f.mapping == nil || !f.mapping.open {
+	if !f.direct && (f.mapping == nil || !f.mapping.open) {
 		u.add(userOf(f))
 	}
 }
 
 func (u *users) leave(f *flow) {
-	if f.mapping == nil || !f.mapping.open {
+	if !f.direct && (f.mapping == nil || !f.mapping.open) {
 		u.remove(userOf(f))
 	}
 }

@@ -6,17 +6,18 @@ import (
 	"testing"
 
 	"github.com/weft/weft/dataplane/frame"
-	"pgregory.net/rapid"
 )
 
-// wire describes an IPv4 packet that the tests build byte by byte, with sums of
-// their own: building it anew with other addresses is the full recompute that
-// translations are measured by.
+// wire describes a packet that the tests build byte by byte, with sums of their own:
+// building it anew with other addresses is the full recompute that translations are
+// measured by. One of IPv6 has the addresses that as6 makes, and ICMPv6 messages
+// for those of ICMP.
 type wire struct {
+	six       bool
 	tags      []byte // in band
-	ipOptions []byte
+	ipOptions []byte // of IPv6, in a header of destination options
 	id        uint16
-	flags     uint16 // flags and fragment offset
+	flags     uint16 // flags and fragment offset, as IPv4 has them
 	protocol  uint8
 	src, dst  [4]byte
 	sport     uint16 // or the identifier of an ICMP message
@@ -32,7 +33,31 @@ const (
 	protoGRE  = 47
 )
 
-// endpoint makes an Endpoint without the help of the package.
+// as6 returns the IPv6 address that stands for an IPv4 one where a test is run for
+// both families. All of its words but two follow from it.
+func as6(a [4]byte) [16]byte {
+	return [16]byte{0x20, 1, 0xd, 0xb8, a[0], a[1], a[2], a[3], a[3], a[1], a[2], a[0], a[0], a[1], a[2], a[3]}
+}
+
+// as6Kind returns the type of ICMPv6 that stands for one of ICMP: errors, queries and
+// redirects for the same, and for anything else a message between neighbours.
+func as6Kind(kind uint8) uint8 {
+	if k, ok := map[uint8]uint8{icmpUnreachable: 1, icmpSourceQuench: 2, icmpTimeExceeded: 3, icmpParameter: 4,
+		icmpEcho: 128, icmpEchoReply: 129, 5: 137}[kind]; ok {
+		return k
+	}
+	return 133 + kind%4
+}
+
+// endpoint returns an end of the packet.
+func (w *wire) endpoint(addr [4]byte, port uint16) Endpoint {
+	if w.six {
+		return Endpoint{Addr: as6(addr), Port: port}
+	}
+	return wireEndpoint(addr, port)
+}
+
+// wireEndpoint makes an Endpoint without the help of the package.
 func wireEndpoint(addr [4]byte, port uint16) Endpoint {
 	e := Endpoint{Port: port}
 	e.Addr[10], e.Addr[11] = 0xff, 0xff
@@ -47,6 +72,8 @@ func (w *wire) checkAt() int {
 		return 16
 	case frame.ProtoUDP, 136, 33:
 		return 6
+	case 135:
+		return 4
 	case frame.ProtoICMP:
 		return 2
 	}
@@ -67,8 +94,15 @@ func (w *wire) transport() []byte {
 		b = append(b, 0, 0)
 	case 33:
 		b = append(b, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9)
+	case 135:
+		b = append([]byte{59, 1, 5, 0, 0, 0}, b...)
+		b = append(b, 1, 2, 3, 4, 5, 6)
 	case frame.ProtoICMP:
-		b = append([]byte{w.head[0], w.head[1], 0, 0}, binary.BigEndian.AppendUint16(nil, w.sport)...)
+		kind := w.head[0]
+		if w.six {
+			kind = as6Kind(kind)
+		}
+		b = append([]byte{kind, w.head[1], 0, 0}, binary.BigEndian.AppendUint16(nil, w.sport)...)
 		b = append(b, 0, 7)
 	default:
 		b = append(b, 0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4)
@@ -78,11 +112,15 @@ func (w *wire) transport() []byte {
 
 // pseudo returns the pseudo header that the transport checksum starts with.
 func (w *wire) pseudo(length int) []byte {
-	if w.protocol == frame.ProtoICMP {
+	if w.protocol == frame.ProtoICMP && !w.six {
 		return nil
 	}
 	b := append(w.src[:len(w.src):len(w.src)], w.dst[:]...)
-	b = append(b, 0, w.protocol)
+	if w.six {
+		src, dst := as6(w.src), as6(w.dst)
+		b = append(src[:], dst[:]...)
+	}
+	b = append(b, 0, w.number())
 	return binary.BigEndian.AppendUint16(b, uint16(length))
 }
 
@@ -99,6 +137,9 @@ func (w *wire) ip() []byte {
 		}
 		binary.BigEndian.PutUint16(t[at:], check)
 	}
+	if w.six {
+		return w.ip6(t)
+	}
 	h := []byte{uint8(0x45 + len(w.ipOptions)/4), 0, 0, 0, 0, 0, 0, 0, 64, w.protocol, 0, 0}
 	h = append(append(append(h, w.src[:]...), w.dst[:]...), w.ipOptions...)
 	binary.BigEndian.PutUint16(h[2:], uint16(len(h)+len(t)))
@@ -108,11 +149,45 @@ func (w *wire) ip() []byte {
 	return append(h, t...)
 }
 
+// number is the protocol as the IP header has it.
+func (w *wire) number() uint8 {
+	if w.six && w.protocol == frame.ProtoICMP {
+		return frame.ProtoICMPv6
+	}
+	return w.protocol
+}
+
+// ip6 returns the packet from its IPv6 header on. The fragment header comes before the
+// destination options, which so are in the part that is cut.
+func (w *wire) ip6(transport []byte) []byte {
+	next, rest := w.number(), transport
+	if n := len(w.ipOptions); n > 0 {
+		blocks := (2 + n + 7) / 8
+		h := append([]byte{next, byte(blocks - 1)}, w.ipOptions...)
+		h = append(h, make([]byte, blocks*8-len(h))...)
+		next, rest = extDestination, append(h, rest...)
+	}
+	if w.flags&0x3fff != 0 {
+		h := binary.BigEndian.AppendUint16([]byte{next, 0}, w.flags<<3|w.flags>>13&1)
+		h = binary.BigEndian.AppendUint32(h, uint32(w.id))
+		next, rest = extFragment, append(h, rest...)
+	}
+	h := []byte{0x60, 0, 0, 0, 0, 0, next, 64}
+	src, dst := as6(w.src), as6(w.dst)
+	h = append(append(h, src[:]...), dst[:]...)
+	binary.BigEndian.PutUint16(h[4:], uint16(len(rest)))
+	return append(h, rest...)
+}
+
 // bytes returns the frame's bytes.
 func (w *wire) bytes() []byte {
 	b := []byte{2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa}
 	b = append(b, w.tags...)
-	b = append(b, 8, 0)
+	if w.six {
+		b = append(b, 0x86, 0xdd)
+	} else {
+		b = append(b, 8, 0)
+	}
 	return append(b, w.ip()...)
 }
 
@@ -130,6 +205,9 @@ func (w *wire) super(size int) (*frame.Frame, *frame.Parsed) {
 	w.partial = true
 	f, p := w.frame()
 	f.Offload.GSOSize, f.Offload.HdrLen, f.Offload.GSOType = uint16(size), uint16(p.Payload), frame.GSOTCPv4
+	if w.six {
+		f.Offload.GSOType = frame.GSOTCPv6
+	}
 	if w.protocol == frame.ProtoUDP {
 		f.Offload.GSOType = frame.GSOUDPL4
 	}
@@ -167,7 +245,8 @@ type wireMove struct {
 // of returns the packet as it is to be after the translation.
 func (m wireMove) of(w wire) wire {
 	ports := w.protocol == frame.ProtoTCP || w.protocol == frame.ProtoUDP
-	query := w.protocol == frame.ProtoICMP && slices.Contains([]byte{0, 8, 13, 14}, w.head[0])
+	query := w.protocol == frame.ProtoICMP && (slices.Contains([]byte{0, 8}, w.head[0]) ||
+		!w.six && slices.Contains([]byte{13, 14}, w.head[0]))
 	if m.destination {
 		w.dst = m.to
 	} else {
@@ -184,11 +263,18 @@ func (m wireMove) of(w wire) wire {
 
 // apply translates f.
 func (m wireMove) apply(f *frame.Frame, p *frame.Parsed) {
+	to := m.endpoint(p)
 	if m.destination {
-		setDestination(f, p, wireEndpoint(m.to, m.port))
+		setDestination(f, p, &to)
 	} else {
-		setSource(f, p, wireEndpoint(m.to, m.port))
+		setSource(f, p, &to)
 	}
+}
+
+// endpoint returns where a packet moves to.
+func (m wireMove) endpoint(p *frame.Parsed) Endpoint {
+	w := wire{six: p.IPVersion == 6}
+	return w.endpoint(m.to, m.port)
 }
 
 // back returns the translation that undoes m for w.
@@ -203,53 +289,6 @@ func (m wireMove) back(w wire) wireMove {
 	return wireMove{false, w.src, w.sport}
 }
 
-func drawAddr(t *rapid.T, name string) [4]byte {
-	edge := rapid.SampledFrom([]uint32{0, 0xffffffff, 0xffff0000, 0x0000ffff, 0x0a000001})
-	v := rapid.OneOf(rapid.Uint32(), edge).Draw(t, name)
-	return [4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}
-}
-
-func drawPort(t *rapid.T, name string) uint16 {
-	return rapid.OneOf(rapid.Uint16(), rapid.SampledFrom([]uint16{0, 1, 0xffff})).Draw(t, name)
-}
-
-func drawMove(t *rapid.T) wireMove {
-	return wireMove{rapid.Bool().Draw(t, "destination"), drawAddr(t, "to"), drawPort(t, "to port")}
-}
-
-// drawWire generates a whole packet of one of the protocols.
-func drawWire(t *rapid.T, maxPayload int, protocols ...uint8) wire {
-	if len(protocols) == 0 {
-		protocols = []uint8{frame.ProtoTCP, frame.ProtoUDP, frame.ProtoICMP, 136, 33, protoSCTP, protoGRE}
-	}
-	w := wire{
-		tags:     rapid.SampledFrom([][]byte{nil, {0x81, 0, 0, 7}}).Draw(t, "tags"),
-		id:       rapid.Uint16().Draw(t, "id"),
-		protocol: rapid.SampledFrom(protocols).Draw(t, "protocol"),
-		src:      drawAddr(t, "src"), dst: drawAddr(t, "dst"),
-		sport: drawPort(t, "sport"), dport: drawPort(t, "dport"),
-		payload: make([]byte, rapid.IntRange(0, maxPayload).Draw(t, "payload")),
-	}
-	words := func(name string) []byte {
-		n := 4 * rapid.IntRange(0, 10).Draw(t, name)
-		return rapid.SliceOfN(rapid.Byte(), n, n).Draw(t, name+" bytes")
-	}
-	w.ipOptions = words("ip options")
-	mix := rapid.Byte().Draw(t, "mix")
-	for i := range w.payload {
-		w.payload[i] = byte(i*5+i>>8) * mix
-	}
-	switch w.protocol {
-	case frame.ProtoTCP:
-		w.head = append([]byte{rapid.Byte().Draw(t, "flags")}, words("tcp options")...)
-	case frame.ProtoICMP:
-		w.head = []byte{rapid.SampledFrom([]byte{0, 8, 13, 14, 9, 17, 40}).Draw(t, "type"), 0}
-	case frame.ProtoUDP:
-		w.noSum = rapid.IntRange(0, 3).Draw(t, "no sum") == 0
-	}
-	return w
-}
-
 // checkWire looks at every checksum of a whole packet on the wire, by summing
 // it all up.
 func checkWire(t interface {
@@ -262,6 +301,10 @@ func checkWire(t interface {
 		at += 4
 	}
 	ip := b[at+2:]
+	if ip[0]>>4 == 6 {
+		checkWire6(t, ip)
+		return
+	}
 	ihl, total := int(ip[0]&15)*4, int(binary.BigEndian.Uint16(ip[2:]))
 	if naiveSum(ip[:ihl]) != 0xffff {
 		t.Fatalf("IP header checksum is wrong: %x", ip[:ihl])
@@ -274,6 +317,29 @@ func checkWire(t interface {
 	}
 	if naiveSum(append(w.pseudo(len(body)), body...)) != 0xffff {
 		t.Fatalf("transport checksum is wrong: %x", ip[:min(total, 100)])
+	}
+}
+
+// checkWire6 is checkWire of a packet with destination options at most.
+func checkWire6(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, ip []byte) {
+	t.Helper()
+	next, body := ip[6], ip[40:40+int(binary.BigEndian.Uint16(ip[4:]))]
+	for next == extDestination {
+		next, body = body[0], body[(int(body[1])+1)*8:]
+	}
+	w := wire{six: true, protocol: next}
+	if next == frame.ProtoICMPv6 {
+		w.protocol = frame.ProtoICMP
+	}
+	if c := w.checkAt(); c < 0 || next == frame.ProtoUDP && body[6] == 0 && body[7] == 0 {
+		return
+	}
+	sum := binary.BigEndian.AppendUint16(append(slices.Clone(ip[8:40]), 0, next), uint16(len(body)))
+	if naiveSum(append(sum, body...)) != 0xffff {
+		t.Fatalf("transport checksum is wrong: %x", ip[:min(len(ip), 140)])
 	}
 }
 

@@ -12,12 +12,13 @@ type zone struct {
 	rules atomic.Pointer[rules]
 
 	// The table's lock guards the rest.
-	addrs     []*address // that its flows use
+	addrs     [families][]*address // that its flows use
 	uses      map[*address]bool
 	hosts     map[[16]byte]*host
 	flows     int
 	over      hostList             // hosts that have flows which may be given up
 	entrances map[uint16]*entrance // by where their packets come in
+	ports     mappingCount
 	stats     [NumClasses]Counters
 }
 
@@ -26,6 +27,7 @@ type zone struct {
 type rules struct {
 	ZoneConfig
 	timeouts [numTimers]uint32
+	prefixes prefixRules // from inside to outside
 }
 
 // host is one inside address that has flows.
@@ -74,6 +76,9 @@ func newRules(cfg ZoneConfig) (*rules, error) {
 	defaultTo(&w.ICMP, d.ICMP)
 	defaultTo(&w.Other, d.Other)
 	r := &rules{ZoneConfig: cfg}
+	if err := r.setPrefixes(); err != nil {
+		return nil, err
+	}
 	r.timeouts = [numTimers]uint32{
 		timerUDP: w.UDP, timerEstablished: w.TCPEstablished, timerTransitory: w.TCPTransitory,
 		timerICMP: w.ICMP, timerOther: w.Other,
@@ -108,8 +113,10 @@ func (t *Table) SetZone(id Zone, cfg ZoneConfig) error {
 	if err != nil {
 		return err
 	}
-	_, uses := t.addressesOf(r)
-	if err := t.clash(id, r.Publish, uses); err != nil {
+	if err := t.prefixClash(id, r); err != nil {
+		return err
+	}
+	if err := t.clash(id, r); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -136,7 +143,7 @@ func (t *Table) RemoveZone(id Zone) {
 		return
 	}
 	t.putZone(id, nil)
-	z.addrs, z.uses = nil, nil
+	z.addrs, z.uses = [families][]*address{}, nil
 	t.resolve()
 	t.mu.Unlock()
 	t.sweep(func(f *flow) bool { return f.host.zone == z })
@@ -151,21 +158,61 @@ func (t *Table) putZone(id Zone, z *zone) {
 	t.zones.Store(&all)
 }
 
+// setPrefixes works out the rules of the prefixes.
+func (r *rules) setPrefixes() error {
+	var all []prefixRule
+	for i, m := range r.Prefixes {
+		if err := m.validate(); err != nil {
+			return err
+		}
+		for _, n := range r.Prefixes[:i] {
+			if n.Inside.Masked() == m.Inside.Masked() || n.Outside.Masked() == m.Outside.Masked() {
+				return fmt.Errorf("%s: there is %s already; take one of them out", m, n)
+			}
+		}
+		all = append(all, ruleOf(m.Inside, m.Outside))
+	}
+	r.prefixes = newPrefixRules(all)
+	return nil
+}
+
+// prefixClash returns what is wrong with the prefixes beside those of other zones, or
+// nil.
+func (t *Table) prefixClash(id Zone, r *rules) error {
+	for _, z := range *t.zones.Load() {
+		if z == nil || z.id == id {
+			continue
+		}
+		for _, n := range z.rules.Load().Prefixes {
+			for _, m := range r.Prefixes {
+				if m.Outside.Masked() == n.Outside.Masked() {
+					return fmt.Errorf("%s: another network of the same uplink has %s; choose another", m, n.Outside)
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // addressesOf returns the outside addresses that a zone uses, of those that the
 // table has.
-func (t *Table) addressesOf(r *rules) (addrs []*address, uses map[*address]bool) {
+func (t *Table) addressesOf(r *rules) (addrs [families][]*address, uses map[*address]bool) {
 	uses = map[*address]bool{}
-	if len(r.Addresses) == 0 {
-		addrs = t.addresses[:min(1, len(t.addresses))]
-	}
+	var named [families]bool
 	for _, a := range r.Addresses {
-		if one := t.owned.Load().all[a.As16()]; one != nil && !uses[one] {
-			addrs = append(addrs, one)
+		key := a.As16()
+		f, one := familyOf(&key), t.owned.Load().all[key]
+		named[f] = true
+		if one != nil && !uses[one] {
+			addrs[f] = append(addrs[f], one)
 			uses[one] = true
 		}
 	}
-	for _, a := range addrs {
-		uses[a] = true
+	for _, a := range t.addresses {
+		if f := familyOf(&a.addr); !named[f] {
+			addrs[f], named[f] = []*address{a}, true
+			uses[a] = true
+		}
 	}
 	return addrs, uses
 }
@@ -175,6 +222,7 @@ func (t *Table) addressesOf(r *rules) (addrs []*address, uses map[*address]bool)
 // lower one holds. The caller holds both locks.
 func (t *Table) resolve() {
 	var all []published
+	var prefixes []prefixRule
 	reserved := map[*portPool]*PortSet{}
 	for _, z := range *t.zones.Load() {
 		if z == nil {
@@ -182,17 +230,38 @@ func (t *Table) resolve() {
 		}
 		r := z.rules.Load()
 		z.addrs, z.uses = t.addressesOf(r)
-		for _, a := range z.addrs {
-			for i := range r.Publish {
-				p := &r.Publish[i]
-				if reserve(reserved, a.pool(classOf(p.Protocol)), p) {
-					all = append(all, published{zone: z.id, protocol: p.Protocol, addr: a.addr, first: p.First, last: p.Last, to: p.To})
-				}
-			}
+		for i := range r.Publish {
+			all = append(all, t.publishedOf(z, r, &r.Publish[i], reserved)...)
+		}
+		for _, m := range r.Prefixes {
+			one := ruleOf(m.Outside, m.Inside)
+			one.zone, one.open = z.id, r.Open
+			prefixes = append(prefixes, one)
 		}
 	}
-	t.catalog.Store(newCatalog(all))
+	t.catalog.Store(newCatalog(all, prefixes))
 	t.setReserved(reserved)
+}
+
+// publishedOf returns where one publish of a zone is: at one address of its own, or at
+// each of the zone's addresses where its ports are nobody else's.
+func (t *Table) publishedOf(z *zone, r *rules, p *Publish, reserved map[*portPool]*PortSet) (all []published) {
+	one := published{zone: z.id, protocol: p.Protocol, first: p.First, last: p.Last, to: p.To}
+	if rule := r.prefixes.find(&p.To.Addr); rule != nil {
+		var ok bool
+		if one.addr, ok = rule.apply(&p.To.Addr); !ok || t.has(&one.addr) {
+			return nil
+		}
+		one.direct = true
+		return []published{one}
+	}
+	for _, a := range z.addrs[familyOf(&p.To.Addr)] {
+		if reserve(reserved, a.pool(classOf(p.Protocol)), p) {
+			one.addr = a.addr
+			all = append(all, one)
+		}
+	}
+	return all
 }
 
 // reserve notes the ports of a publish, unless one of them is another's.
