@@ -157,6 +157,12 @@ func TestNDClaims(t *testing.T) {
 		l.guest.send(b)
 		l.guest.drops(GatewayAddress, uint64(i+1))
 	}
+	claimed := l.guest.nd(gatewayMAC, guest6, ndp.AllNodes, claim.Advertisement())
+	l.guest.send(extended(claimed, slices.Repeat([]byte{extDestination}, 9)...)) // more than weft walks over
+	l.guest.drops(BadPacket, 1)
+	claimed[18], claimed[19] = 0xff, 0 // longer than it is
+	l.guest.send(claimed)
+	l.guest.drops(BadPacket, 2)
 	other.silent()
 	ok := l.guest.nd(gatewayMAC, guest6, ndp.AllNodes, ndp.Neighbor{Target: guest6, MAC: l.guest.mac}.Advertisement())
 	l.guest.send(ok)

@@ -16,41 +16,49 @@ const (
 	machineHost                   // this machine, behind the host port
 )
 
-// isClaimed reports whether the sender of a frame says that it is the gateway: by
-// its MAC address, or in ARP and neighbour discovery by its IP address.
-func (g *gateway) isClaimed(f *frame.Frame, vid uint16) bool {
+// vet refuses a frame whose sender says that it is the gateway: by its MAC address, or in
+// ARP and neighbour discovery by its IP address.
+func (g *gateway) vet(f *frame.Frame, vid uint16) Verdict {
 	if f.Src() == g.mac {
-		return true
+		return GatewayAddress
 	}
 	if vid != g.vlan {
-		return false
+		return Forwarded
 	}
 	b := f.Bytes()
 	switch f.EtherType() {
 	case frame.TypeARP:
-		return len(b) >= arpEnd && g.addr != 0 && binary.BigEndian.Uint32(b[arpSender:]) == g.addr
+		if len(b) >= arpEnd && g.addr != 0 && binary.BigEndian.Uint32(b[arpSender:]) == g.addr {
+			return GatewayAddress
+		}
 	case frame.TypeIPv6:
-		return g.six.isThere() && g.six.isClaimed(f)
+		if g.six.isThere() {
+			return g.six.vet(f)
+		}
 	}
-	return false
+	return Forwarded
 }
 
-// isClaimed reports whether the sender of a packet says in neighbour discovery that it
-// has an address of the gateway: as its own, or as the target that it is at.
-func (g *six) isClaimed(f *frame.Frame) bool {
+// vet refuses neighbour discovery whose sender says that it has an address of the
+// gateway: as its own, or as the target that it is at. What may hide such a message is
+// refused too, since hosts walk over more extension headers than Parse does.
+func (g *six) vet(f *frame.Frame) Verdict {
 	if isPlain(f) {
-		return false
+		return Forwarded
 	}
 	var p frame.Parsed
 	p.Parse(f)
-	if !ndp.Is(f, &p) {
-		return false
+	if p.Layer < frame.LayerNetwork || p.FragOffset == 0 && isHidden(&p) {
+		return BadPacket
 	}
-	if g.has(source(f, &p)) {
-		return true
+	if !ndp.Is(f, &p) {
+		return Forwarded
 	}
 	m := f.Bytes()[p.L4:p.End]
-	return m[0] == ndp.NeighborAdvertisement && len(m) >= 24 && g.has(ndp.ParseTarget(m))
+	if g.has(source(f, &p)) || m[0] == ndp.NeighborAdvertisement && len(m) >= 24 && g.has(ndp.ParseTarget(m)) {
+		return GatewayAddress
+	}
+	return Forwarded
 }
 
 // isPlain reports whether an IPv6 packet is one of TCP or UDP without anything between
@@ -157,7 +165,7 @@ func (g *gateway) letsIn(f *frame.Frame, vid uint16) bool {
 	own = own && service != Outside // which is to one address only
 	if p.IPVersion == 6 {
 		return g.six.isThere() && f.Bytes()[p.L3+24] == 0xff && p.Protocol == frame.ProtoUDP &&
-			p.Layer == frame.LayerTransport && !p.IsFragment() && !own && p.DstPort != dhcp6Port
+			p.Layer == frame.LayerTransport && !p.IsFragment() && !own
 	}
 	b := p.Dst()
 	dst := binary.BigEndian.Uint32(b[12:])

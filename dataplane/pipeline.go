@@ -207,9 +207,12 @@ func (w *worker) reserved(s *snapshot, f *frame.Frame) Verdict {
 // guard applies what is set on few ports only. learn says that the frame is to
 // be learned.
 func (w *worker) guard(s *snapshot, in *ingress, f *frame.Frame, vid uint16, learn bool) Verdict {
+	if in.guest {
+		if v := s.gateway.vet(f, vid); v.IsDrop() {
+			return v
+		}
+	}
 	switch {
-	case in.guest && s.gateway.isClaimed(f, vid):
-		return GatewayAddress
 	case in.guest && hasInnerPriorityTag(f):
 		return VLANDenied
 	case in.rate != nil && !in.rate.pass(w.time, f.Len()):

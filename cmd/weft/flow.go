@@ -45,14 +45,14 @@ func (f *flowFlag) Set(s string) error {
 func addFlowFilter(cmd *cobra.Command) *api.FlowFilter {
 	filter := &api.FlowFilter{}
 	for _, f := range []struct{ key, kind, usage string }{
-		{"protocol", "tcp|udp|icmp|N", "only flows of this protocol, by name or number"},
+		{"protocol", "tcp|udp|icmp|icmpv6|N", "only flows of this protocol, by name or number"},
 		{"address", "address", "only flows with an end that has this address, or is in this prefix"},
 		{"port", "number", "only flows with this port at an end, with --address at the same one"},
 		{"state", "state", "only flows in this state: " + strings.Join(api.FlowStates(), ", ")},
 	} {
 		cmd.Flags().Var(&flowFlag{filter: filter, key: f.key, kind: f.kind}, f.key, f.usage)
 	}
-	for flag, words := range map[string][]string{"protocol": {"tcp", "udp", "icmp"}, "state": api.FlowStates()} {
+	for flag, words := range map[string][]string{"protocol": api.ProtocolNames(), "state": api.FlowStates()} {
 		// It fails for a flag that does not exist, and these do.
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -64,7 +64,7 @@ const flowHelp = "A flow is shown as whoever opened it sends. TRANSLATED is what
 	"first, where a guest reaches another by its published port, and by a socket of\n" +
 	"this host. The port of an ICMP echo is its identifier. --address and --port look\n" +
 	"at all ends, before and after translation. Flows are sorted by network, protocol\n" +
-	"and source."
+	"and source; those of IPv6 follow those of IPv4 in a table of their own."
 
 func newFlowListCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
@@ -73,18 +73,44 @@ func newFlowListCommand(a *app) *cobra.Command {
 		Short:   "List tracked connections, one a line",
 		Long:    "List tracked connections, one a line.\n\n" + flowHelp,
 		Example: "  weft flow list lab --protocol tcp --state established\n" +
-			"  weft flow list --address 10.0.0.0/28 --limit 100000 -o json",
+			"  weft flow list --address 10.0.0.0/28 --limit 100000 -o json\n" +
+			"  weft flow list lab --address 2001:db8:1::/64 --protocol icmpv6",
 	}
 	a.showFlows(cmd, func(t *table, flows []api.Flow) {
 		slices.SortFunc(flows, byPlace)
-		t.row("NETWORK", "PROTO", "STATE", "SOURCE", "DESTINATION", "TRANSLATED", "PACKETS", "BYTES", "EXPIRES")
-		for i := range flows {
-			f := &flows[i]
-			t.row(f.Network, f.Protocol, f.State, f.Original.Source, f.Original.Destination, translatedCell(f),
-				f.Packets, humanBytes(f.Bytes), expiryCell(f))
+		short, long := byFamily(flows)
+		if len(short) > 0 || len(long) == 0 {
+			listFlows(t, short)
+		}
+		if len(short) > 0 && len(long) > 0 {
+			t.gap()
+		}
+		if len(long) > 0 {
+			listFlows(t, long)
 		}
 	})
 	return cmd
+}
+
+func listFlows(t *table, flows []*api.Flow) {
+	t.row("NETWORK", "PROTO", "STATE", "SOURCE", "DESTINATION", "TRANSLATED", "PACKETS", "BYTES", "EXPIRES")
+	for _, f := range flows {
+		t.row(f.Network, f.Protocol, f.State, f.Original.Source, f.Original.Destination, translatedCell(f),
+			f.Packets, humanBytes(f.Bytes), expiryCell(f))
+	}
+}
+
+// byFamily has the flows of IPv6 apart: three of its addresses a line would make the
+// columns of all others as wide as their own.
+func byFamily(flows []api.Flow) (short, long []*api.Flow) {
+	for i := range flows {
+		if f := &flows[i]; strings.Count(f.Original.Source, ":") > 1 {
+			long = append(long, f)
+		} else {
+			short = append(short, f)
+		}
+	}
+	return short, long
 }
 
 // byPlace orders flows by their network, protocol and source, then by where they go.

@@ -72,6 +72,7 @@ func TestClient(t *testing.T) {
 			"gateway":  gateway,
 			"reserved": reserved,
 			"uplink":   uplink,
+			"ipv6":     ipv6,
 			"flows":    flows,
 		},
 	})
@@ -111,6 +112,11 @@ func captures(ts *testscript.TestScript, _ bool, args []string) {
 // gateway gives a network an address, DHCP and DNS: gateway NETWORK.
 func gateway(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value("backend").(*apitest.Backend).OpenGateway(args[0])
+}
+
+// ipv6 adds what there is of IPv6 to what gateway and uplink have given: ipv6 NETWORK.
+func ipv6(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value("backend").(*apitest.Backend).OpenIPv6(args[0])
 }
 
 // uplink has a network leave the switch, with a few flows: uplink NETWORK.

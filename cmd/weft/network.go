@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,10 +39,10 @@ func newNetworkListCommand(a *app) *cobra.Command {
 			return err
 		}
 		return out.print(cmd.OutOrStdout(), networks, func(t *table) {
-			t.row("NETWORK", "FORWARD", "UPLINK", "MTU", "PORTS", "UP", "FDB", "GATEWAY", "HOST-PORT", "DHCP", "DNS")
+			t.row("NETWORK", "FORWARD", "UPLINK", "MTU", "PORTS", "UP", "FDB", "GATEWAY", "HOST-PORT", "DHCP", "DNS", "RA", "DHCP6")
 			for _, n := range networks {
 				t.row(n.Name, n.Forward, uplinkCell(n, uplinks), n.MTU, n.Ports, n.Up, n.FDB.Entries,
-					strings.Join(n.Addresses, ","), n.HostPort, onOff(n.DHCP != nil), onOff(n.DNS != nil))
+					firstOfEach(n.Addresses), n.HostPort, onOff(n.DHCP != nil), onOff(n.DNS != nil), onOff(n.RA != nil), onOff(n.DHCP6 != nil))
 			}
 		})
 	}

@@ -142,6 +142,10 @@ func fillPolicy(t *table, p api.Port) {
 	}
 	t.field("Sources", strings.Join(p.Security.Sources, ", "))
 	t.field("Storm limits", stormText(p.Storm))
+	t.field("Guard", joinSet(
+		named{"no router advertisements in", p.Guard.RA},
+		named{"no answers of DHCP servers in", p.Guard.DHCP},
+	))
 	t.field("Rate in", rateText(p.Rate.Ingress))
 	t.field("Rate out", rateText(p.Rate.Egress))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -64,19 +65,27 @@ func newPublishAddCommand(a *app) *cobra.Command {
 		Short: "Publish a port of a guest",
 		Long: "Publish a port of a guest. LISTEN is a port of the uplink, or a range such as\n" +
 			"8000-8009; the guest sees who connects. With an address of this host before it,\n" +
-			"such as 127.0.0.1:19888, it is a socket of this host, and the guest sees the\n" +
-			"gateway. TO is the guest's address and port, for a range the first one.\n\n" +
+			"such as 127.0.0.1:19888 or [::1]:19888, it is a socket of this host, and the guest\n" +
+			"sees the gateway. TO is the guest's address and port, for a range the first one.\n" +
+			"An address of IPv6 is in brackets, in both places.\n\n" +
 			"What QEMU takes as hostfwd is one argument that stands for both. A port stays\n" +
 			"published until it is removed, a configuration without it is applied, or the\n" +
 			"daemon ends.",
 		Example: "  weft publish add lab 19888 10.0.0.10:22\n" +
 			"  weft publish add lab 127.0.0.1:5353 10.0.0.10:53 --protocol udp\n" +
+			"  weft publish add lab 443 [2001:db8:1::10]:443\n" +
+			"  weft publish add lab [::1]:8080 [2001:db8:1::10]:80\n" +
 			"  weft publish add lab tcp::19888-10.0.0.10:22",
 		ValidArgsFunction: a.completeNames,
 	}
 	protocol := addProtocol(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f := forward{protocol: protocol.value, listen: args[1], to: optional(args[2:])}
+		for _, end := range args[1:] {
+			if err := bracketed(end); err != nil {
+				return usagef("%s%w", where(cmd), err)
+			}
+		}
 		switch {
 		case isForward(args[1]) && f.to != "":
 			return usagef("%s%q says where to already: drop %q", where(cmd), args[1], f.to)
@@ -98,22 +107,34 @@ func newPublishAddCommand(a *app) *cobra.Command {
 
 func newPublishRemoveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:               "rm NETWORK " + listenWord,
-		Aliases:           []string{"remove", "del"},
-		Short:             "Take a published port away",
-		Long:              "Take a published port away. LISTEN is as \"weft publish list\" shows it.",
+		Use:     "rm NETWORK " + listenWord + " [TO]",
+		Aliases: []string{"remove", "del"},
+		Short:   "Take a published port away",
+		Long: "Take a published port away. LISTEN and TO are as \"weft publish list\" shows them.\n" +
+			"Without TO it is all that is published there: of both families, or of several\n" +
+			"guests with addresses of their own.",
 		ValidArgsFunction: a.completeNames,
 	}
 	protocol := addProtocol(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f := forward{protocol: protocol.value, listen: args[1]}
+		f := forward{protocol: protocol.value, listen: args[1], to: optional(args[2:])}
+		for _, end := range args[1:] {
+			if err := bracketed(end); err != nil {
+				return usagef("%s%w", where(cmd), err)
+			}
+		}
 		if isForward(args[1]) {
+			to := f.to
 			var err error
 			if f, err = forwardOf(cmd, args[1]); err != nil {
 				return err
 			}
+			if f.to != "" && to != "" {
+				return usagef("%s%q says where to already: drop %q", where(cmd), args[1], to)
+			}
+			f.to = cmp.Or(f.to, to)
 		}
-		return a.client().RemovePublish(cmd.Context(), args[0], f.protocol, f.listen)
+		return a.client().RemovePublish(cmd.Context(), args[0], f.protocol, f.listen, f.to)
 	}
 	return cmd
 }
@@ -125,6 +146,21 @@ type forward struct{ protocol, listen, to string }
 // from where weft listens, which begins with a digit or a bracket.
 func isForward(text string) bool {
 	return slices.ContainsFunc([]string{"hostfwd=", "tcp:", "udp:", ":"}, func(p string) bool { return strings.HasPrefix(text, p) })
+}
+
+// bracketed refuses an address of IPv6 that stands without brackets, in the words of
+// a command rather than as a strange form of QEMU's.
+func bracketed(end string) error {
+	i := strings.LastIndexByte(end, ':')
+	if i < 0 || isForward(end) {
+		return nil
+	}
+	whole, err := netip.ParseAddr(end)
+	first, err2 := netip.ParseAddr(end[:i])
+	if err == nil && whole.Is6() || err2 == nil && first.Is6() {
+		return fmt.Errorf("%q: write an IPv6 address in brackets and its port behind them, such as [2001:db8::1]:80", end)
+	}
+	return nil
 }
 
 // forwardOf reads QEMU's form as the argument of a command that has --protocol. The
@@ -174,10 +210,17 @@ func splitEnd(text string) (addr netip.Addr, port string, err error) {
 		return addr, "", fmt.Errorf("%q has no port: write it as [tcp|udp]:[HOSTADDR]:HOSTPORT-GUESTADDR:GUESTPORT", text)
 	}
 	port = text[i+1:]
-	if host := strings.TrimSuffix(strings.TrimPrefix(text[:i], "["), "]"); host != "" {
-		if addr, err = netip.ParseAddr(host); err != nil {
-			return addr, "", fmt.Errorf("%q is no IP address", host)
-		}
+	host, inner := text[:i], strings.HasPrefix(text, "[")
+	if inner && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
+	}
+	switch addr, err = netip.ParseAddr(host); {
+	case host == "" && !inner:
+		return netip.Addr{}, port, nil
+	case !inner && strings.Contains(host, ":"): // where it ends could be anywhere
+		return netip.Addr{}, "", fmt.Errorf("%q: write an IPv6 address in brackets, such as [2001:db8::1]:%s", text, port)
+	case err != nil || addr.Zone() != "":
+		return netip.Addr{}, "", fmt.Errorf("%q is no IP address", host)
 	}
 	return addr, port, nil
 }
@@ -187,6 +230,9 @@ func (f forward) qemu() string {
 	host, port, err := net.SplitHostPort(f.listen)
 	if err != nil {
 		host, port = "", f.listen
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
 	}
 	return f.protocol + ":" + host + ":" + port
 }

@@ -16,6 +16,9 @@ func TestForward(t *testing.T) {
 		"udp:0.0.0.0:53-10.0.0.1:53":           {"udp", "53", "10.0.0.1:53"},
 		"tcp:[::1]:80-[2001:db8::1]:80":        {"tcp", "[::1]:80", "[2001:db8::1]:80"},
 		"tcp:[::]:80-10.0.0.1:80":              {"tcp", "80", "10.0.0.1:80"},
+		"udp:[2001:DB8::1]:53-[fd00::1]:53":    {"udp", "[2001:db8::1]:53", "[fd00::1]:53"},
+		"tcp::80-[2001:db8::1]:80":             {"tcp", "80", "[2001:db8::1]:80"},
+		"::80":                                 {"tcp", "80", ""},
 		"tcp::19888-:22":                       {"tcp", "19888", ""},
 		"tcp::19888":                           {"tcp", "19888", ""},
 		"tcp:127.0.0.1:80":                     {"tcp", "127.0.0.1:80", ""},
@@ -34,6 +37,12 @@ func TestForward(t *testing.T) {
 		"tcp::-10.0.0.1:22":            `":"` + form,
 		"tcp::19888-":                  `""` + form,
 		"tcp:web:80-10.0.0.1:80":       `"web" is no IP address`,
+		"tcp:::1:80-10.0.0.1:80":       `"::1:80": write an IPv6 address in brackets, such as [2001:db8::1]:80`,
+		"::1:8080":                     `":1:8080": write an IPv6 address in brackets, such as [2001:db8::1]:8080`,
+		"tcp::80-2001:db8::1:80":       `"2001:db8::1:80": write an IPv6 address in brackets, such as [2001:db8::1]:80`,
+		"tcp:[]:80-10.0.0.1:80":        `"" is no IP address`,
+		"tcp:[::1:80-10.0.0.1:80":      `"[::1" is no IP address`,
+		"tcp:[fe80::1%a]:80":           `"fe80::1%a" is no IP address`,
 		"tcp::80-web:80":               `"web" is no IP address`,
 	} {
 		if _, err := parseForward(text); err == nil || err.Error() != want || !isForward(text) {
@@ -44,6 +53,19 @@ func TestForward(t *testing.T) {
 	for _, text := range []string{"19888", "8000-8009", "127.0.0.1:80", "127.0.0.1:8000-8009", "[::1]:80", "2001:db8::1", "tcp", "web:80"} {
 		if isForward(text) {
 			t.Errorf("%s is taken for a forward", text)
+		}
+	}
+}
+
+// An address of IPv6 without brackets could end anywhere.
+func TestBracketed(t *testing.T) {
+	for end, ok := range map[string]bool{
+		"19888": true, "8000-8009": true, "127.0.0.1:80": true, "[::1]:80": true, "[::1]:8000-8009": true, "web:80": true,
+		"tcp::80-10.0.0.1:80": true, "::80": true, "[2001:db8::1]:22": true,
+		"2001:db8::1": false, "2001:db8::1:22": false, "fd00:0:0:0:0:0:0:1:22": false,
+	} {
+		if err := bracketed(end); (err == nil) != ok {
+			t.Errorf("%s: %v", end, err)
 		}
 	}
 }

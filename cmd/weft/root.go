@@ -39,7 +39,7 @@ func newRootCommand() *cobra.Command {
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(
 		newRunCommand(a), newCheckCommand(), newInitCommand(), newApplyCommand(a), newConfigCommand(a),
-		newStatusCommand(a), newNetworkCommand(a), newPortCommand(a), newFDBCommand(a), newGroupCommand(a), newLeaseCommand(a),
+		newStatusCommand(a), newNetworkCommand(a), newPortCommand(a), newFDBCommand(a), newGroupCommand(a), newNeighborCommand(a), newLeaseCommand(a),
 		newFlowCommand(a), newPublishCommand(a), newUplinkCommand(a),
 		newCaptureCommand(a), newBenchCommand(), newVersionCommand(),
 	)
@@ -181,6 +181,17 @@ func (a *app) completeNames(cmd *cobra.Command, args []string, typed string) ([]
 	defer cancel()
 	var found []string
 	switch argumentName(strings.Fields(cmd.Use)[1:], len(args)) {
+	case neighborWord:
+		networks, _ := a.client().Networks(ctx)
+		for _, n := range networks {
+			found = append(found, n.Name)
+		}
+		uplinks, _ := a.client().Uplinks(ctx)
+		for _, u := range uplinks {
+			if u.Kind != api.UplinkSockets {
+				found = append(found, u.Interface)
+			}
+		}
 	case "NETWORK", "NETWORK[/PORT":
 		networks, _ := a.client().Networks(ctx)
 		for _, n := range networks {

@@ -46,13 +46,49 @@ func fillRouting(t *table, n api.Network, cfg *config.Network, u *api.Uplink) {
 	for _, r := range cfg.Routes {
 		t.field("Route to "+r.To.String(), "by "+r.Via.String())
 	}
-	if n.NAT != nil {
+	if n.NAT != nil && n.Forward == config.ForwardNAT {
 		fillNATSettings(t, &cfg.NAT)
 		if p := n.NAT.Ports; p != nil {
 			t.field("NAT ports", portsText(p))
 		}
+		t.field("NAT of IPv6", nat6Text(n))
+	}
+	t.field("Inbound", inboundText(n))
+	if n.NAT != nil {
+		t.field("Published", joinSet(named{fmt.Sprint(len(cfg.NAT.Publish)), len(cfg.NAT.Publish) > 0}))
 		fillFlows(t, n.NAT, cfg.NAT.MaxFlowsPerHost)
 	}
+}
+
+// has6 reports whether a network has an address of IPv6, has4 whether it has one of IPv4.
+func has6(n api.Network) bool {
+	return slices.ContainsFunc(n.Addresses, func(a string) bool { return strings.Contains(a, ":") })
+}
+
+func has4(n api.Network) bool {
+	return slices.ContainsFunc(n.Addresses, func(a string) bool { return !strings.Contains(a, ":") })
+}
+
+// nat6Text says what becomes of addresses of IPv6 outside.
+func nat6Text(n api.Network) string {
+	switch {
+	case n.NAT.IPv6 == "" || !has6(n):
+		return ""
+	case n.NAT.IPv6 == api.NATMasquerade:
+		return n.NAT.IPv6 + ", as the uplink's address"
+	case n.NAT.IPv6 == api.NATRoute:
+		return n.NAT.IPv6 + ", as they are"
+	}
+	return "prefix " + n.NAT.IPv6
+}
+
+// inboundText says who may open flows to addresses that are as they are outside, too.
+func inboundText(n api.Network) string {
+	routed := n.Forward == config.ForwardRoute
+	return joinSet(
+		named{"IPv4 " + n.Inbound.IPv4, routed && n.Inbound.IPv4 != "" && has4(n)},
+		named{"IPv6 " + n.Inbound.IPv6, n.Inbound.IPv6 != "" && has6(n) && (routed || n.NAT != nil && n.NAT.IPv6 != api.NATMasquerade)},
+	)
 }
 
 func fillUplinkOf(t *table, u *api.Uplink) {
@@ -63,13 +99,12 @@ func fillUplinkOf(t *table, u *api.Uplink) {
 	t.field("Uplink", joinSet(named{u.Interface, u.Interface != ""}, named{kindText(u.Kind), true}))
 	t.field("Uplink state", stateText(u))
 	t.field("Uplink address", joinSet(
-		named{u.Address, u.Address != ""},
-		named{"gateway " + u.Gateway, u.Gateway != ""},
+		named{strings.Join(u.Addresses, ", "), len(u.Addresses) > 0},
+		named{"gateway " + strings.Join(u.Gateways, ", "), len(u.Gateways) > 0},
 	))
 }
 
-// fillNATSettings shows how packets are translated, and what is
-// published.
+// fillNATSettings shows how packets are translated.
 func fillNATSettings(t *table, c *config.NAT) {
 	outside := fmt.Sprintf("ports %d-%d", c.First, c.Last)
 	if len(c.Addresses) > 0 {
@@ -90,7 +125,6 @@ func fillNATSettings(t *table, c *config.NAT) {
 		text("udp", v.UDP.Seconds()), text("tcp", v.TCP.Seconds()), text("tcp_transitory", v.TCPTransitory.Seconds()),
 		text("icmp", v.ICMP.Seconds()), text("other", v.Other.Seconds()),
 	))
-	t.field("Published", joinSet(named{fmt.Sprint(len(c.Publish)), len(c.Publish) > 0}))
 }
 
 // fillFlows shows how many flows there are, and how many could not begin.

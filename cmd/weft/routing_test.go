@@ -34,7 +34,11 @@ func TestNetworkShowsItsRouting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := &api.Uplink{Interface: "eth0", Kind: api.UplinkStatic, State: api.StateNoCarrier, Detail: "pull", Address: "192.0.2.2/24", Gateway: "192.0.2.1"}
+	own := &api.Uplink{Interface: "eth0", Kind: api.UplinkStatic, State: api.StateNoCarrier, Detail: "pull", Addresses: []string{"192.0.2.2/24"}, Gateways: []string{"192.0.2.1"}}
+	both := &api.Uplink{Interface: "eth0", Kind: api.UplinkHost, State: api.StateUp,
+		Addresses: []string{"192.0.2.2/24", "2001:db8:5::2/64"}, Gateways: []string{"192.0.2.1", "fe80::1"}}
+	inbound := api.NetworkInbound{IPv4: api.InboundOpen, IPv6: api.InboundPublished}
+	six := []string{"10.1.0.1/24", "2001:db8:1::1/64"}
 	flows := &api.NetworkNAT{
 		MaxFlows: 100, Refused: map[string]uint64{"nat-host-full": 3, "nat-ports-full": 0},
 		Protocols: []api.NATProtocol{{Protocol: "tcp", Flows: 4, Mappings: 1, Created: 10, Expired: 6}, {Protocol: "udp"}},
@@ -64,6 +68,15 @@ func TestNetworkShowsItsRouting(t *testing.T) {
 			"Flows: 0 of 65536, at most 8192 of one guest", "Flows refused: 0",
 		}},
 		{api.Network{Name: "through", Forward: "route"}, nil, []string{"Uplink: none: the log of weft says why", "Reach: out"}},
+		{api.Network{Name: "through", Forward: "route", Addresses: six, Inbound: inbound, NAT: &api.NetworkNAT{MaxFlows: 9, IPv6: api.NATMasquerade}}, both, []string{
+			"Uplink: eth0, host, with the address of this host", "Uplink state: up",
+			"Uplink address: 192.0.2.2/24, 2001:db8:5::2/64, gateway 192.0.2.1, fe80::1", "Reach: out",
+			"Inbound: IPv4 open, IPv6 published", "Flows: 0 of 9, at most 9 of one guest", "Flows refused: 0",
+		}},
+		{api.Network{Name: "through", Forward: "route", Addresses: six[:1], Inbound: inbound}, both, []string{
+			"Uplink: eth0, host, with the address of this host", "Uplink state: up",
+			"Uplink address: 192.0.2.2/24, 2001:db8:5::2/64, gateway 192.0.2.1, fe80::1", "Reach: out", "Inbound: IPv4 open",
+		}},
 		{api.Network{Name: "lan", Forward: "bridge", Uplink: "uplink"}, nil, []string{"Uplink: uplink"}},
 		{api.Network{Name: "alone", Forward: "isolated"}, nil, nil},
 	} {
@@ -75,6 +88,37 @@ func TestNetworkShowsItsRouting(t *testing.T) {
 		}
 		if !slices.Equal(got, tc.want) {
 			t.Errorf("%s\n got %s\nwant %s", tc.network.Name, strings.Join(got, "\n     "), strings.Join(tc.want, "\n     "))
+		}
+	}
+}
+
+// What becomes of IPv6 is told of a network that has it.
+func TestNAT6Text(t *testing.T) {
+	six := []string{"10.1.0.1/24", "2001:db8:1::1/64"}
+	for want, n := range map[string]api.Network{
+		"masquerade, as the uplink's address; ":  {Addresses: six, NAT: &api.NetworkNAT{IPv6: api.NATMasquerade}},
+		"route, as they are; IPv6 published":     {Addresses: six, NAT: &api.NetworkNAT{IPv6: api.NATRoute}},
+		"prefix 2001:db8:5::/64; IPv6 published": {Addresses: six, NAT: &api.NetworkNAT{IPv6: "2001:db8:5::/64"}},
+		"; ":                                     {Addresses: six[:1], NAT: &api.NetworkNAT{IPv6: "2001:db8:5::/64"}},
+	} {
+		n.Forward, n.Inbound = "nat", api.NetworkInbound{IPv4: api.InboundOpen, IPv6: api.InboundPublished}
+		if got := nat6Text(n) + "; " + inboundText(n); got != want {
+			t.Errorf("%+v: %q, want %q", n, got, want)
+		}
+	}
+}
+
+// A list shows one address of each family.
+func TestFirstOfEach(t *testing.T) {
+	for want, list := range map[string][]string{
+		"":                       nil,
+		"10.0.0.1/24":            {"10.0.0.1/24"},
+		"2001:db8::1/64":         {"2001:db8::1/64"},
+		"10.0.0.1/24,fd00::1/64": {"10.0.0.1/24", "fd00::1/64"},
+		"10.0.0.1,fe80::1,+2":    {"10.0.0.1", "fe80::1", "fe80::2", "10.0.0.2"},
+	} {
+		if got := firstOfEach(list); got != want {
+			t.Errorf("%v: %q, want %q", list, got, want)
 		}
 	}
 }

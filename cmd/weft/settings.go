@@ -41,6 +41,8 @@ func portSettings() []setting {
 		{path: "storm.broadcast"},
 		{path: "storm.multicast"},
 		{path: "storm.unknown"},
+		{path: "guard.ra", values: truth},
+		{path: "guard.dhcp", values: truth},
 		{path: "rate.ingress.average"},
 		{path: "rate.ingress.peak"},
 		{path: "rate.ingress.burst"},
@@ -71,6 +73,8 @@ func networkSettings() []setting {
 		{path: "vlan"},
 		{path: "host_port"},
 		{path: "forward", values: []string{"isolated", "nat", "route"}},
+		{path: "inbound.ipv4", values: []string{"open", "published"}},
+		{path: "inbound.ipv6", values: []string{"open", "published"}},
 		{path: "routes"},
 		{path: "reach"},
 		{path: "uplink.interface"},
@@ -84,6 +88,7 @@ func networkSettings() []setting {
 		{path: "nat.max_flows"},
 		{path: "nat.max_flows_per_host"},
 		{path: "nat.publish"},
+		{path: "nat.ipv6", values: []string{"masquerade", "route"}}, // or a prefix
 		{path: "nat.timeouts.udp"},
 		{path: "nat.timeouts.tcp"},
 		{path: "nat.timeouts.tcp_transitory"},
@@ -104,7 +109,32 @@ func networkSettings() []setting {
 		{path: "dhcp.options", entries: true},
 		{path: "dhcp.hosts"},
 		{path: "dhcp.hosts_file"},
+		{path: "ra.enabled", values: truth},
+		{path: "ra.interval"},
+		{path: "ra.lifetime"},
+		{path: "ra.preference", values: []string{"low", "medium", "high"}},
+		{path: "ra.managed", values: []string{"auto", "true", "false"}},
+		{path: "ra.other", values: []string{"auto", "true", "false"}},
+		{path: "ra.mtu"},
+		{path: "ra.hop_limit"},
+		{path: "ra.valid"},
+		{path: "ra.preferred"},
+		{path: "ra.autonomous", values: truth},
+		{path: "ra.rdnss"},
+		{path: "ra.dnssl"},
+		{path: "ra.routes"},
+		{path: "dhcp6.range"},
+		{path: "dhcp6.lease"},
+		{path: "dhcp6.max_leases"},
+		{path: "dhcp6.rapid_commit", values: truth},
+		{path: "dhcp6.stateless", values: truth},
+		{path: "dhcp6.ntp"},
+		{path: "dhcp6.domain_search"},
+		{path: "dhcp6.options", entries: true},
+		{path: "dhcp6.hosts"},
+		{path: "dhcp6.delegate"},
 		{path: "dns.enabled", values: truth},
+		{path: "dns.slaac", values: truth},
 		{path: "dns.name"},
 		{path: "dns.domain"},
 		{path: "dns.upstream"},
@@ -294,7 +324,8 @@ func newNetworkSetCommand(a *app) *cobra.Command {
 			"  weft network set lab snooping.enabled=true fdb.ageing=\n" +
 			"  weft network set lab dns.hosts.web.lab=10.0.0.9 dns.domains.corp.example=[]\n" +
 			"  weft network set lab dhcp.options.ntp-server=10.0.0.1 dns.txt.lab=\n" +
-			"  weft network set lab forward=nat uplink.interface=eth0 nat.ports=20000-29999",
+			"  weft network set lab forward=nat uplink.interface=eth0 nat.ports=20000-29999\n" +
+			"  weft network set lab address=10.0.0.1/24,ula dhcp6.stateless=true ra.interval=60s",
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			patch, err := checkSettings(cmd, args[1:])
@@ -322,6 +353,7 @@ func newPortSetCommand(a *app) *cobra.Command {
 			"  weft port set lab vm1 vlan.access=10\n" +
 			"  weft port set lab vm1 vlan.access= vlan.trunk=10,20-30 vlan.native=10\n" +
 			"  weft port set lab vm1 rate.ingress.average=100Mbit storm.broadcast=1000\n" +
+			"  weft port set lab vm1 guard.ra=true guard.dhcp=true\n" +
 			"  weft port set lab vm1 vlan=",
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -114,6 +114,9 @@ func settable(t *testing.T, path string) *config.Config {
 			break
 		}
 	}
+	if strings.HasPrefix(path, "inbound") {
+		network += ", forward: route, address: 10.0.0.1/24"
+	}
 	c, err := config.Parse("", []byte("networks: {lab: {"+network+"}}"))
 	if err != nil {
 		t.Fatal(err)
@@ -191,6 +194,9 @@ func knownTo(err error) []string {
 func checkValues(t *testing.T, s setting, try func(path, value string) error) {
 	t.Helper()
 	err := try(s.path, "xxxxxxxx")
+	if s.path == "ra.dnssl" && err == nil { // which is a domain as any other
+		return
+	}
 	if err == nil {
 		t.Errorf("%s takes any value", s.path)
 		return

@@ -30,7 +30,8 @@ func newUplinkListCommand(a *app) *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List uplinks with their counters",
 		Long: "List uplinks with their counters: those of networks that are translated or\n" +
-			"routed. That of a bridge network is a port, which \"weft port list\" shows.",
+			"routed. That of a bridge network is a port, which \"weft port list\" shows. Of the\n" +
+			"addresses of a family the first one is shown; \"weft uplink show\" has all.",
 	}
 	out := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -42,7 +43,7 @@ func newUplinkListCommand(a *app) *cobra.Command {
 			t.row("INTERFACE", "KIND", "STATE", "ADDRESS", "GATEWAY", "NETWORKS", "FLOWS",
 				"RX-FRAMES", "RX-BYTES", "TX-FRAMES", "TX-BYTES", "DROPS")
 			for _, u := range uplinks {
-				cells := []any{u.Interface, u.Kind, u.State, u.Address, u.Gateway, strings.Join(u.Networks, ","), u.Flows}
+				cells := []any{u.Interface, u.Kind, u.State, firstOfEach(u.Addresses), firstOfEach(u.Gateways), strings.Join(u.Networks, ","), u.Flows}
 				if u.Kind == api.UplinkSockets { // which carry no frames
 					cells = append(cells, "-", "-", "-", "-", "-")
 				} else {
@@ -53,6 +54,25 @@ func newUplinkListCommand(a *app) *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+// firstOfEach has the first address of each family, and how many it leaves out.
+func firstOfEach(list []string) string {
+	var shown []string
+	var four, six bool
+	for _, a := range list {
+		family := &four
+		if strings.Contains(a, ":") {
+			family = &six
+		}
+		if !*family {
+			*family, shown = true, append(shown, a)
+		}
+	}
+	if more := len(list) - len(shown); more > 0 {
+		shown = append(shown, fmt.Sprintf("+%d", more))
+	}
+	return strings.Join(shown, ",")
 }
 
 func sumOf(counters map[string]uint64) (sum uint64) {
@@ -90,8 +110,8 @@ func fillUplink(t *table, u api.Uplink) {
 	t.field("Interface", u.Interface)
 	t.field("Kind", kindText(u.Kind))
 	t.field("State", stateText(&u))
-	t.field("Address", u.Address)
-	t.field("Gateway", u.Gateway)
+	t.field("Address", strings.Join(u.Addresses, ", "))
+	t.field("Gateway", strings.Join(u.Gateways, ", "))
 	t.field("MAC", u.MAC)
 	if u.Kind != api.UplinkSockets {
 		t.field("MTU", u.MTU)

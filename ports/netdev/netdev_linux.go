@@ -140,6 +140,11 @@ type Settings struct {
 	Alias     string
 	Addresses []netip.Prefix
 	Up        bool
+
+	// Fixed says that the addresses of IPv6 are certain: the link is not asked whether
+	// somebody has them. Where this machine has IPv6 turned off there, it is done
+	// without them.
+	Fixed bool
 }
 
 // Configure brings the interface name in namespace ns into the wanted state.
@@ -178,7 +183,15 @@ func configure(l netlink.Link, want Settings) error {
 		}
 	}
 	for _, p := range want.Addresses {
-		if err := netlink.AddrReplace(l, netlinkAddr(p)); err != nil {
+		addr := netlinkAddr(p)
+		if want.Fixed && p.Addr().Is6() {
+			addr.Flags = unix.IFA_F_NODAD
+		}
+		err := netlink.AddrReplace(l, addr)
+		if want.Fixed && p.Addr().Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP)) {
+			continue // IPv6 is off: net.ipv6.conf.*.disable_ipv6, or ipv6.disable at boot
+		}
+		if err != nil {
 			return fmt.Errorf("add address %s: %w", p, err)
 		}
 	}

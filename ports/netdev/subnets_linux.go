@@ -15,7 +15,7 @@ type Subnet struct {
 	Interface string
 }
 
-// Subnets returns the IPv4 subnets that this host has addresses in or routes to,
+// Subnets returns the subnets of both families that this host has addresses in or routes to,
 // but those of interfaces whose alias begins with a prefix. The default route is
 // not among them.
 func Subnets(alias string) ([]Subnet, error) {
@@ -35,25 +35,28 @@ func Subnets(alias string) ([]Subnet, error) {
 		if n == nil || !known {
 			return
 		}
-		addr, ok := netip.AddrFromSlice(n.IP.To4())
+		addr, ok := netip.AddrFromSlice(n.IP)
+		addr = addr.Unmap()
 		bits, _ := n.Mask.Size()
-		if ok && bits > 0 {
+		if ok && bits > 0 && (addr.Is4() || !addr.IsLinkLocalUnicast() && !addr.IsMulticast()) { // which every link has
 			list = append(list, Subnet{netip.PrefixFrom(addr, bits).Masked(), name})
 		}
 	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	for _, a := range addrs {
-		add(a.IPNet, a.LinkIndex)
-	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return nil, fmt.Errorf("list routes: %w", err)
-	}
-	for _, r := range routes {
-		add(r.Dst, r.LinkIndex)
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		addrs, err := netlink.AddrList(nil, family)
+		if err != nil {
+			return nil, fmt.Errorf("list addresses: %w", err)
+		}
+		for _, a := range addrs {
+			add(a.IPNet, a.LinkIndex)
+		}
+		routes, err := netlink.RouteList(nil, family)
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, r := range routes {
+			add(r.Dst, r.LinkIndex)
+		}
 	}
 	return list, nil
 }

@@ -28,7 +28,8 @@ type GuestConfig struct {
 	// "tap,ifname=vm1,script=no,downscript=no": eth0 and those after it. QEMU
 	// runs in the namespace of the guest and looks for interfaces there.
 	Netdevs []string
-	// Address of eth0, such as 10.0.0.9/24; without one it asks by DHCP.
+	// Address of eth0, such as 10.0.0.9/24; without one it asks by DHCP. "slaac": it
+	// makes one of what routers advertise, and has it when StartGuest returns.
 	Address string
 	// MTU of eth0 in bytes of IP packet; 0 means the card's own.
 	MTU int

@@ -55,12 +55,19 @@ type Backend interface {
 	// all where network is "", sorted by network, VLAN, group and port.
 	Groups(network string) ([]Group, error)
 
+	// Neighbors returns the neighbours of a network's gateway, or of an uplink by the
+	// name of its interface, or of all of both where network is "", sorted by network
+	// and address, those of networks before those of uplinks.
+	Neighbors(network string) ([]Neighbor, error)
+
 	// Leases returns the DHCP leases and reservations of a network, or of all
 	// where network is "", sorted by network and address. A network without
-	// DHCP has none.
+	// DHCP has none. Those of DHCPv6 are among them, and the prefixes that it has
+	// delegated.
 	Leases(network string) ([]Lease, error)
 
-	// Lease returns one; who is its address, its MAC, its client identifier or its host name.
+	// Lease returns one; who is its address or prefix, its MAC, its client identifier
+	// or DUID, or its host name.
 	Lease(network, who string) (Lease, error)
 
 	// AddLease adds a reservation to the running configuration, and RemoveLease
@@ -85,9 +92,11 @@ type Backend interface {
 	Publishes(network string) ([]Publish, error)
 
 	// AddPublish adds to the running configuration, and RemovePublish takes away
-	// from it; listen is in the form of Publish.Listen.
+	// from it; listen is in the form of Publish.Listen. Where both families are
+	// published at one port, or several guests at their own addresses, to in the form
+	// of Publish.To says which; "" is all of them.
 	AddPublish(network string, p PublishSpec) error
-	RemovePublish(network, protocol, listen string) error
+	RemovePublish(network, protocol, listen, to string) error
 
 	// Uplinks returns all uplinks of networks that are translated or routed,
 	// sorted by interface.

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// Flow is a tracked connection. Its ends are "address:port"; of an ICMP echo the
-// identifier stands for the port, and other protocols have the address alone.
+// Flow is a tracked connection. Its ends are "address:port", an address of IPv6 in
+// brackets; of an ICMP echo the identifier stands for the port, and other protocols
+// have the address alone, without brackets.
 // Original is how whoever opened it sends, and Translated how that goes on.
 type Flow struct {
 	Network        string   `json:"network"`
@@ -62,7 +63,7 @@ const (
 // chooses, where the answer holds no more than its limit of them.
 const TotalHeader = "Weft-Total"
 
-// ProtocolName names an IP protocol: tcp, udp, icmp, or its number.
+// ProtocolName names an IP protocol: tcp, udp, icmp, icmpv6, or its number.
 func ProtocolName(protocol uint8) string {
 	switch protocol {
 	case 1:
@@ -71,13 +72,18 @@ func ProtocolName(protocol uint8) string {
 		return "tcp"
 	case 17:
 		return "udp"
+	case 58:
+		return "icmpv6"
 	}
 	return strconv.Itoa(int(protocol))
 }
 
+// ProtocolNames returns the names that ProtocolName knows.
+func ProtocolNames() []string { return []string{"tcp", "udp", "icmp", "icmpv6"} }
+
 // HasPorts reports whether the ends of a flow of an IP protocol are told apart by a
 // number besides the address.
-func HasPorts(protocol uint8) bool { return slices.Contains([]uint8{1, 6, 17}, protocol) }
+func HasPorts(protocol uint8) bool { return slices.Contains([]uint8{1, 6, 17, 58}, protocol) }
 
 // FlowFilter chooses flows. A field that is left as it is chooses all.
 type FlowFilter struct {
@@ -124,19 +130,22 @@ func parseProtocol(text string) (string, error) {
 	if n, err := strconv.ParseUint(text, 10, 8); err == nil {
 		return ProtocolName(uint8(n)), nil
 	}
-	if slices.Contains([]string{"tcp", "udp", "icmp"}, text) {
+	if slices.Contains(ProtocolNames(), text) {
 		return text, nil
 	}
-	return "", errors.New("say tcp, udp, icmp or a number from 0 to 255")
+	return "", errors.New("say tcp, udp, icmp, icmpv6 or a number from 0 to 255")
 }
 
 func parseAddress(text string) (netip.Prefix, error) {
 	if p, err := netip.ParsePrefix(text); err == nil {
 		return p.Masked(), nil
 	}
+	if inner, ok := strings.CutPrefix(text, "["); ok { // as the ends of flows are shown
+		text = strings.TrimSuffix(inner, "]")
+	}
 	a, err := netip.ParseAddr(text)
 	if err != nil || a.Zone() != "" {
-		return netip.Prefix{}, errors.New("write an address such as 192.0.2.1, or a prefix such as 192.0.2.0/24")
+		return netip.Prefix{}, errors.New("write an address such as 192.0.2.1 or 2001:db8::1, or a prefix such as 192.0.2.0/24 or 2001:db8::/32")
 	}
 	a = a.Unmap()
 	return netip.PrefixFrom(a, a.BitLen()), nil

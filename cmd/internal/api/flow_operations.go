@@ -118,7 +118,7 @@ func removePublish(b Backend, w http.ResponseWriter, r *http.Request) error {
 	if q.Get("listen") == "" {
 		return badRequest("listen is missing: say which port, such as 8080")
 	}
-	if err := b.RemovePublish(r.PathValue("network"), protocol, q.Get("listen")); err != nil {
+	if err := b.RemovePublish(r.PathValue("network"), protocol, q.Get("listen"), q.Get("to")); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

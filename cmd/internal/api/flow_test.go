@@ -77,14 +77,14 @@ func TestFlows(t *testing.T) {
 
 func TestFlowRefusals(t *testing.T) {
 	const states = "new, syn-sent, syn-received, established, fin-wait, time-wait, closed, unreplied, replied"
-	const address = "write an address such as 192.0.2.1, or a prefix such as 192.0.2.0/24"
+	const address = "write an address such as 192.0.2.1 or 2001:db8::1, or a prefix such as 192.0.2.0/24 or 2001:db8::/32"
 	b := withUplink()
 	before := state(t, b)
 	h := api.Handler(b)
 	for query, want := range map[string]string{
-		"protocol=sctp":           `protocol is "sctp": say tcp, udp, icmp or a number from 0 to 255`,
-		"protocol=256":            `protocol is "256": say tcp, udp, icmp or a number from 0 to 255`,
-		"protocol=":               `protocol is "": say tcp, udp, icmp or a number from 0 to 255`,
+		"protocol=sctp":           `protocol is "sctp": say tcp, udp, icmp, icmpv6 or a number from 0 to 255`,
+		"protocol=256":            `protocol is "256": say tcp, udp, icmp, icmpv6 or a number from 0 to 255`,
+		"protocol=":               `protocol is "": say tcp, udp, icmp, icmpv6 or a number from 0 to 255`,
 		"address=web":             `address is "web": ` + address,
 		"address=10.0.0.1/33":     `address is "10.0.0.1/33": ` + address,
 		"address=":                `address is "": ` + address,
@@ -179,10 +179,10 @@ func TestPublish(t *testing.T) {
 }
 
 func TestUplinks(t *testing.T) {
-	const want = `[{"interface":"eth0","kind":"host","state":"up","detail":"","address":"192.0.2.2/24","gateway":"192.0.2.1",` +
+	const want = `[{"interface":"eth0","kind":"host","state":"up","detail":"","address":"192.0.2.2/24","addresses":["192.0.2.2/24"],"gateway":"192.0.2.1","gateways":["192.0.2.1"],` +
 		`"mac":"52:54:00:00:00:fe","mtu":1500,"networks":["lab"],"rx":{"frames":30,"bytes":4096},"tx":{"frames":20,"bytes":2500000},` +
 		`"drops":{"nat-filtered":5,"ttl":1},"flows":5,"neighbors":2,"ports":{"ranges":"1024-32767, 61000-65535","in_use":3,"free":36277}},` +
-		`{"interface":"wlan0","kind":"sockets","state":"down","detail":"the interface is switched off","address":"","gateway":"",` +
+		`{"interface":"wlan0","kind":"sockets","state":"down","detail":"the interface is switched off","address":"","addresses":[],"gateway":"","gateways":[],` +
 		`"mac":"","mtu":1500,"networks":[],"rx":{"frames":0,"bytes":0},"tx":{"frames":0,"bytes":0},"drops":{},"flows":0,"neighbors":0,"ports":null}]`
 	for b, want := range map[*apitest.Backend]string{withUplink(): want, apitest.New(): "[]"} {
 		if resp, got := ask(t, api.Handler(b), "GET", "/v1/uplinks", ""); resp.StatusCode != 200 || got != want {
@@ -212,9 +212,9 @@ func TestNetworkWithNAT(t *testing.T) {
 		backend api.Backend
 		want    string
 	}{
-		{idle{apitest.New()}, `,"nat":{"max_flows":9,"protocols":[],"refused":{},"ports":null}}`},
+		{idle{apitest.New()}, `,"nat":{"max_flows":9,"protocols":[],"refused":{},"ports":null,"ipv6":""},"inbound":{"ipv4":"","ipv6":""}}`},
 		{withUplink(), `,"nat":{"max_flows":65536,"protocols":[{"protocol":"tcp","flows":2,"mappings":2,"created":40,"expired":38},` +
-			`{"protocol":"udp","flows":1,"mappings":1,"created":7,"expired":6}],"refused":{"nat-host-full":3,"nat-ports-full":0},"ports":{"ranges":"1024-32767, 61000-65535","in_use":3,"free":36277}}}`},
+			`{"protocol":"udp","flows":1,"mappings":1,"created":7,"expired":6}],"refused":{"nat-host-full":3,"nat-ports-full":0},"ports":{"ranges":"1024-32767, 61000-65535","in_use":3,"free":36277},"ipv6":"masquerade"},"inbound":{"ipv4":"open","ipv6":"published"}}`},
 	} {
 		if _, got := ask(t, api.Handler(c.backend), "GET", "/v1/networks/lab", ""); !strings.HasSuffix(got, c.want) {
 			t.Errorf("got %s\nwithout %s", got, c.want)

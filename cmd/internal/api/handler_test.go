@@ -34,7 +34,7 @@ const tree = `"stp":{"edge":"auto","priority":128,"cost":2000,"root_guard":false
 
 func TestOperations(t *testing.T) {
 	const policy = `"hairpin":false,"isolated":false,"vlan":null,` + tree +
-		`"security":{"max_macs":0,"sticky":false,"sources":[]},"storm":{"broadcast":0,"multicast":0,"unknown":0},` +
+		`"security":{"max_macs":0,"sticky":false,"sources":[]},"storm":{"broadcast":0,"multicast":0,"unknown":0},"guard":{"ra":false,"dhcp":false},` +
 		`"rate":{"ingress":null,"egress":null},`
 	const vm1 = `{"network":"lab","name":"vm1","type":"tap","mode":"bridge","uplink":false,"interface":"vm1","netns":"","mac":"",` +
 		`"mtu":1500,"state":"up","detail":"","owner":"root","group":"","addresses":[],"offloads":["checksum","tso4"],` +
@@ -51,7 +51,7 @@ func TestOperations(t *testing.T) {
 		`"stp":{"enabled":false,"priority":32768,"hello_seconds":2,"max_age_seconds":20,"forward_delay_seconds":15,` +
 		`"bridge_id":"","root_id":"","root_port":"","root_cost":0,"topology_changes":0},` +
 		`"snooping":{"enabled":false,"querier":true,"interval_seconds":125,"state":"","groups":1},` +
-		`"addresses":[],"vlan":0,"host_port":"","dhcp":null,"dns":null,"nat":null}`
+		`"addresses":[],"vlan":0,"host_port":"","dhcp":null,"dhcp6":null,"ra":null,"dns":null,"nat":null,"inbound":{"ipv4":"open","ipv6":"published"}}`
 	const entry = `{"network":"lab","mac":"52:54:00:00:00:01","vlan":0,"port":"vm1","kind":"dynamic","age_seconds":12}`
 	const static = `{"network":"lab","mac":"02:00:00:00:00:09","vlan":7,"port":"lan","kind":"static","age_seconds":0}`
 	const group = `{"network":"lab","vlan":10,"group":"239.1.1.1","port":"vm1","expires_seconds":260}`

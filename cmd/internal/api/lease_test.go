@@ -64,10 +64,10 @@ func TestNetworkWithServices(t *testing.T) {
 		`"dhcp":{"ranges":["10.0.0.100-10.0.0.199"],"lease_seconds":3600,"max_leases":0,"size":100,"free":98,` +
 		`"leases":{"active":2,"expired":1,"reserved":1},"messages":[{"type":"discover","outcome":"offered","count":3},` +
 		`{"type":"discover","outcome":"unavailable","count":1},{"type":"request","outcome":"granted","count":2}]},` +
-		`"dns":{"name":"gateway","domain":"lab.example","upstreams":[{"address":"192.0.2.53:53","domain":"","state":"ok"},` +
+		`"dhcp6":null,"ra":null,"dns":{"name":"gateway","domain":"lab.example","upstreams":[{"address":"192.0.2.53:53","domain":"","state":"ok"},` +
 		`{"address":"198.51.100.1:53","domain":"corp.example","state":"failing"}],"cache_entries":12,` +
 		`"queries":{"cached":5,"forwarded":2,"local":3,"refused":0},` +
-		`"latency":{"bounds":[0.001,0.1],"counts":[8,1],"sum_seconds":2.5,"count":10}},"nat":null}`
+		`"latency":{"bounds":[0.001,0.1],"counts":[8,1],"sum_seconds":2.5,"count":10}},"nat":null,"inbound":{"ipv4":"open","ipv6":"published"}}`
 	b := apitest.New()
 	b.OpenGateway("lab")
 	h := api.Handler(b)
@@ -94,8 +94,8 @@ func (elsewhere) Lease(string, string) (api.Lease, error) {
 
 func TestServicesWithoutListsHaveEmptyOnes(t *testing.T) {
 	const want = `"dhcp":{"ranges":[],"lease_seconds":0,"max_leases":0,"size":0,"free":0,"leases":{},"messages":[]},` +
-		`"dns":{"name":"","domain":"","upstreams":[],"cache_entries":0,"queries":{},` +
-		`"latency":{"bounds":[],"counts":[],"sum_seconds":0,"count":0}},"nat":null}`
+		`"dhcp6":null,"ra":null,"dns":{"name":"","domain":"","upstreams":[],"cache_entries":0,"queries":{},` +
+		`"latency":{"bounds":[],"counts":[],"sum_seconds":0,"count":0}},"nat":null,"inbound":{"ipv4":"","ipv6":""}}`
 	h := api.Handler(elsewhere{apitest.New()})
 	for _, target := range []string{"/v1/networks/lab", "/v1/networks"} {
 		if _, got := ask(t, h, "GET", target, ""); !strings.Contains(got, `"addresses":[],`) || !strings.Contains(got, want) {

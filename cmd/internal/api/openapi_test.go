@@ -155,12 +155,13 @@ func jsonTypes() []reflect.Type {
 		reflect.TypeFor[Status](), reflect.TypeFor[Fastpath](),
 		reflect.TypeFor[Network](), reflect.TypeFor[NetworkFDB](), reflect.TypeFor[NetworkSTP](), reflect.TypeFor[NetworkSnooping](),
 		reflect.TypeFor[Port](), reflect.TypeFor[Counters](), reflect.TypeFor[PortSpec](),
-		reflect.TypeFor[PortVLAN](), reflect.TypeFor[PortSTP](), reflect.TypeFor[Security](), reflect.TypeFor[Storm](),
+		reflect.TypeFor[PortVLAN](), reflect.TypeFor[PortSTP](), reflect.TypeFor[Security](), reflect.TypeFor[Storm](), reflect.TypeFor[Guard](),
 		reflect.TypeFor[PortRate](), reflect.TypeFor[Rate](),
 		reflect.TypeFor[FDBEntry](), reflect.TypeFor[FDBSpec](), reflect.TypeFor[Flushed](), reflect.TypeFor[Group](),
 		reflect.TypeFor[NetworkDHCP](), reflect.TypeFor[DHCPMessages](),
+		reflect.TypeFor[NetworkDHCP6](), reflect.TypeFor[DelegatedPool](), reflect.TypeFor[NetworkRA](), reflect.TypeFor[NetworkInbound](),
 		reflect.TypeFor[NetworkDNS](), reflect.TypeFor[DNSUpstream](), reflect.TypeFor[DNSLatency](),
-		reflect.TypeFor[Lease](), reflect.TypeFor[LeaseSpec](),
+		reflect.TypeFor[Neighbor](), reflect.TypeFor[Lease](), reflect.TypeFor[LeaseSpec](),
 		reflect.TypeFor[Flow](), reflect.TypeFor[FlowEnds](), reflect.TypeFor[NetworkNAT](), reflect.TypeFor[NATProtocol](),
 		reflect.TypeFor[Publish](), reflect.TypeFor[PublishSpec](), reflect.TypeFor[Uplink](), reflect.TypeFor[UsablePorts](),
 		reflect.TypeFor[Applied](), reflect.TypeFor[Problem](),
@@ -240,6 +241,9 @@ func goFields(t *testing.T, typ reflect.Type) (fields map[string]string, require
 			t.Fatalf("%s.%s has no JSON name", typ, f.Name)
 		}
 		fields[name] = goShape(t, f.Type)
+		if options == "omitempty" && f.Type.Kind() == reflect.Pointer {
+			fields[name] = goShape(t, f.Type.Elem()) // nil is left out, and no null
+		}
 		if options != "omitempty" {
 			required = append(required, name)
 		}

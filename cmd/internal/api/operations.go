@@ -167,6 +167,15 @@ func getGroups(b Backend, w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func getNeighbors(b Backend, w http.ResponseWriter, r *http.Request) error {
+	list, err := b.Neighbors(r.URL.Query().Get("network"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, orEmpty(list))
+	return nil
+}
+
 func getLeases(b Backend, w http.ResponseWriter, r *http.Request) error {
 	leases, err := b.Leases(r.URL.Query().Get("network"))
 	if err != nil {
@@ -276,6 +285,17 @@ func (n Network) complete() Network {
 		d := *n.DHCP
 		d.Ranges, d.Messages, d.Leases = orEmpty(d.Ranges), orEmpty(d.Messages), orEmptyMap(d.Leases)
 		n.DHCP = &d
+	}
+	if n.DHCP6 != nil {
+		d := *n.DHCP6
+		d.Ranges, d.Delegated = orEmpty(d.Ranges), orEmpty(d.Delegated)
+		d.Messages, d.Leases = orEmpty(d.Messages), orEmptyMap(d.Leases)
+		n.DHCP6 = &d
+	}
+	if n.RA != nil {
+		a := *n.RA
+		a.Prefixes, a.Routes, a.DNS, a.Search = orEmpty(a.Prefixes), orEmpty(a.Routes), orEmpty(a.DNS), orEmpty(a.Search)
+		n.RA = &a
 	}
 	if n.DNS != nil {
 		d := *n.DNS

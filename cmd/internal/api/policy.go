@@ -47,6 +47,13 @@ type Storm struct {
 	Unknown   int `json:"unknown"` // to unicast addresses that no port is known for
 }
 
+// Guard keeps the attachment of a port from being what only a router or a server of
+// the network is: what such a one would send is dropped where it comes in.
+type Guard struct {
+	RA   bool `json:"ra"`   // router advertisements and redirects of IPv6
+	DHCP bool `json:"dhcp"` // answers of a server, of DHCP and DHCPv6
+}
+
 // PortRate limits the two directions of a port; nil is no limit.
 type PortRate struct {
 	Ingress *Rate `json:"ingress"` // from the attachment into weft

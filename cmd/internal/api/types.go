@@ -39,8 +39,11 @@ type Network struct {
 	VLAN           uint16          `json:"vlan"`      // that the network itself is in; 0: that of frames without a tag
 	HostPort       string          `json:"host_port"` // the host's interface in the network; empty: none
 	DHCP           *NetworkDHCP    `json:"dhcp"`      // nil: off
+	DHCP6          *NetworkDHCP6   `json:"dhcp6"`     // nil: off
+	RA             *NetworkRA      `json:"ra"`        // nil: no router is advertised
 	DNS            *NetworkDNS     `json:"dns"`       // nil: off
 	NAT            *NetworkNAT     `json:"nat"`       // nil: no flows are tracked
+	Inbound        NetworkInbound  `json:"inbound"`
 }
 
 // NetworkFDB sums up the MAC table of a network.
@@ -87,6 +90,7 @@ type Port struct {
 	STP       *PortSTP          `json:"stp"`      // its settings, and its state where there is a tree
 	Security  Security          `json:"security"`
 	Storm     Storm             `json:"storm"`
+	Guard     Guard             `json:"guard"`
 	Rate      PortRate          `json:"rate"`
 	RX        Counters          `json:"rx"`    // from the attachment into weft
 	TX        Counters          `json:"tx"`    // from weft to the attachment

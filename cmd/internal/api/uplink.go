@@ -7,10 +7,17 @@ type NetworkNAT struct {
 	Protocols []NATProtocol     `json:"protocols"` // one without a flow so far may be left out
 	Refused   map[string]uint64 `json:"refused"`   // flows that were not made, by reason; one without may be left out
 	Ports     *UsablePorts      `json:"ports"`     // what of nat.ports there is on a shared address; nil: all
+	IPv6      string            `json:"ipv6"`      // NATMasquerade, NATRoute or the prefix that is seen outside
 }
 
+// Values of NetworkNAT.IPv6 besides a prefix.
+const (
+	NATMasquerade = "masquerade" // the uplink's address stands for all inside
+	NATRoute      = "route"      // packets stay as they are
+)
+
 // NATProtocol counts the flows of one protocol. A guest may send any of 256, so
-// all but the first three are counted as one.
+// all but the first three are counted as one; icmp is that of both families.
 type NATProtocol struct {
 	Protocol string `json:"protocol"` // one of NATProtocols
 	Flows    int    `json:"flows"`
@@ -26,7 +33,7 @@ func NATProtocols() []string { return []string{"tcp", "udp", "icmp", "other"} }
 type Publish struct {
 	Network  string `json:"network"`
 	Protocol string `json:"protocol"` // tcp or udp
-	Listen   string `json:"listen"`   // port, FIRST-LAST, or one of both with the host's address and a colon before it
+	Listen   string `json:"listen"`   // port, FIRST-LAST, or one of both with the host's address and a colon before it; an address of IPv6 is in brackets
 	To       string `json:"to"`       // address and port of the guest, for the first port
 	Flows    int    `json:"flows"`
 	Taken    string `json:"taken"` // ports of it that a socket of the host has, which gets what is new there; empty: none
@@ -43,12 +50,12 @@ type PublishSpec struct {
 const (
 	UplinkHost    = "host"    // shares the address of the host
 	UplinkSockets = "sockets" // sockets of the host
-	UplinkDHCP    = "dhcp"    // an address of its own, by DHCP
+	UplinkDHCP    = "dhcp"    // an address of its own, by DHCP, SLAAC or DHCPv6
 	UplinkStatic  = "static"  // an address of its own
 )
 
 // StateNoAddress is the Uplink.State of one that is up but for its address: the
-// interface has none, or no DHCP server has given one. The others are those of a port.
+// interface has none, or no DHCP server and no router has given one. The others are those of a port.
 const StateNoAddress = "no-address"
 
 // Uplink is where networks leave the switch, with its counters since then.
@@ -56,10 +63,12 @@ type Uplink struct {
 	Interface string            `json:"interface"` // empty where sockets follow no interface
 	Kind      string            `json:"kind"`
 	State     string            `json:"state"`
-	Detail    string            `json:"detail"`  // why State is not "up", else why Kind is what it is, or the lease by DHCP
-	Address   string            `json:"address"` // CIDR; empty for none
-	Gateway   string            `json:"gateway"` // empty for none
-	MAC       string            `json:"mac"`     // empty for sockets
+	Detail    string            `json:"detail"`    // why State is not "up", else why Kind is what it is, or the lease by DHCP
+	Address   string            `json:"address"`   // the first of Addresses; empty for none
+	Addresses []string          `json:"addresses"` // CIDR; of IPv4 first
+	Gateway   string            `json:"gateway"`   // the first of Gateways; empty for none
+	Gateways  []string          `json:"gateways"`  // of the default route of each family; of IPv4 first
+	MAC       string            `json:"mac"`       // empty for sockets
 	MTU       int               `json:"mtu"`
 	Networks  []string          `json:"networks"` // sorted
 	RX        Counters          `json:"rx"`       // from outside into weft
@@ -80,6 +89,7 @@ type UsablePorts struct {
 
 // complete replaces what is nil, as Port.complete does.
 func (u Uplink) complete() Uplink {
+	u.Addresses, u.Gateways = orEmpty(u.Addresses), orEmpty(u.Gateways)
 	u.Networks, u.Drops = orEmpty(u.Networks), orEmptyMap(u.Drops)
 	return u
 }

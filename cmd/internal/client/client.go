@@ -143,6 +143,12 @@ func (c *Client) Groups(ctx context.Context, network string) (g []api.Group, err
 	return g, c.call(ctx, "GET", "/v1/groups", query("network", network), nil, &g)
 }
 
+// Neighbors returns the neighbours of a network, of an uplink by the name of its
+// interface, or of all where network is "".
+func (c *Client) Neighbors(ctx context.Context, network string) (n []api.Neighbor, err error) {
+	return n, c.call(ctx, "GET", "/v1/neighbors", query("network", network), nil, &n)
+}
+
 // Leases returns the leases and reservations of a network, or of all where
 // network is "".
 func (c *Client) Leases(ctx context.Context, network string) (l []api.Lease, err error) {

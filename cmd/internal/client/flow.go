@@ -69,10 +69,14 @@ func (c *Client) AddPublish(ctx context.Context, network string, s api.PublishSp
 	return c.callJSON(ctx, networkPath(network, "publish"), s, nil)
 }
 
-// RemovePublish takes a published port away.
-func (c *Client) RemovePublish(ctx context.Context, network, protocol, listen string) error {
+// RemovePublish takes a published port away, that which leads to an address and port
+// where to is one, else all of them.
+func (c *Client) RemovePublish(ctx context.Context, network, protocol, listen, to string) error {
 	q := query("protocol", protocol)
 	q.Set("listen", listen)
+	if to != "" {
+		q.Set("to", to)
+	}
 	return c.call(ctx, "DELETE", networkPath(network, "publish"), q, nil, nil)
 }
 

@@ -37,7 +37,7 @@ func TestFlowCalls(t *testing.T) {
 	want(t, "publish", c.AddPublish(ctx, "lab", api.PublishSpec{Protocol: "udp", Listen: "127.0.0.1:53-60", To: "10.0.0.10:53"}), 0, 0)
 	list, err := c.Publishes(ctx, "lab")
 	want(t, "publishes", err, list[1], api.Publish{Network: "lab", Protocol: "udp", Listen: "127.0.0.1:53-60", To: "10.0.0.10:53"})
-	want(t, "unpublish", c.RemovePublish(ctx, "lab", "udp", "127.0.0.1:53-60"), 0, 0)
+	want(t, "unpublish", c.RemovePublish(ctx, "lab", "udp", "127.0.0.1:53-60", "10.0.0.10:53"), 0, 0)
 	list, err = c.Publishes(ctx, "")
 	want(t, "publishes of all", err, len(list), 1)
 
@@ -63,7 +63,7 @@ func TestFlowErrorsCrossTheSocket(t *testing.T) {
 		{noFlush, api.ErrNotFound, `network "nil" does not exist`},
 		{noPublish, api.ErrNotFound, `network "nil" does not exist`},
 		{c.AddPublish(ctx, "lab", api.PublishSpec{}), api.ErrInvalid, `network "lab" has no uplink: give it one first`},
-		{c.RemovePublish(ctx, "lab", "tcp", "1"), api.ErrNotFound, `network "lab": tcp 1 is not published`},
+		{c.RemovePublish(ctx, "lab", "tcp", "1", ""), api.ErrNotFound, `network "lab": tcp 1 is not published`},
 	} {
 		if !errors.Is(e.got, e.kind) || e.got.Error() != e.text {
 			t.Errorf("got %v\nwant %v: %s", e.got, e.kind, e.text)

@@ -12,56 +12,76 @@ import (
 	"github.com/weft/weft/ports/porttest"
 )
 
-// A port is taken by whoever would get what is for the address, and by nobody else.
-func TestPortFree(t *testing.T) {
+// bindTables are the same for both families.
+var bindTables = []struct{ tcp, udp, addr, all, loopback string }{
+	{"tcp4", "udp4", "192.0.2.7", "0.0.0.0", "127.0.0.1"},
+	{"tcp6", "udp6", "2001:db8::7", "::", "::1"},
+}
+
+// bindHost is a host with the addresses of bindTables.
+func bindHost(t *testing.T) *porttest.NS {
+	t.Helper()
 	porttest.Require(t)
 	ns := porttest.NewNS(t, "host")
+	ns.Sysctl(t, "net.ipv6.conf.lo.disable_ipv6", "0")
 	ns.Run(t, "ip", "link", "set", "lo", "up")
 	ns.Addr(t, "lo", "192.0.2.7/32")
-	ns.Do(func() {
-		for _, address := range []string{"192.0.2.7:1001", "0.0.0.0:1002", "127.0.0.1:1003"} {
-			l, err := net.Listen("tcp4", address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			c, err := net.ListenPacket("udp4", address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-		}
-		dual, err := net.Listen("tcp", ":1004")
+	ns.Addr(t, "lo", "2001:db8::7/128")
+	return ns
+}
+
+// A port is taken by whoever would get what is for the address, and by nobody else.
+func TestPortFree(t *testing.T) {
+	ns := bindHost(t)
+	for _, c := range bindTables {
+		t.Run(c.tcp, func(t *testing.T) { ns.Do(func() { testPortFree(t, c.tcp, c.udp, c.addr, c.all, c.loopback) }) })
+	}
+}
+
+func testPortFree(t *testing.T, tcp, udp, addr, all, loopback string) {
+	for port, address := range map[string]string{"1001": addr, "1002": all, "1003": loopback} {
+		l, err := net.Listen(tcp, net.JoinHostPort(address, port))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer dual.Close()
-		for _, protocol := range []uint8{frame.ProtoTCP, frame.ProtoUDP} {
-			for port, want := range map[uint16]bool{1001: false, 1002: false, 1003: true, 1004: protocol == frame.ProtoUDP, 1005: true} {
-				for range 2 { // to look takes nothing
-					if got := portFree(heldPort{protocol, port}, netip.MustParseAddr("192.0.2.7")); got != want {
-						t.Errorf("protocol %d port %d: %v, want %v", protocol, port, got, want)
-					}
+		defer l.Close()
+		c, err := net.ListenPacket(udp, net.JoinHostPort(address, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	dual, err := net.Listen("tcp", ":1004")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dual.Close()
+	at := netip.MustParseAddr(addr)
+	for _, protocol := range []uint8{frame.ProtoTCP, frame.ProtoUDP} {
+		for port, want := range map[uint16]bool{1001: false, 1002: false, 1003: true, 1004: protocol == frame.ProtoUDP, 1005: true} {
+			for range 2 { // to look takes nothing
+				if got := portFree(heldPort{protocol, port, at}); got != want {
+					t.Errorf("protocol %d port %d: %v, want %v", protocol, port, got, want)
 				}
 			}
 		}
-		ended(t, "192.0.2.7:1006")
-		if !portFree(heldPort{frame.ProtoTCP, 1006}, netip.MustParseAddr("192.0.2.7")) {
-			t.Error("what waits of an ended connection has the port")
-		}
-	})
+	}
+	ended(t, tcp, net.JoinHostPort(addr, "1006"))
+	if !portFree(heldPort{frame.ProtoTCP, 1006, at}) {
+		t.Error("what waits of an ended connection has the port")
+	}
 }
 
 // ended has a connection to a server there, which closes it first and so waits for what
 // is left of it (RFC 9293 clause 3.6).
-func ended(t *testing.T, addr string) {
+func ended(t *testing.T, tcp, addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp4", addr)
+	l, err := net.Listen(tcp, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("tcp4", addr)
+	client, err := net.Dial(tcp, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,40 +96,64 @@ func ended(t *testing.T, addr string) {
 	}
 }
 
-// A held port is nobody else's, whatever they say, and hears nothing.
-func TestHold(t *testing.T) {
-	porttest.Require(t)
-	ns := porttest.NewNS(t, "host")
-	ns.Run(t, "ip", "link", "set", "lo", "up")
-	ns.Addr(t, "lo", "192.0.2.7/32")
-	ns.Do(func() {
-		addr := netip.MustParseAddr("192.0.2.7")
-		for _, protocol := range []uint8{frame.ProtoTCP, frame.ProtoUDP} {
-			at := heldPort{protocol, 1001}
-			fd, err := hold(at, addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if portFree(at, addr) {
-				t.Errorf("protocol %d: the port is free", protocol)
-			}
-			unix.Close(fd)
-			if !portFree(at, addr) {
-				t.Errorf("protocol %d: the port is not free again", protocol)
-			}
-		}
-		fd, err := hold(heldPort{frame.ProtoTCP, 1002}, addr)
+// Every address of IPv6 is none of IPv4: who publishes at the one is in nobody's way at
+// the other.
+func TestFamiliesAreApart(t *testing.T) {
+	bindHost(t).Do(func() {
+		l, err := net.Listen("tcp4", "0.0.0.0:1007")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Close(fd)
-		if l, err := net.Listen("tcp4", "192.0.2.7:1002"); err == nil { // which allows reuse
-			l.Close()
-			t.Error("another program listens at a held port")
+		defer l.Close()
+		if err := tryHold(heldPort{frame.ProtoTCP, 1007, netip.IPv6Unspecified()}); err != nil {
+			t.Error(err)
 		}
-		if c, err := net.DialTimeout("tcp4", "192.0.2.7:1002", time.Second); err == nil {
-			c.Close()
-			t.Error("a held port takes connections")
+		if tryHold(heldPort{frame.ProtoTCP, 1007, netip.IPv4Unspecified()}) == nil {
+			t.Error("a port is free that somebody has")
 		}
 	})
+}
+
+// A held port is nobody else's, whatever they say, and hears nothing. The same port of
+// the other family is not held.
+func TestHold(t *testing.T) {
+	ns := bindHost(t)
+	for i, c := range bindTables {
+		other := bindTables[1-i]
+		t.Run(c.tcp, func(t *testing.T) { ns.Do(func() { testHold(t, c.tcp, c.addr, other.addr) }) })
+	}
+}
+
+func testHold(t *testing.T, tcp, addr, other string) {
+	for _, protocol := range []uint8{frame.ProtoTCP, frame.ProtoUDP} {
+		at := heldPort{protocol, 1001, netip.MustParseAddr(addr)}
+		fd, err := hold(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if portFree(at) {
+			t.Errorf("protocol %d: the port is free", protocol)
+		}
+		if !portFree(heldPort{protocol, 1001, netip.MustParseAddr(other)}) {
+			t.Errorf("protocol %d: the port of %s is held too", protocol, other)
+		}
+		unix.Close(fd)
+		if !portFree(at) {
+			t.Errorf("protocol %d: the port is not free again", protocol)
+		}
+	}
+	fd, err := hold(heldPort{frame.ProtoTCP, 1002, netip.MustParseAddr(addr)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	end := net.JoinHostPort(addr, "1002")
+	if l, err := net.Listen(tcp, end); err == nil { // which allows reuse
+		l.Close()
+		t.Error("another program listens at a held port")
+	}
+	if c, err := net.DialTimeout(tcp, end, time.Second); err == nil {
+		c.Close()
+		t.Error("a held port takes connections")
+	}
 }

@@ -18,15 +18,41 @@ func builtin() (*config.Config, string, error) {
 	first := subnet(122)
 	owner, taken := usedBy(used, first)
 	if !taken {
-		return config.DefaultOn(first), "", nil
+		return builtinOn(first, used), "", nil
 	}
 	for i := 1; i < 256; i++ {
 		next := subnet(byte(122 + i))
 		if _, taken := usedBy(used, next); !taken {
-			return config.DefaultOn(next), fmt.Sprintf("network %q is %v: this host uses %v itself (%s)", config.DefaultNetwork, next, first, owner), nil
+			return builtinOn(next, used), fmt.Sprintf("network %q is %v: this host uses %v itself (%s)", config.DefaultNetwork, next, first, owner), nil
 		}
 	}
 	return nil, "", fmt.Errorf("network %q: this host uses all of 192.168.0.0/16 itself: write a file with another address, and start with -c", config.DefaultNetwork)
+}
+
+// builtinOn has a unique local subnet that this host does not use: where it is a guest
+// of another weft's default network, the usual one is taken.
+func builtinOn(subnet netip.Prefix, used []netdev.Subnet) *config.Config {
+	c := config.DefaultOn(subnet)
+	n := &c.Networks[0]
+	own := config.ULA(n.Name)
+	next := own
+	for i := 1; i < 256; i++ {
+		if _, taken := usedBy(used, next); !taken {
+			break
+		}
+		next = config.ULA(fmt.Sprintf("%s %d", n.Name, i))
+	}
+	if next == own {
+		return c
+	}
+	for i, a := range n.Addresses {
+		if a == own {
+			n.Addresses[i] = next
+		}
+	}
+	n.ULA = false
+	c.Normalize()
+	return c
 }
 
 func subnet(third byte) netip.Prefix {

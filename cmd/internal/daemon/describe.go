@@ -52,6 +52,7 @@ func (d *Daemon) describeNetwork(n *config.Network, dn *dataplane.Network) api.N
 		v.Uplink = o.name
 	}
 	v.NAT = d.describeNAT(n)
+	v.Inbound = api.NetworkInbound(n.Inbound)
 	d.describeServices(&v, n)
 	for _, p := range n.Ports {
 		if a := d.attachment(portKey{n.Name, p.Name}); a != nil {
@@ -127,7 +128,7 @@ func describePolicy(v *api.Port, p *config.Policy) {
 	for _, m := range p.Security.Sources {
 		v.Security.Sources = append(v.Security.Sources, m.String())
 	}
-	v.Storm = api.Storm(p.Storm)
+	v.Guard, v.Storm = api.Guard(p.Guard), api.Storm(p.Storm)
 	v.Rate = api.PortRate{Ingress: describeRate(p.Rate.Ingress), Egress: describeRate(p.Rate.Egress)}
 }
 

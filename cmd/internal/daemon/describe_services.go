@@ -3,9 +3,11 @@ package daemon
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dhcp"
 )
 
 // describeServices adds a network's gateway and what it serves.
@@ -21,8 +23,9 @@ func (d *Daemon) describeServices(v *api.Network, n *config.Network) {
 	if server := s.dhcp.Load(); server != nil {
 		st := server.Stats()
 		v.DHCP = &api.NetworkDHCP{
-			Ranges: []string{}, LeaseSeconds: leaseSeconds(n), MaxLeases: n.DHCP.MaxLeases,
-			Size: st.Size, Free: st.Free, Leases: map[string]int{}, Messages: []api.DHCPMessages{},
+			Ranges: []string{}, LeaseSeconds: leaseSeconds(n.DHCP.Lease), MaxLeases: n.DHCP.MaxLeases,
+			Size: st.Size, Free: st.Free, Leases: map[string]int{},
+			Messages: describeMessages(st.Messages),
 		}
 		for _, r := range n.DHCP.Ranges {
 			v.DHCP.Ranges = append(v.DHCP.Ranges, r.String())
@@ -30,13 +33,8 @@ func (d *Daemon) describeServices(v *api.Network, n *config.Network) {
 		for state, count := range st.Leases {
 			v.DHCP.Leases[state.String()] = count
 		}
-		for k, count := range st.Messages {
-			v.DHCP.Messages = append(v.DHCP.Messages, api.DHCPMessages{Type: k.Type, Outcome: k.Outcome, Count: count})
-		}
-		slices.SortFunc(v.DHCP.Messages, func(a, b api.DHCPMessages) int {
-			return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Outcome, b.Outcome))
-		})
 	}
+	v.DHCP6, v.RA = s.describeDHCP6(n), s.describeRA()
 	if r := s.dns.Load(); r != nil {
 		st := r.Stats()
 		v.DNS = &api.NetworkDNS{
@@ -56,9 +54,21 @@ func (d *Daemon) describeServices(v *api.Network, n *config.Network) {
 	}
 }
 
-func leaseSeconds(n *config.Network) int64 {
-	if n.DHCP.Lease == config.InfiniteLease {
+// describeMessages makes a list of counters, sorted by type and outcome.
+func describeMessages(counters map[dhcp.MessageKey]uint64) []api.DHCPMessages {
+	list := make([]api.DHCPMessages, 0, len(counters))
+	for k, count := range counters {
+		list = append(list, api.DHCPMessages{Type: k.Type, Outcome: k.Outcome, Count: count})
+	}
+	slices.SortFunc(list, func(a, b api.DHCPMessages) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Outcome, b.Outcome))
+	})
+	return list
+}
+
+func leaseSeconds(lease time.Duration) int64 {
+	if lease == config.InfiniteLease {
 		return api.LeaseForever
 	}
-	return seconds(n.DHCP.Lease)
+	return seconds(lease)
 }

@@ -3,10 +3,13 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane/fastpath"
+	"github.com/weft/weft/ndp"
 	"github.com/weft/weft/ports"
 	"github.com/weft/weft/ports/afpacket"
 	"github.com/weft/weft/ports/netdev"
@@ -113,7 +116,7 @@ func (d *device) setMTU(mtu int) error {
 		return nil
 	}
 	// The kernel drops IPv6 addresses below an MTU of 1280: they come back with it.
-	want := netdev.Settings{MTU: mtu, Addresses: d.cfg.Addresses}
+	want := netdev.Settings{MTU: mtu, Addresses: d.addresses(), Fixed: d.cfg.Seat}
 	err := netdev.Configure(d.cfg.Netns, d.cfg.Interface, want)
 	if errors.Is(err, netdev.ErrMissing) {
 		return nil // it gets the MTU when it is made again
@@ -141,9 +144,9 @@ func (d *device) openInternal() (ports.Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	want := netdev.Settings{MTU: d.mtu, MAC: d.cfg.MAC, Addresses: d.cfg.Addresses, Alias: d.alias(), Up: true}
+	want := netdev.Settings{MTU: d.mtu, MAC: d.cfg.MAC, Addresses: d.addresses(), Fixed: d.cfg.Seat, Alias: d.alias(), Up: true}
 	if !d.made {
-		want = netdev.Settings{Addresses: d.cfg.Addresses, Up: true}
+		want = netdev.Settings{Addresses: d.addresses(), Fixed: d.cfg.Seat, Up: true}
 	}
 	if err := netdev.Configure(d.cfg.Netns, d.cfg.Interface, want); err != nil {
 		io.Stop()
@@ -151,6 +154,16 @@ func (d *device) openInternal() (ports.Port, error) {
 		return nil, err
 	}
 	return io, nil
+}
+
+// addresses are those that the interface gets. That of the host in a network has the
+// addresses of the gateway, and with any of IPv6 its link-local one too.
+func (d *device) addresses() []netip.Prefix {
+	six := func(p netip.Prefix) bool { return p.Addr().Is6() }
+	if !d.cfg.Seat || !slices.ContainsFunc(d.cfg.Addresses, six) {
+		return d.cfg.Addresses
+	}
+	return append(slices.Clip(d.cfg.Addresses), netip.PrefixFrom(ndp.LinkLocal(d.cfg.MAC), 64))
 }
 
 // release undoes what weft did to the interface, and removes it where weft

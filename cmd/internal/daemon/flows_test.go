@@ -166,8 +166,8 @@ func TestPublishInWordsOfTheFile(t *testing.T) {
 	for want, err := range map[string]error{
 		`network "lab": listen: "ssh" is not a port: write a number of 1-65535, or a range such as 8000-8010`:         d.AddPublish("lab", api.PublishSpec{Protocol: "tcp", Listen: "ssh", To: "10.0.0.10:22"}),
 		`network "lab": to: 10.0.0.10 has no port: write it too, such as 10.0.0.10:22`:                                d.AddPublish("lab", api.PublishSpec{Protocol: "tcp", Listen: "22", To: "10.0.0.10"}),
-		`network "lab": 10.0.0.1 has no port: write it too, such as 10.0.0.1:19888`:                                   d.RemovePublish("lab", "tcp", "10.0.0.1"),
-		`network "lab": ":80" has no address: write "80" for the uplink, or an address of this host before the colon`: d.RemovePublish("lab", "tcp", ":80"),
+		`network "lab": 10.0.0.1 has no port: write it too, such as 10.0.0.1:19888`:                                   d.RemovePublish("lab", "tcp", "10.0.0.1", ""),
+		`network "lab": ":80" has no address: write "80" for the uplink, or an address of this host before the colon`: d.RemovePublish("lab", "tcp", ":80", ""),
 	} {
 		if err == nil || err.Error() != want || !errors.Is(err, api.ErrInvalid) {
 			t.Errorf("got  %v\nwant %s", err, want)

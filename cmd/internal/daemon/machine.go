@@ -86,7 +86,7 @@ func (m *machine) IsLocal(a netip.Addr) bool {
 	}
 	routes, err := netlink.RouteGet(a.AsSlice())
 	return err == nil && slices.ContainsFunc(routes, func(r netlink.Route) bool {
-		return r.Type == unix.RTN_LOCAL || r.Type == unix.RTN_BROADCAST
+		return r.Type == unix.RTN_LOCAL || r.Type == unix.RTN_BROADCAST || r.Type == unix.RTN_ANYCAST
 	})
 }
 

@@ -5,6 +5,7 @@ package daemon
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weft/weft/cmd/internal/api"
@@ -83,11 +84,11 @@ func clashNotes(old, next *config.Config) []string {
 	var used []netdev.Subnet
 	for i := range next.Networks {
 		n := &next.Networks[i]
-		if n.HostPort == "" || !n.Gateway().IsValid() {
+		if n.HostPort == "" || !hasGateway(n) {
 			continue
 		}
 		if old != nil {
-			if o := old.Network(n.Name); o != nil && o.HostPort == n.HostPort && o.Gateway() == n.Gateway() {
+			if o := old.Network(n.Name); o != nil && o.HostPort == n.HostPort && slices.Equal(o.Addresses, n.Addresses) {
 				continue
 			}
 		}
@@ -97,9 +98,11 @@ func clashNotes(old, next *config.Config) []string {
 				return nil // only the note is missing
 			}
 		}
-		subnet := n.Gateway().Masked()
-		if owner, taken := usedBy(used, subnet); taken {
-			notes = append(notes, fmt.Sprintf("network %q: this host uses %v by %s too, and can reach only one of the two there: give the network another address, or take its host_port away", n.Name, subnet, owner))
+		for _, a := range n.Addresses {
+			subnet := a.Masked()
+			if owner, taken := usedBy(used, subnet); taken {
+				notes = append(notes, fmt.Sprintf("network %q: this host uses %v by %s too, and can reach only one of the two there: give the network another address, or take its host_port away", n.Name, subnet, owner))
+			}
 		}
 	}
 	return notes

@@ -36,12 +36,14 @@ type outlet struct {
 	port   *attachment       // of an interface that is weft's alone
 	shared *sharing          // of one that is the host's too
 	client *uplink.Client    // with DHCP
+	six    *uplink.Client6   // with SLAAC, or DHCPv6
 	undo   []func()          // what has been opened, in order
 
 	touched atomic.Bool // the interface may have been down in between
 
-	mu    sync.Mutex // guards lease
-	lease uplink.Lease
+	mu     sync.Mutex // guards what follows
+	lease  uplink.Lease
+	lease6 uplink.Lease6
 }
 
 // open makes a way out. An error leaves nothing behind.
@@ -86,10 +88,10 @@ func (d *Daemon) outletBy(name string) *outlet {
 // choose settles what kind of uplink this is.
 func (o *outlet) choose() error {
 	switch {
-	case o.want.Prefix().IsValid():
-		o.kind = api.UplinkStatic
-	case o.want.Address == config.AddressDHCP:
+	case o.want.Address == config.AddressDHCP || o.asks6():
 		o.kind = api.UplinkDHCP
+	case o.want.Owned():
+		o.kind = api.UplinkStatic
 	case o.want.Address == config.AddressSockets:
 		o.kind = api.UplinkSockets
 	case o.name == "":
@@ -182,7 +184,7 @@ func (o *outlet) own() error {
 	if err != nil {
 		return err
 	}
-	if err := o.add(dataplane.UplinkConfig{MAC: info.MAC, MTU: info.MTU, Client: o.kind == api.UplinkDHCP}); err != nil {
+	if err := o.add(dataplane.UplinkConfig{MAC: info.MAC, MTU: info.MTU, Client: o.want.Address == config.AddressDHCP, Client6: o.asks6()}); err != nil {
 		return err
 	}
 	port, err := o.uplink.Network().AddPort(o.name, dataplane.Policy{})
@@ -195,8 +197,11 @@ func (o *outlet) own() error {
 	}
 	o.port = a
 	o.later(func() { a.stop(false) })
-	if o.kind == api.UplinkDHCP {
+	if o.want.Address == config.AddressDHCP {
 		o.askForAddress(info)
+	}
+	if o.asks6() {
+		o.askForAddress6(info)
 	}
 	return nil
 }
@@ -216,17 +221,22 @@ func (o *outlet) askForAddress(info netdev.Info) {
 			o.d.nudge()
 		},
 	})
+	o.run(o.client.Run)
+}
+
+// run has a client work until the outlet is closed.
+func (o *outlet) run(client func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		o.client.Run(ctx)
+		client(ctx)
 	}()
 	o.later(func() { cancel(); <-done })
 }
 
 // update brings the uplink in line with the networks that lead to it and with what
-// the machine, or a DHCP server, says.
+// the machine, or a server or router out there, says.
 func (o *outlet) update() {
 	if o.uplink == nil {
 		return
@@ -234,89 +244,123 @@ func (o *outlet) update() {
 	was := o.uplink.Config()
 	cfg := was
 	cfg.Extra, cfg.Routes, cfg.ProxyARP = nil, nil, nil
-	switch o.kind {
-	case api.UplinkHost:
+	if o.kind == api.UplinkHost {
 		o.shared.describe(&cfg)
-	case api.UplinkStatic:
-		cfg.Address = o.want.Prefix()
-		if o.want.Gateway.IsValid() {
-			cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: o.want.Gateway})
-		}
-	case api.UplinkDHCP:
-		o.leased(&cfg)
-	}
-	if !cfg.Address.IsValid() {
-		cfg.Address, cfg.Idle = was.Address, true // for the flows: it may come back
 	} else {
-		state, _ := o.state()
-		cfg.Idle = state != api.StateUp
+		o.describe(&cfg)
 	}
+	state, _ := o.state()
+	down := state != api.StateUp
 	if o.port != nil {
 		if info, err := netdev.Find("", o.name); err == nil {
 			cfg.MAC = info.MAC
 			link := info.Up && info.Carrier
-			cfg.Idle = cfg.Idle || !link // guests are told so
-			if o.client != nil {
-				o.client.SetLink(link)
-				if o.touched.Swap(false) && link {
-					o.client.LinkEvent()
-				}
-			}
+			down = down || !link // guests are told so
+			o.setLink(link)
 			cfg.MTU = info.MTU
 			if lease := o.leaseMTU(); lease > 0 {
 				cfg.MTU = min(cfg.MTU, lease)
 			}
 		}
 	}
+	cfg.Idle, cfg.Idle6 = down, down
+	if !cfg.Address.IsValid() {
+		cfg.Address, cfg.Idle = was.Address, true // for the flows: it may come back
+	}
+	if len(cfg.Address6) == 0 {
+		cfg.Address6, cfg.Idle6 = was.Address6, true
+	}
 	for i := range o.networks {
-		n := &o.networks[i]
-		for _, r := range n.Routes {
-			if !n.Gateway().Contains(r.Via) {
-				cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: r.To, Via: r.Via})
-			}
-		}
-		if o.want.ProxyARP && n.Forward == config.ForwardRoute {
-			cfg.ProxyARP = append(cfg.ProxyARP, n.Gateway().Masked())
-		}
-		for _, a := range addressesIn(n.NAT.Addresses) {
-			if a != cfg.Address.Addr() && !slices.Contains(cfg.Extra, a) {
-				cfg.Extra = append(cfg.Extra, a)
-			}
-		}
+		o.lead(&cfg, &o.networks[i])
 	}
 	was.Changed, cfg.Changed = nil, nil // taken already
 	if !reflect.DeepEqual(was, cfg) {
 		o.uplink.Reconfigure(cfg)
-		o.log.Info("uplink changed", "address", cfg.Address, "mac", cfg.MAC, "mtu", cfg.MTU, "routes", len(cfg.Routes))
+		o.log.Info("uplink changed", "address", cfg.Address, "address6", cfg.Address6, "mac", cfg.MAC, "mtu", cfg.MTU, "routes", len(cfg.Routes))
 	}
 }
 
-// leased fills in what the DHCP server has given.
-func (o *outlet) leased(cfg *dataplane.UplinkConfig) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	cfg.Address = o.lease.Address
-	for _, r := range o.lease.Routes {
-		cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: r.Destination, Via: r.Via})
+// lead fills in what a network that leads here wants of the uplink.
+func (o *outlet) lead(cfg *dataplane.UplinkConfig, n *config.Network) {
+	for _, r := range n.Routes {
+		if !isInside(n, r.Via) {
+			cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: r.To, Via: r.Via})
+		}
 	}
-	if o.lease.Gateway.IsValid() {
-		cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: o.lease.Gateway})
+	if o.want.ProxyARP && n.Forward == config.ForwardRoute {
+		for _, a := range n.Addresses {
+			cfg.ProxyARP = append(cfg.ProxyARP, a.Masked())
+		}
+		for _, p := range o.d.delegations(n.Name) {
+			cfg.ProxyARP = append(cfg.ProxyARP, p.Prefix)
+		}
+	}
+	for _, a := range addressesIn(n.NAT.Addresses) {
+		if a != cfg.Address.Addr() && !slices.Contains(cfg.Extra, a) && !holds(cfg.Address6, a) {
+			cfg.Extra = append(cfg.Extra, a)
+		}
 	}
 }
 
-// leaseMTU returns the MTU that the DHCP server has given, 0 where it has given none.
-func (o *outlet) leaseMTU() int {
+// isInside reports whether a next hop is a station of a network. Link-local ones are,
+// as an uplink has its own by configuration.
+func isInside(n *config.Network, via netip.Addr) bool {
+	return via.IsLinkLocalUnicast() || slices.ContainsFunc(n.Addresses, func(p netip.Prefix) bool { return p.Contains(via) })
+}
+
+// holds reports whether an address is one of a list.
+func holds(list []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Addr() == a })
+}
+
+// everywhere is the default route of the family of an address.
+func everywhere(a netip.Addr) netip.Prefix {
+	if a.Is4() {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+}
+
+// describe fills in the addresses that an uplink has for itself: what the file says, and
+// what servers and routers have given.
+func (o *outlet) describe(cfg *dataplane.UplinkConfig) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.lease.MTU
+	cfg.Address, cfg.Address6 = o.want.Prefix(), nil
+	if p := o.want.Prefix6(); p.IsValid() {
+		cfg.Address6 = []netip.Prefix{p}
+	}
+	gateways := []netip.Addr{o.want.Gateway, o.want.Gateway6}
+	if o.client != nil {
+		cfg.Address, gateways[0] = o.lease.Address, o.lease.Gateway
+		for _, r := range o.lease.Routes {
+			cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: r.Destination, Via: r.Via})
+		}
+	}
+	if o.six != nil {
+		cfg.Address6 = o.lease6.Addresses
+		cfg.Routes = append(cfg.Routes, o.lease6.Routes...)
+	}
+	for _, via := range gateways {
+		if via.IsValid() {
+			cfg.Routes = append(cfg.Routes, dataplane.Route{Destination: everywhere(via), Via: via})
+		}
+	}
 }
 
 // accept refuses an address from a DHCP server in a subnet of weft's own: what is to
 // go there would not leave.
-func (o *outlet) accept(l uplink.Lease) error {
-	for _, n := range o.d.config().Networks {
-		if a := n.Gateway(); a.IsValid() && a.Overlaps(l.Address) {
-			return fmt.Errorf("%v overlaps the subnet of network %q", l.Address, n.Name)
+func (o *outlet) accept(l uplink.Lease) error { return o.d.acceptable(l.Address) }
+
+// acceptable does so for addresses of either family.
+func (d *Daemon) acceptable(addresses ...netip.Prefix) error {
+	for _, n := range d.config().Networks {
+		for _, own := range n.Addresses {
+			for _, a := range addresses {
+				if own.Overlaps(a) {
+					return fmt.Errorf("%v overlaps the subnet of network %q", a, n.Name)
+				}
+			}
 		}
 	}
 	return nil

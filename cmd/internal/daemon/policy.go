@@ -41,10 +41,14 @@ func networkConfig(n *config.Network) dataplane.NetworkConfig {
 }
 
 func gatewayOf(n *config.Network) dataplane.GatewayConfig {
-	if !n.Gateway().IsValid() {
+	if !hasGateway(n) {
 		return dataplane.GatewayConfig{}
 	}
-	g := dataplane.GatewayConfig{Address: n.Gateway(), VLAN: n.VLAN, DHCP: n.DHCP.Enabled(), DNS: n.DNS.Enabled}
+	g := dataplane.GatewayConfig{
+		Address: n.Gateway(), Address6: n.Gateway6(), VLAN: n.VLAN,
+		DHCP: servesDHCP(n), DHCPv6: servesDHCP6(n), RA: advertises(n), DNS: n.DNS.Enabled,
+		Watch: n.DNS.Enabled && n.DNS.SLAAC,
+	}
 	if seat := n.HostSeat(); seat != nil {
 		g.HostPort = seat.Name
 	}
@@ -78,6 +82,7 @@ func policyOf(p config.Policy, uplink bool) dataplane.Policy {
 		Security: dataplane.Security{
 			MaxMACs: p.Security.MaxMACs, Sticky: p.Security.Sticky, Sources: p.Security.Sources,
 		},
+		Guard:   dataplane.Guard(p.Guard),
 		Storm:   dataplane.Storm(p.Storm),
 		Ingress: rateOf(p.Rate.Ingress),
 		Egress:  rateOf(p.Rate.Egress),

@@ -45,6 +45,8 @@ func TestPolicyOf(t *testing.T) {
 		{"rate: {ingress: {average: 1Mbit, peak: 2Mbit, burst: 3}}", func(p *dataplane.Policy) {
 			p.Ingress = dataplane.Rate{Average: 1e6, Peak: 2e6, Burst: 3}
 		}},
+		{"guard: {ra: true}", func(p *dataplane.Policy) { p.Guard.RA = true }},
+		{"guard: {dhcp: true}", func(p *dataplane.Policy) { p.Guard.DHCP = true }},
 		{"rate: {egress: {average: 1Mbit, burst: 1KiB}}", func(p *dataplane.Policy) { p.Egress = dataplane.Rate{Average: 1e6, Burst: 1024} }},
 	} {
 		want := plain
@@ -69,7 +71,7 @@ func TestNetworkConfig(t *testing.T) {
 		STP:      dataplane.STPConfig{Enabled: true, Priority: 4096, Hello: 3 * time.Second, MaxAge: 30 * time.Second},
 		Snooping: dataplane.SnoopingConfig{Enabled: true, Interval: time.Minute},
 	}
-	if got := networkConfig(&c.Networks[0]); got != want {
+	if got := networkConfig(&c.Networks[0]); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want\n%+v", got, want)
 	}
 	if got := networkConfig(&parse(t, "a: {}").Networks[0]); got.ForwardReserved || got.STP.Enabled || got.Snooping.Enabled || got.Address == (frame.MAC{}) {

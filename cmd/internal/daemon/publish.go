@@ -70,8 +70,14 @@ func (d *Daemon) AddPublish(network string, spec api.PublishSpec) error {
 }
 
 // RemovePublish implements api.Backend.
-func (d *Daemon) RemovePublish(network, protocol, listen string) error {
+func (d *Daemon) RemovePublish(network, protocol, listen, to string) error {
 	l, err := config.ParseListen(listen)
+	var target netip.AddrPort
+	if err == nil && to != "" {
+		var p config.Publish
+		p, err = config.ParsePublish(config.TCP, listen, to)
+		target = p.To
+	}
 	if err != nil {
 		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: %w", network, err))
 	}
@@ -81,8 +87,11 @@ func (d *Daemon) RemovePublish(network, protocol, listen string) error {
 		if err != nil {
 			return err
 		}
-		if c.RemovePublish(network, protocol, l) {
+		switch {
+		case to == "" && c.RemovePublish(network, protocol, l), to != "" && c.RemovePublishTo(network, protocol, l, target):
 			return nil
+		case to != "" && n.PublishOf(protocol, l) >= 0:
+			return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s %s is published to others than %s: see \"weft publish list %s\"", network, protocol, listen, to, network))
 		}
 		if whole := wholeOf(n, protocol, l); whole != "" {
 			return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s %s is published as part of %s: remove that", network, protocol, listen, whole))

@@ -73,7 +73,7 @@ func newPlan(old, next *config.Config) plan {
 		case servicesDiffer(o, &n):
 			p.changeServices = append(p.changeServices, n)
 			p.changeNetworks = append(p.changeNetworks, n)
-		case networkConfig(o) != networkConfig(&n) || !samePolicies(policies(o), policies(&n)):
+		case !reflect.DeepEqual(networkConfig(o), networkConfig(&n)) || !samePolicies(policies(o), policies(&n)):
 			p.changeNetworks = append(p.changeNetworks, n)
 		}
 	}

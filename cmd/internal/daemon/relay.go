@@ -10,6 +10,7 @@ import (
 	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane"
+	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/nat"
 	"github.com/weft/weft/sockets"
 )
@@ -22,7 +23,7 @@ func (d *Daemon) relay(n *dataplane.Network, c *config.Network, routing *datapla
 	if c == nil {
 		delete(d.relayed, n.Name())
 	}
-	switch needed := routing.Relay != nil && c != nil && c.Gateway().IsValid(); {
+	switch needed := routing.Relay != nil && c != nil && hasGateway(c); {
 	case !needed && r != nil:
 		d.setRelay(n.Name(), nil)
 		r.Close()
@@ -32,7 +33,7 @@ func (d *Daemon) relay(n *dataplane.Network, c *config.Network, routing *datapla
 	}
 	cfg := d.relayConfig(c, publish)
 	cfg.Relay = routing.Relay
-	if was := d.seats[n.Name()]; r != nil && was == (seat{cfg.Address, cfg.MTU}) {
+	if was := d.seats[n.Name()]; r != nil && was.sameAs(seatOf(&cfg)) {
 		return r.Reconfigure(cfg)
 	}
 	if r != nil {
@@ -44,7 +45,7 @@ func (d *Daemon) relay(n *dataplane.Network, c *config.Network, routing *datapla
 		return err
 	}
 	d.setRelay(n.Name(), r)
-	d.seats[n.Name()] = seat{cfg.Address, cfg.MTU}
+	d.seats[n.Name()] = seatOf(&cfg)
 	return nil
 }
 
@@ -62,7 +63,15 @@ func (d *Daemon) relayPorts(network string) *dataplane.RelayPorts {
 // seat is what the sockets of a network cannot change while they are open.
 type seat struct {
 	gateway netip.Prefix
+	six     []netip.Prefix
+	mac     frame.MAC
 	mtu     int
+}
+
+func seatOf(c *sockets.Config) seat { return seat{c.Address, c.Address6, c.MAC, c.MTU} }
+
+func (s seat) sameAs(o seat) bool {
+	return s.gateway == o.gateway && slices.Equal(s.six, o.six) && s.mac == o.mac && s.mtu == o.mtu
 }
 
 func (d *Daemon) relayOf(network string) *sockets.Sockets {
@@ -84,7 +93,7 @@ func (d *Daemon) setRelay(network string, r *sockets.Sockets) {
 // published returns the ports that are sockets of this machine: all of them where
 // guests leave by such, else those with an address.
 func published(c *config.Network, leaves bool) []sockets.Publish {
-	if c == nil || c.Forward != config.ForwardNAT {
+	if c == nil || !c.Forwards() {
 		return nil
 	}
 	var list []sockets.Publish
@@ -97,7 +106,7 @@ func published(c *config.Network, leaves bool) []sockets.Publish {
 			Count: p.Listen.Last - p.Listen.First + 1, To: p.To, KeepSource: !p.Listen.Addr.IsValid(),
 		}
 		if s.KeepSource {
-			s.Listen = netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(p.Listen.First))
+			s.Listen = netip.AddrPortFrom(everywhere(p.To.Addr()).Addr(), uint16(p.Listen.First))
 		}
 		list = append(list, s)
 	}
@@ -115,7 +124,7 @@ func (d *Daemon) checkListeners(next *config.Config) []error {
 				continue
 			}
 			for port := p.Listen.First; port <= p.Listen.Last; port++ {
-				err := tryHold(heldPort{protocols[p.Protocol], uint16(port)}, p.Listen.Addr)
+				err := tryHold(heldPort{protocols[p.Protocol], uint16(port), p.Listen.Addr})
 				if err == nil {
 					continue
 				}
@@ -137,7 +146,7 @@ var socketFilterings = map[string]sockets.Filtering{
 
 func (d *Daemon) relayConfig(c *config.Network, publish []sockets.Publish) sockets.Config {
 	return sockets.Config{
-		Address: c.Gateway(), MTU: c.MTU, Budget: d.budget, Publish: publish,
+		Address: c.Gateway(), Address6: c.Gateway6(), MAC: c.MAC, MTU: c.MTU, Budget: d.budget, Publish: publish,
 		Allowed:   d.allowed(c),
 		Local:     func(a netip.Addr) bool { return slices.Contains(d.machine.Addresses(), a) },
 		Filtering: socketFilterings[c.NAT.Filtering],
@@ -157,7 +166,7 @@ func (d *Daemon) allowed(c *config.Network) func(netip.Addr) bool {
 			return reachHost
 		}
 		for _, n := range d.config().Networks {
-			if n.Gateway().Masked().Contains(a) {
+			if slices.ContainsFunc(n.Addresses, func(p netip.Prefix) bool { return p.Contains(a) }) {
 				return false
 			}
 		}

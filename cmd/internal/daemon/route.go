@@ -64,6 +64,7 @@ func (d *Daemon) lookAround(refused map[string]uint64, states map[string]string)
 		for _, o := range d.outlets {
 			o.update()
 		}
+		d.advertiseAll(d.running)
 		d.changing.Unlock()
 	}
 	for _, u := range d.Uplinks() {
@@ -125,6 +126,7 @@ func (d *Daemon) route(next *config.Config) error {
 		}
 	}
 	d.holdPorts()
+	d.advertiseAll(next)
 	if len(errs) == 0 {
 		d.closeUnwanted(next, func(*outlet) bool { return true })
 	}
@@ -184,7 +186,7 @@ func (d *Daemon) unpublish(n *dataplane.Network, next *config.Config) {
 	if c == nil || old.Uplink == nil {
 		return
 	}
-	was, now := old.Zone.Publish, zoneOf(c).Publish
+	was, now := old.Zone.Publish, d.zoneOf(c).Publish
 	stays := slices.DeleteFunc(slices.Clone(was), func(p nat.Publish) bool { return !slices.Contains(now, p) })
 	if len(stays) == len(was) {
 		return
@@ -260,11 +262,20 @@ func (d *Daemon) holdPorts() {
 		var published []nat.Publish
 		for _, r := range d.routings {
 			if r.Uplink == o.uplink {
-				published = append(published, r.Zone.Publish...)
+				published = append(published, atUplink(r.Zone)...)
 			}
 		}
 		o.shared.hold(published)
 	}
+}
+
+// atUplink returns what a zone publishes at the addresses of its uplink: what leads to
+// an address that is known outside is published there.
+func atUplink(z nat.ZoneConfig) []nat.Publish {
+	return slices.DeleteFunc(slices.Clone(z.Publish), func(p nat.Publish) bool {
+		to := p.To.AddrPort().Addr()
+		return slices.ContainsFunc(z.Prefixes, func(m nat.PrefixMap) bool { return m.Inside.Contains(to) })
+	})
 }
 
 // routed is a routing with what else goes into it.
@@ -277,7 +288,7 @@ type routed struct {
 // portsFree refuses to publish a port of a shared address where the host listens. One
 // that is published already stays: the host's socket gets what is for it all the same.
 func (d *Daemon) portsFree(c *config.Network, r dataplane.RoutingConfig) error {
-	if c == nil || !r.NAT {
+	if c == nil || r.Uplink == nil {
 		return nil
 	}
 	u, _ := d.uplinkOf(c)
@@ -286,12 +297,13 @@ func (d *Daemon) portsFree(c *config.Network, r dataplane.RoutingConfig) error {
 		return nil
 	}
 	was := d.routings[c.Name].Zone.Publish
-	for _, p := range r.Zone.Publish {
+	for _, p := range atUplink(r.Zone) {
 		if slices.Contains(was, p) {
 			continue
 		}
+		addr := o.shared.address(p.To.AddrPort().Addr())
 		for port := int(p.First); port <= int(p.Last); port++ {
-			if o.shared.hostHas(heldPort{p.Protocol, uint16(port)}) {
+			if o.shared.hostHas(heldPort{p.Protocol, uint16(port), addr}) {
 				return fmt.Errorf("nat.publish: %s port %d: a socket of this host has it on %s: publish another, or end that program (\"ss -lnp\" names it)",
 					api.ProtocolName(p.Protocol), port, o.name)
 			}
@@ -321,19 +333,17 @@ func (d *Daemon) routing(all *config.Config, n *config.Network) dataplane.Routin
 		slices.ContainsFunc(n.NAT.Publish, func(p config.Publish) bool { return p.Listen.Addr.IsValid() }) {
 		r.Relay = d.relayPorts(n.Name)
 	}
-	for _, route := range n.Routes {
-		if n.Gateway().Contains(route.Via) {
-			r.Routes = append(r.Routes, dataplane.Route{Destination: route.To, Via: route.Via})
-		}
-	}
+	r.Routes = d.routesInside(n)
 	for _, name := range n.Reach {
 		if other := all.Network(name); other != nil && d.sw.Network(name) != nil {
-			r.Reach = append(r.Reach, dataplane.Reach{Network: d.sw.Network(name), Prefixes: prefixesOf(other)})
+			r.Reach = append(r.Reach, dataplane.Reach{Network: d.sw.Network(name), Prefixes: d.prefixesOf(other)})
 		}
 	}
 	for i := range all.Networks {
-		if other := &all.Networks[i]; other.Name != n.Name && other.Gateway().IsValid() && !slices.Contains(n.Reach, other.Name) {
-			r.Barred = append(r.Barred, other.Gateway().Masked())
+		if other := &all.Networks[i]; other.Name != n.Name && !slices.Contains(n.Reach, other.Name) {
+			for _, a := range other.Addresses {
+				r.Barred = append(r.Barred, a.Masked())
+			}
 		}
 	}
 	u, ok := d.uplinkOf(n)
@@ -347,22 +357,11 @@ func (d *Daemon) routing(all *config.Config, n *config.Network) dataplane.Routin
 		r.Sockets, r.Relay = true, d.relayPorts(n.Name)
 	default:
 		r.Uplink = o.uplink
-		if r.NAT = n.Forward == config.ForwardNAT; r.NAT {
-			r.Zone = zoneOf(n)
+		if r.IPv4, r.IPv6 = treatments(n); r.IPv4 != dataplane.Plain || r.IPv6 != dataplane.Plain {
+			r.Zone = d.zoneOf(n)
 		}
 	}
 	return r
-}
-
-// prefixesOf returns what belongs to a network.
-func prefixesOf(n *config.Network) []netip.Prefix {
-	list := []netip.Prefix{n.Gateway().Masked()}
-	for _, r := range n.Routes {
-		if n.Gateway().Contains(r.Via) {
-			list = append(list, r.To)
-		}
-	}
-	return list
 }
 
 // addressesIn returns all addresses of some ranges.
@@ -381,27 +380,3 @@ var filterings = map[string]nat.Filtering{
 }
 
 var protocols = map[string]uint8{config.TCP: frame.ProtoTCP, config.UDP: frame.ProtoUDP}
-
-// zoneOf is how a network is translated.
-func zoneOf(n *config.Network) nat.ZoneConfig {
-	c := &n.NAT
-	z := nat.ZoneConfig{
-		Subnets: prefixesOf(n), First: uint16(c.First), Last: uint16(c.Last),
-		Symmetric: c.Mapping == config.MappingSymmetric, Filtering: filterings[c.Filtering],
-		MaxFlows: c.MaxFlows, MaxPerHost: c.MaxFlowsPerHost,
-		Timeouts: nat.Timeouts{
-			UDP: uint32(seconds(c.Timeouts.UDP)), TCPEstablished: uint32(seconds(c.Timeouts.TCP)),
-			TCPTransitory: uint32(seconds(c.Timeouts.TCPTransitory)), ICMP: uint32(seconds(c.Timeouts.ICMP)),
-			Other: uint32(seconds(c.Timeouts.Other)),
-		},
-	}
-	z.Addresses = addressesIn(c.Addresses)
-	for _, p := range c.Publish {
-		if !p.Listen.Addr.IsValid() {
-			z.Publish = append(z.Publish, nat.Publish{
-				Protocol: protocols[p.Protocol], First: uint16(p.Listen.First), Last: uint16(p.Listen.Last), To: nat.EndpointOf(p.To),
-			})
-		}
-	}
-	return z
-}

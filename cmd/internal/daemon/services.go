@@ -16,9 +16,12 @@ import (
 
 	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dhcp"
+	"github.com/weft/weft/dhcp6"
 	"github.com/weft/weft/dns"
 	"github.com/weft/weft/gateway"
+	"github.com/weft/weft/ra"
 )
 
 // services are what a network does beside switching. They change while it runs:
@@ -31,7 +34,15 @@ type services struct {
 	// The parts refer to each other, and come and go.
 	gateway atomic.Pointer[gateway.Gateway]
 	dhcp    atomic.Pointer[dhcp.Server]
+	dhcp6   atomic.Pointer[dhcp6.Server]
+	ra      atomic.Pointer[ra.Advertiser]
 	dns     atomic.Pointer[dns.Resolver]
+
+	made       madeNames
+	slaac      atomic.Bool                        // dns.slaac
+	delegated  atomic.Pointer[[]dhcp6.Delegation] // nil: none
+	nudge      func()                             // what is delegated has changed
+	advertised atomic.Pointer[ra.Config]          // by ra
 
 	stop    chan struct{}
 	stopped sync.WaitGroup
@@ -39,14 +50,25 @@ type services struct {
 
 // servicesDiffer reports whether a network's services have to change.
 func servicesDiffer(old, next *config.Network) bool {
-	return gatewayConfig(old) != gatewayConfig(next) ||
+	return !reflect.DeepEqual(gatewayConfig(old), gatewayConfig(next)) ||
 		!reflect.DeepEqual(dhcpConfig(old), dhcpConfig(next)) ||
+		!reflect.DeepEqual(dhcp6Config(old), dhcp6Config(next)) ||
+		!reflect.DeepEqual(raConfig(old, true), raConfig(next, true)) ||
 		!reflect.DeepEqual(dnsConfig(old), dnsConfig(next)) ||
-		old.DHCP.Enabled() != next.DHCP.Enabled() || old.DNS.Enabled != next.DNS.Enabled
+		servesDHCP(old) != servesDHCP(next) || servesDHCP6(old) != servesDHCP6(next) || advertises(old) != advertises(next) ||
+		old.DNS.Enabled != next.DNS.Enabled || old.DNS.SLAAC != next.DNS.SLAAC
 }
 
+// hasGateway reports whether a network is a host of its own, of whichever family.
+func hasGateway(n *config.Network) bool { return len(n.Addresses) > 0 }
+
+// What a gateway serves is of the families that it has addresses of.
+func servesDHCP(n *config.Network) bool  { return n.Gateway().IsValid() && n.DHCP.Enabled() }
+func servesDHCP6(n *config.Network) bool { return len(n.Gateway6()) > 0 && n.DHCP6.Enabled() }
+func advertises(n *config.Network) bool  { return len(n.Gateway6()) > 0 && n.RA.Enabled }
+
 func gatewayConfig(n *config.Network) gateway.Config {
-	return gateway.Config{MAC: n.MAC, Address: n.Gateway(), MTU: n.MTU}
+	return gateway.Config{MAC: n.MAC, Address: n.Gateway(), Address6: n.Gateway6(), MTU: n.MTU}
 }
 
 // serve brings the services of a network in line with n, or leaves them as they
@@ -55,27 +77,35 @@ func (d *Daemon) serve(n *config.Network) error {
 	s := d.servicesOf(n.Name)
 	begins := s == nil
 	if begins {
-		if !n.Gateway().IsValid() {
+		if !hasGateway(n) {
 			return nil
 		}
 		s = d.newServices(n.Name)
 	}
 	err := d.serveDHCP(s, n)
 	if err == nil {
+		err = d.serveDHCP6(s, n)
+	}
+	if err == nil {
+		if !advertises(n) {
+			s.endRA() // while its gateway can still say so
+		}
+		s.slaac.Store(n.DNS.SLAAC)
 		s.serveDNS(n)
 		err = d.serveGateway(s, n)
 	}
 	if err == nil {
 		s.cfg = *n
 	}
-	if err != nil && begins || !n.Gateway().IsValid() {
+	if err != nil && begins || !hasGateway(n) {
 		d.forgetServices(n.Name)
 	}
 	return err
 }
 
 func (d *Daemon) newServices(network string) *services {
-	s := &services{network: network, log: d.log.With("network", network), cfg: config.NewNetwork(network), stop: make(chan struct{})}
+	s := &services{network: network, log: d.log.With("network", network), cfg: config.NewNetwork(network), nudge: d.nudge, stop: make(chan struct{})}
+	s.made.neighbors = func() []dataplane.Neighbor { return d.neighborsOf(network) }
 	s.stopped.Add(1)
 	go s.tick()
 	d.mu.Lock()
@@ -90,6 +120,7 @@ func (d *Daemon) restoreServices(old *config.Network) {
 	if err := d.serve(old); err != nil {
 		d.log.Error("services not restored", "network", old.Name, "error", err)
 	}
+	d.advertise(d.running, old)
 }
 
 func (d *Daemon) servicesOf(network string) *services {
@@ -109,6 +140,7 @@ func (d *Daemon) forgetServices(network string) {
 	}
 	close(s.stop)
 	s.stopped.Wait()
+	s.endRA()
 	if g := s.gateway.Swap(nil); g != nil {
 		g.Close()
 	}
@@ -116,6 +148,7 @@ func (d *Daemon) forgetServices(network string) {
 		r.Close()
 	}
 	s.endDHCP()
+	s.endDHCP6()
 }
 
 func (s *services) endDHCP() {
@@ -130,8 +163,8 @@ func (s *services) endDHCP() {
 // fail, so it comes first.
 func (d *Daemon) serveDHCP(s *services, n *config.Network) error {
 	server := s.dhcp.Load()
-	switch enabled := n.Gateway().IsValid() && n.DHCP.Enabled(); {
-	case !enabled:
+	switch {
+	case !servesDHCP(n):
 		if g := s.gateway.Load(); g != nil {
 			g.SetDHCP(nil)
 		}
@@ -146,7 +179,7 @@ func (d *Daemon) serveDHCP(s *services, n *config.Network) error {
 			return fmt.Errorf("network %q: dhcp: %w", n.Name, err)
 		}
 		server, err := dhcp.New(n.Name, dhcpConfig(n), store, dhcp.Env{
-			Now: time.Now, Send: s.sendDHCP, Probe: s.probe, Log: d.log,
+			Now: time.Now, Send: s.sendDHCP, Probe: s.probe, Holder: s.holder6, Log: d.log,
 		})
 		if err != nil {
 			return fmt.Errorf("network %q: dhcp: %w", n.Name, err)
@@ -174,7 +207,7 @@ func (d *Daemon) dropLeaseStore() {
 		return
 	}
 	for _, s := range d.allServices() {
-		if s.dhcp.Load() != nil {
+		if s.dhcp.Load() != nil || s.dhcp6.Load() != nil {
 			return
 		}
 	}
@@ -192,7 +225,7 @@ func (d *Daemon) allServices() []*services {
 
 func (s *services) serveDNS(n *config.Network) {
 	r := s.dns.Load()
-	switch enabled := n.Gateway().IsValid() && n.DNS.Enabled; {
+	switch enabled := hasGateway(n) && n.DNS.Enabled; {
 	case !enabled:
 		if g := s.gateway.Load(); g != nil {
 			_ = g.SetDNS(nil) // only to open the port can fail
@@ -212,12 +245,12 @@ func (s *services) serveDNS(n *config.Network) {
 // whose address changes is another one.
 func (d *Daemon) serveGateway(s *services, n *config.Network) error {
 	g := s.gateway.Load()
-	if g != nil && gatewayConfig(&s.cfg) != gatewayConfig(n) {
+	if g != nil && !reflect.DeepEqual(gatewayConfig(&s.cfg), gatewayConfig(n)) {
 		s.gateway.Store(nil)
 		g.Close()
 		g = nil
 	}
-	if !n.Gateway().IsValid() {
+	if !hasGateway(n) {
 		return nil
 	}
 	if g == nil {
@@ -228,6 +261,8 @@ func (d *Daemon) serveGateway(s *services, n *config.Network) error {
 		s.gateway.Store(g)
 	}
 	g.SetDHCP(s.dhcp.Load())
+	g.SetDHCP6(s.dhcp6.Load())
+	g.SetRA(s.ra.Load())
 	if err := g.SetDNS(s.dns.Load()); err != nil {
 		return fmt.Errorf("network %q: %w", n.Name, err)
 	}
@@ -263,22 +298,6 @@ func (s *services) probe(addr netip.Addr, _ uint16) {
 	}
 }
 
-// Lookup implements dns.Names: the leases, as long as there are any.
-func (s *services) Lookup(name string) (netip.Addr, bool) {
-	if server := s.dhcp.Load(); server != nil {
-		return server.Lookup(name)
-	}
-	return netip.Addr{}, false
-}
-
-// Reverse implements dns.Names.
-func (s *services) Reverse(addr netip.Addr) (string, bool) {
-	if server := s.dhcp.Load(); server != nil {
-		return server.Reverse(addr)
-	}
-	return "", false
-}
-
 // leasePath returns where leases are kept. A weft with a socket of its own has a
 // file of its own beside that, unless the configuration names one: several may run
 // on a machine.
@@ -300,5 +319,3 @@ func (d *Daemon) checkLeaseFile(next *config.Config) error {
 	}
 	return nil
 }
-
-var _ dns.Names = (*services)(nil)

@@ -81,6 +81,9 @@ func dnsConfig(n *config.Network) dns.Config {
 		ForwardPlain: d.ForwardPlain,
 		Payload:      n.MTU - 28, // without the headers of IPv4 and UDP
 	}
+	if len(n.Gateway6()) > 0 {
+		c.Payload = n.MTU - 48 // whose router fragments nothing on the way
+	}
 	for _, e := range d.Domains {
 		c.Domains[e.Name] = e.Upstream
 	}

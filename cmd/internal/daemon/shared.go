@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weft/weft/cmd/internal/api"
@@ -41,14 +42,14 @@ func (o *outlet) takenOf(p *config.Publish) string {
 	if o == nil || o.shared == nil || p.Listen.Addr.IsValid() {
 		return ""
 	}
-	ports := o.shared.taken.Ports()
+	ports, addr := o.shared.taken.Ports(), o.shared.address(p.To.Addr())
 	bound := &ports.BoundTCP // seconds old, but a range may be long
 	if p.Protocol == config.UDP {
 		bound = &ports.BoundUDP
 	}
 	var list []string
 	has := func(port int) bool {
-		return port <= p.Listen.Last && bound.Has(uint16(port)) && o.shared.hostHas(heldPort{protocols[p.Protocol], uint16(port)})
+		return port <= p.Listen.Last && bound.Has(uint16(port)) && o.shared.hostHas(heldPort{protocols[p.Protocol], uint16(port), addr})
 	}
 	for port := p.Listen.First; port <= p.Listen.Last; port++ {
 		if !has(port) {
@@ -81,13 +82,16 @@ func (d *Daemon) publishNotes(n *config.Network) []string {
 // guests take the stations out there for neighbours.
 func (d *Daemon) overlapNote(n *config.Network) []string {
 	o := d.outletOf(n.Name)
-	if o == nil || o.shared == nil || !n.Gateway().IsValid() {
+	if o == nil || o.shared == nil {
 		return nil
 	}
-	for _, a := range o.shared.host.State().Addresses {
-		if a.Overlaps(n.Gateway()) {
-			return []string{fmt.Sprintf("network %s: its subnet %v overlaps %v of %s, by which it leaves: guests do not reach what is out there in both: give the network another address",
-				n.Name, n.Gateway().Masked(), a, o.name)}
+	now := o.shared.host.State()
+	for _, a := range slices.Concat(now.Addresses, now.Addresses6) {
+		for _, own := range n.Addresses {
+			if a.Overlaps(own) {
+				return []string{fmt.Sprintf("network %s: its subnet %v overlaps %v of %s, by which it leaves: guests do not reach what is out there in both: give the network another address",
+					n.Name, own.Masked(), a, o.name)}
+			}
 		}
 	}
 	return nil

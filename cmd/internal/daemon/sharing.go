@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft/weft/cmd/internal/api"
-	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/fastpath"
 	"github.com/weft/weft/dataplane/frame"
@@ -36,15 +35,21 @@ type sharing struct {
 	seen  uplink.State
 	ports *uplink.TakenPorts // as last told to the table
 
-	mu       sync.Mutex             // guards what follows; Daemon.changing is not held
-	public   map[uint8]*nat.PortSet // ports that are so to all, by protocol
+	mu       sync.Mutex // guards what follows; Daemon.changing is not held
+	public   map[publicPorts]*nat.PortSet
 	peers    map[sharedPeer]bool
 	refused  int                  // peers that found no room, in the second that warn ends
 	held     map[heldPort]int     // descriptors that keep published ports
-	heldAt   netip.Addr           // of which address
 	attached *fastpath.Attachment // nil while the interface is not there
 	broken   bool                 // the tap has gone
 	trouble  string
+}
+
+// publicPorts are those of a protocol that are open to all: to those of one family
+// where of is the unspecified address of that, to both where it is zero.
+type publicPorts struct {
+	protocol uint8
+	of       netip.Addr
 }
 
 // sharedPeer is somebody outside with whom there are flows by a port.
@@ -60,9 +65,7 @@ func (o *outlet) share() error {
 	if err != nil {
 		return err
 	}
-	s := &sharing{o: o, held: map[heldPort]int{}, share: share, peers: map[sharedPeer]bool{}, public: map[uint8]*nat.PortSet{
-		frame.ProtoTCP: {}, frame.ProtoUDP: {},
-	}}
+	s := &sharing{o: o, held: map[heldPort]int{}, share: share, peers: map[sharedPeer]bool{}, public: map[publicPorts]*nat.PortSet{}}
 	if s.host, err = uplink.FollowHost(o.name, func(uplink.State) { o.d.nudge() }); err != nil {
 		return err
 	}
@@ -71,7 +74,7 @@ func (o *outlet) share() error {
 	if s.seen.Index != 0 && (!s.seen.Ethernet || s.seen.Master != "") { // which passes by no waiting
 		return fmt.Errorf("%w: name another interface, or write uplink.address: sockets", s.seen.Shareable())
 	}
-	if s.taken, err = uplink.FollowTaken(addressOf(s.seen).Addr(), func(*uplink.TakenPorts) { o.d.nudge() }); err != nil {
+	if s.taken, err = uplink.FollowTaken(addressesOf(s.seen).list(), func(*uplink.TakenPorts) { o.d.nudge() }); err != nil {
 		return err
 	}
 	o.later(s.taken.Close)
@@ -88,12 +91,21 @@ func (o *outlet) share() error {
 	return s.open()
 }
 
-// addressOf returns the address that is shared, zero where there is none.
-func addressOf(s uplink.State) netip.Prefix {
-	if len(s.Addresses) == 0 {
-		return netip.Prefix{}
+// shareable returns the address of each family that is shared, zero where there is
+// none: all others of the interface stay the host's alone.
+func shareable(s uplink.State) (four, six netip.Prefix) {
+	if len(s.Addresses) > 0 {
+		four = s.Addresses[0]
 	}
-	return s.Addresses[0]
+	if len(s.Addresses6) > 0 {
+		six = s.Addresses6[0]
+	}
+	return four, six
+}
+
+func addressesOf(s uplink.State) addressPair {
+	four, six := shareable(s)
+	return addressPair{four.Addr(), six.Addr()}
 }
 
 // open makes the tap.
@@ -135,15 +147,17 @@ func (s *sharing) attach(shadow int) error {
 	if !s.seen.Up || s.seen.Index == 0 {
 		return nil // until it is
 	}
-	a, err := s.share.Attach(s.seen.Index, shadow, addressOf(s.seen).Addr())
+	a, err := s.share.Attach(s.seen.Index, shadow)
 	if err != nil {
 		return err
 	}
+	at := addressesOf(s.seen)
+	a.SetAddresses(at.four, at.six)
 	s.attached = a
-	for protocol, set := range s.public {
+	for k, set := range s.public {
 		for port := range 1 << 16 {
 			if set.Has(uint16(port)) {
-				s.tell(sharedPeer{port: uint16(port), protocol: protocol}, true)
+				s.tell(sharedPeer{remote: k.of, port: uint16(port), protocol: k.protocol}, true)
 			}
 		}
 	}
@@ -157,21 +171,33 @@ func (s *sharing) attach(shadow int) error {
 func (s *sharing) setUsed(protocol uint8, port uint16, remote netip.Addr, used bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k, set := sharedPeer{remote, port, protocol}, s.public[protocol]
-	switch {
-	case remote.IsValid() && used:
+	k := sharedPeer{remote, port, protocol}
+	switch one := remote.IsValid() && !remote.IsUnspecified(); {
+	case one && used:
 		s.peers[k] = true
-	case remote.IsValid():
+	case one:
 		delete(s.peers, k)
-	case set == nil:
+	case protocol != frame.ProtoTCP && protocol != frame.ProtoUDP:
 		return
-	case used:
-		set.Add(port)
 	default:
-		set.Remove(port)
+		s.setPublic(publicPorts{protocol, remote}, port, used)
 	}
 	if s.attached != nil {
 		s.tell(k, used)
+	}
+}
+
+// setPublic notes whether a port is open to all. mu is held.
+func (s *sharing) setPublic(of publicPorts, port uint16, used bool) {
+	set := s.public[of]
+	if set == nil {
+		set = new(nat.PortSet)
+		s.public[of] = set
+	}
+	if used {
+		set.Add(port)
+	} else {
+		set.Remove(port)
 	}
 }
 
@@ -201,9 +227,10 @@ func (s *sharing) setPrefixes() {
 	var prefixes []netip.Prefix
 	var gateways, but []netip.Addr
 	for i := range s.o.networks {
-		if n := &s.o.networks[i]; n.Forward == config.ForwardRoute {
-			prefixes = append(prefixes, prefixesOf(n)...)
-			gateways = append(gateways, n.Gateway().Addr())
+		n := &s.o.networks[i]
+		prefixes = append(prefixes, s.o.d.seenOutside(n)...)
+		for _, a := range n.Addresses {
+			gateways = append(gateways, a.Addr())
 		}
 	}
 	for _, a := range s.o.d.machine.Addresses() {
@@ -231,7 +258,8 @@ func (s *sharing) describe(cfg *dataplane.UplinkConfig) {
 	broken, incarnation := s.broken, now.Index != s.seen.Index || now.Up != s.seen.Up
 	s.broken = false
 	if s.attached != nil {
-		s.attached.SetAddress(addressOf(now).Addr())
+		at := addressesOf(now)
+		s.attached.SetAddresses(at.four, at.six)
 	}
 	s.mu.Unlock()
 	mtu := s.seen.MTU
@@ -241,14 +269,18 @@ func (s *sharing) describe(cfg *dataplane.UplinkConfig) {
 		s.reopen()
 	}
 	s.setPrefixes()
-	cfg.Address, cfg.Routes, cfg.Neighbors = addressOf(now), now.Routes, nil
+	four, six := shareable(now)
+	cfg.Address, cfg.Address6, cfg.Routes, cfg.Neighbors = four, nil, slices.Clone(now.Routes), nil
+	if six.IsValid() {
+		cfg.Address6 = []netip.Prefix{six}
+	}
 	for _, n := range now.Neighbors {
 		cfg.Neighbors = append(cfg.Neighbors, dataplane.Neighbor{Address: n.Addr, MAC: n.MAC})
 	}
 	if now.Index != 0 {
 		cfg.MAC, cfg.MTU = now.MAC, now.MTU
 	}
-	s.taken.SetAddress(addressOf(now).Addr())
+	s.taken.SetAddresses(addressesOf(now).list())
 	if ports := s.taken.Ports(); ports != s.ports {
 		s.o.uplink.NAT().SetTaken(frame.ProtoTCP, &ports.TCP)
 		s.o.uplink.NAT().SetTaken(frame.ProtoUDP, &ports.UDP)
@@ -267,37 +299,38 @@ func (s *sharing) reopen() {
 	}
 }
 
+// address is the shared one of the family of another address.
+func (s *sharing) address(like netip.Addr) netip.Addr { return addressesOf(s.host.State()).like(like) }
+
 // hostHas reports whether a program of the host has a port now.
 func (s *sharing) hostHas(at heldPort) bool {
-	addr := addressOf(s.host.State()).Addr()
 	s.mu.Lock()
 	_, ours := s.held[at]
 	s.mu.Unlock()
-	return addr.IsValid() && !ours && !portFree(at, addr)
+	return at.addr.IsValid() && !ours && !portFree(at)
 }
 
 // hold keeps the ports of published ones from other programs, and lets go of all others.
 // What somebody has already stays his: see portsFree.
 func (s *sharing) hold(published []nat.Publish) {
-	addr := addressOf(s.host.State()).Addr()
+	now := addressesOf(s.host.State())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wanted := map[heldPort]bool{}
-	for _, at := range heldPorts(published) {
-		wanted[at] = addr.IsValid()
+	for _, at := range heldPorts(published, now) {
+		wanted[at] = true
 	}
 	for at, fd := range s.held {
-		if !wanted[at] || addr != s.heldAt {
+		if !wanted[at] {
 			unix.Close(fd)
 			delete(s.held, at)
 		}
 	}
-	s.heldAt = addr
-	for at, want := range wanted {
-		if _, ours := s.held[at]; ours || !want {
+	for at := range wanted {
+		if _, ours := s.held[at]; ours {
 			continue
 		}
-		if fd, err := hold(at, addr); err == nil {
+		if fd, err := hold(at); err == nil {
 			s.held[at] = fd
 		}
 	}

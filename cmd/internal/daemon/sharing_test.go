@@ -58,9 +58,9 @@ func TestSharingFull(t *testing.T) {
 	var log lockedLog
 	s := &sharing{
 		o:     &outlet{log: slog.New(slog.NewTextHandler(&log, nil))},
-		peers: map[sharedPeer]bool{}, public: map[uint8]*nat.PortSet{frame.ProtoTCP: {}, frame.ProtoUDP: {}},
+		peers: map[sharedPeer]bool{}, public: map[publicPorts]*nat.PortSet{},
 	}
-	ns.Do(func() { s.attached, err = share.Attach(nic, shadow, netip.MustParseAddr("10.0.0.1")) })
+	ns.Do(func() { s.attached, err = share.Attach(nic, shadow) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestSharingFull(t *testing.T) {
 	}
 	s.setUsed(frame.ProtoTCP, 80, netip.Addr{}, true)
 	s.setUsed(frame.ProtoICMP, 80, netip.Addr{}, true) // nothing is open to all there
-	if len(s.peers) != room+more || !s.public[frame.ProtoTCP].Has(80) {
+	if len(s.peers) != room+more || !s.public[publicPorts{protocol: frame.ProtoTCP}].Has(80) {
 		t.Errorf("%d peers are noted", len(s.peers))
 	}
 	for deadline := time.Now().Add(30 * time.Second); refused(log.String()) != more && time.Now().Before(deadline); {
@@ -89,7 +89,7 @@ func TestSharingFull(t *testing.T) {
 		s.setUsed(frame.ProtoUDP, uint16(i), netip.MustParseAddr("11.0.0.0"), false)
 	}
 	s.setUsed(frame.ProtoTCP, 80, netip.Addr{}, false)
-	if len(s.peers) != room+more-10 || s.public[frame.ProtoTCP].Has(80) {
+	if len(s.peers) != room+more-10 || s.public[publicPorts{protocol: frame.ProtoTCP}].Has(80) {
 		t.Errorf("%d peers are left", len(s.peers))
 	}
 }

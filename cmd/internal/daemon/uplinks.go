@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -75,21 +76,20 @@ func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
 	}
 	c := o.uplink.Config()
 	v.MAC, v.MTU = c.MAC.String(), c.MTU
-	if c.Address.IsValid() {
-		v.Address = c.Address.String()
+	addresses := o.addresses()
+	describeWays(&v, &c, addresses)
+	for _, a := range addresses {
+		v.Addresses = append(v.Addresses, a.String())
 	}
-	if o.lacksAddress() {
-		v.State, v.Detail, v.Address = api.StateNoAddress, o.waitsFor(), ""
-	}
-	for _, r := range c.Routes {
-		if r.Destination.Bits() == 0 && !r.Blocked && r.Via.IsValid() {
-			v.Gateway = r.Via.String()
-		}
+	if len(addresses) == 0 {
+		v.State, v.Detail = api.StateNoAddress, o.waitsFor()
+	} else {
+		v.Address = v.Addresses[0]
 	}
 	if state, detail := o.state(); state != api.StateUp {
 		v.State, v.Detail = state, detail
 	}
-	if o.client != nil && v.State == api.StateUp {
+	if v.State == api.StateUp && (o.client != nil || o.six != nil) {
 		v.Detail = o.leaseText()
 	}
 	for _, n := range o.uplink.Network().Neighbors() {
@@ -104,6 +104,24 @@ func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
 		v.Ports = o.usablePorts(first, last)
 	}
 	return v
+}
+
+// describeWays fills in the gateways by which an uplink leads everywhere, that of IPv4
+// first. One of a family without an address leads nowhere.
+func describeWays(v *api.Uplink, c *dataplane.UplinkConfig, addresses []netip.Prefix) {
+	for _, four := range []bool{true, false} {
+		if len(addresses) > 0 && len(ofFamily(addresses, four)) == 0 {
+			continue
+		}
+		for _, r := range c.Routes {
+			if r.Destination.Bits() == 0 && !r.Blocked && r.Via.IsValid() && r.Destination.Addr().Is4() == four {
+				v.Gateways = append(v.Gateways, r.Via.String())
+			}
+		}
+	}
+	if len(v.Gateways) > 0 {
+		v.Gateway = v.Gateways[0]
+	}
 }
 
 // portsWanted returns the lowest and the highest port that guests of some networks may
@@ -139,26 +157,44 @@ func (o *outlet) state() (state, detail string) {
 	return state, detail
 }
 
-// lacksAddress reports whether there is none to leave by now.
-func (o *outlet) lacksAddress() bool {
-	switch o.kind {
-	case api.UplinkHost:
-		return !addressOf(o.shared.host.State()).IsValid()
-	case api.UplinkDHCP:
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		return !o.lease.Address.IsValid()
+// addresses returns those that there are to leave by now, of IPv4 first.
+func (o *outlet) addresses() []netip.Prefix {
+	var cfg dataplane.UplinkConfig
+	if o.kind == api.UplinkHost {
+		four, six := shareable(o.shared.host.State())
+		cfg.Address, cfg.Address6 = four, []netip.Prefix{six}
+	} else {
+		o.describe(&cfg)
 	}
-	return false
+	return slices.DeleteFunc(append([]netip.Prefix{cfg.Address}, cfg.Address6...), func(p netip.Prefix) bool { return !p.IsValid() })
 }
 
-// leaseText says from where an address by DHCP is, and for how long.
+// leaseText says from where addresses are that others have given, and for how long.
 func (o *outlet) leaseText() string {
-	status := o.client.Status()
+	var parts []string
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	text := fmt.Sprintf("DHCP: %s by server %s", status, o.lease.Server)
-	for i, a := range o.lease.DNS {
+	four, six := o.lease, o.lease6
+	o.mu.Unlock()
+	if o.client != nil {
+		text := fmt.Sprintf("DHCP: %s", o.client.Status())
+		if four.Address.IsValid() {
+			text += fmt.Sprintf(" by server %s", four.Server)
+		}
+		parts = append(parts, text+resolversText(four.DNS))
+	}
+	if o.six != nil {
+		status := o.six.Status()
+		text := fmt.Sprintf("IPv6: %s", status)
+		if status.Router.IsValid() {
+			text += fmt.Sprintf(" by router %s", status.Router)
+		}
+		parts = append(parts, text+resolversText(six.DNS))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func resolversText(list []netip.Addr) (text string) {
+	for i, a := range list {
 		text += []string{", DNS ", " "}[min(i, 1)] + a.String()
 	}
 	return text
@@ -166,10 +202,10 @@ func (o *outlet) leaseText() string {
 
 // waitsFor says why there is no address.
 func (o *outlet) waitsFor() string {
-	if o.client != nil {
-		return "DHCP: " + o.client.Status().String()
+	if o.client != nil || o.six != nil {
+		return o.leaseText()
 	}
-	return "the host has no IPv4 address on the interface"
+	return "the host has no address on the interface that others may talk to"
 }
 
 // natStats are the counters of a network's flows, with those of its sockets.
@@ -198,11 +234,23 @@ func (d *Daemon) flowCount(network string) int {
 
 // describeNAT fills in what is tracked for a network whose flows go on beyond it.
 func (d *Daemon) describeNAT(n *config.Network) *api.NetworkNAT {
-	if n.Forward != config.ForwardNAT {
+	if !n.Forwards() {
 		return nil
 	}
-	v := &api.NetworkNAT{
-		MaxFlows: n.NAT.MaxFlows, Refused: map[string]uint64{}, Ports: d.outletOf(n.Name).usablePorts(n.NAT.First, n.NAT.Last),
+	four, six := treatments(n)
+	if four == dataplane.Plain && six == dataplane.Plain {
+		return nil
+	}
+	v := &api.NetworkNAT{MaxFlows: n.NAT.MaxFlows, Refused: map[string]uint64{}}
+	if n.Forward == config.ForwardNAT {
+		v.Ports = d.outletOf(n.Name).usablePorts(n.NAT.First, n.NAT.Last)
+	}
+	switch {
+	case len(n.Gateway6()) == 0:
+	case n.Forward == config.ForwardNAT:
+		v.IPv6 = n.NAT.IPv6
+	default:
+		v.IPv6 = api.NATRoute
 	}
 	for class, c := range d.natStats(n.Name) {
 		v.Protocols = append(v.Protocols, api.NATProtocol{

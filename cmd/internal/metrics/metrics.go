@@ -4,8 +4,8 @@
 //
 // The values of all labels are chosen by the owner of the configuration, as
 // those of network, port and interface, or fixed by weft, as those of direction,
-// reason, state, protocol, type and outcome; never an address or the name of a host, which a
-// guest could make up by the million.
+// reason, state, protocol, family, type and outcome; never an address or the name of a
+// host, which a guest could make up by the million.
 package metrics
 
 import (
@@ -56,8 +56,13 @@ type Collector struct {
 	leases, pool, messages    *prometheus.Desc
 	queries, duration, cached *prometheus.Desc
 
+	leases6, pool6, delegated6, messages6 *prometheus.Desc
+	raSent, raReceived, raRefused         *prometheus.Desc
+	raLifetime                            *prometheus.Desc
+
 	flows, mappings, created, expired, refused       *prometheus.Desc
 	uplinkUp, uplinkFrames, uplinkBytes, uplinkDrops *prometheus.Desc
+	uplinkAddresses                                  *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
@@ -92,6 +97,7 @@ func NewCollector(src Source) *Collector {
 		cached:   desc("dns_cache_entries", "DNS answers in the cache of a network.", "network"),
 		build:    desc("build_info", "Always 1; the labels tell the build.", "version", "go_version"),
 	}
+	c.describeIPv6(desc)
 	c.describeNAT(desc)
 	return c
 }
@@ -102,8 +108,10 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 		c.frames, c.bytes, c.drops, c.up, c.entries, c.limit, c.moves, c.evicted,
 		c.changes, c.forwarding, c.groups, c.build,
 		c.leases, c.pool, c.messages, c.queries, c.duration, c.cached,
+		c.leases6, c.pool6, c.delegated6, c.messages6,
+		c.raSent, c.raReceived, c.raRefused, c.raLifetime,
 		c.flows, c.mappings, c.created, c.expired, c.refused,
-		c.uplinkUp, c.uplinkFrames, c.uplinkBytes, c.uplinkDrops,
+		c.uplinkUp, c.uplinkFrames, c.uplinkBytes, c.uplinkDrops, c.uplinkAddresses,
 	} {
 		ch <- d
 	}
@@ -126,6 +134,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		if n.DHCP != nil {
 			c.collectDHCP(ch, n.Name, n.DHCP)
+		}
+		if n.DHCP6 != nil {
+			c.collectDHCP6(ch, n.Name, n.DHCP6)
+		}
+		if n.RA != nil {
+			c.collectRA(ch, n.Name, n.RA)
 		}
 		if n.DNS != nil {
 			c.collectDNS(ch, n.Name, n.DNS)

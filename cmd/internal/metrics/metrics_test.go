@@ -113,15 +113,18 @@ func TestHandler(t *testing.T) {
 // monitoring system.
 func TestNoLabelHoldsAnAddress(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(NewCollector(withUplink()))
+	b := withGateway()
+	b.OpenUplink("lab")
+	b.OpenIPv6("lab")
+	reg.MustRegister(NewCollector(b))
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := regexp.MustCompile(`([0-9a-f]{2}:){5}|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+`)
+	address := regexp.MustCompile(`([0-9a-f]{2}:){5}|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+|[0-9a-f]*:[0-9a-f]*:`)
 	allowed := map[string]bool{
 		"network": true, "port": true, "direction": true, "reason": true, "version": true, "go_version": true,
-		"state": true, "type": true, "outcome": true, "protocol": true, "interface": true,
+		"state": true, "type": true, "outcome": true, "protocol": true, "interface": true, "family": true,
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {

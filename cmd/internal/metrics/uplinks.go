@@ -19,6 +19,7 @@ func (c *Collector) describeNAT(desc func(name, help string, labels ...string) *
 	c.uplinkUp = desc("uplink_up", "1 where the uplink is up, 0 otherwise.", "interface")
 	c.uplinkFrames = desc("uplink_frames_total", "Frames that crossed an uplink; rx is into weft.", "interface", "direction")
 	c.uplinkBytes = desc("uplink_bytes_total", "Bytes of the frames that crossed an uplink.", "interface", "direction")
+	c.uplinkAddresses = desc("uplink_addresses", "Addresses of an uplink by which networks leave.", "interface", "family")
 	c.uplinkDrops = desc("uplink_drops_total", "Frames dropped at an uplink, by reason.", "interface", "reason")
 }
 
@@ -61,6 +62,9 @@ func byInterface(uplinks []api.Uplink) []api.Uplink {
 		if m.Kind == api.UplinkSockets {
 			m.Kind = u.Kind
 		}
+		if len(m.Addresses) == 0 { // sockets have none, and one has all of the interface's
+			m.Addresses = u.Addresses
+		}
 		m.RX = api.Counters{Frames: m.RX.Frames + u.RX.Frames, Bytes: m.RX.Bytes + u.RX.Bytes}
 		m.TX = api.Counters{Frames: m.TX.Frames + u.TX.Frames, Bytes: m.TX.Bytes + u.TX.Bytes}
 		for reason, n := range u.Drops {
@@ -78,6 +82,9 @@ func (c *Collector) collectUplink(ch chan<- prometheus.Metric, u api.Uplink) {
 	gaugesTo(ch)(c.uplinkUp, oneIf(u.State == api.StateUp), u.Interface)
 	if u.Kind == api.UplinkSockets {
 		return // which carry no frames
+	}
+	for family, count := range addressesByFamily(u.Addresses) {
+		gaugesTo(ch)(c.uplinkAddresses, float64(count), u.Interface, family)
 	}
 	counter(c.uplinkFrames, u.RX.Frames, u.Interface, "rx")
 	counter(c.uplinkFrames, u.TX.Frames, u.Interface, "tx")

@@ -18,7 +18,8 @@ import (
 // Backend implements api.Backend. It starts with a network "lab" of two ports,
 // vm1 (tap, up) and lan (raw, missing), one address behind vm1, and one group
 // that vm1 has asked for. To every port in a spanning tree a BPDU has come. It
-// has no gateway until OpenGateway, and no uplink until OpenUplink.
+// has no gateway until OpenGateway, no uplink until OpenUplink, and nothing of IPv6
+// until OpenIPv6.
 type Backend struct {
 	mu       sync.Mutex
 	networks map[string]*network
@@ -45,6 +46,9 @@ type network struct {
 	uplink    bool
 	flows     []api.Flow
 	publishes []api.Publish
+
+	ipv6      bool
+	neighbors []api.Neighbor
 }
 
 type fdbKey struct {
@@ -140,12 +144,14 @@ func (n *network) describe(name string) api.Network {
 		Snooping: api.NetworkSnooping{Querier: true, IntervalSeconds: 125, Groups: n.listenedTo()},
 
 		Addresses: []string{},
+		Inbound:   api.NetworkInbound{IPv4: api.InboundOpen, IPv6: api.InboundPublished},
 	}
 	if err := set(&v, n.settings, networkKeys()); err != nil {
 		panic(err) // SetNetwork has tried them
 	}
 	n.describeGateway(&v)
 	n.describeNAT(&v)
+	n.describeIPv6(&v)
 	if v.STP.Enabled { // alone, it is its own root
 		v.STP.BridgeID = fmt.Sprintf("%04x.%s", v.STP.Priority, v.MAC)
 		v.STP.RootID = v.STP.BridgeID

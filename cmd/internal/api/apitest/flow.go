@@ -69,6 +69,7 @@ func (n *network) describeNAT(v *api.Network) {
 		},
 		Refused: map[string]uint64{"nat-host-full": 3, "nat-ports-full": 0},
 		Ports:   leftPorts(),
+		IPv6:    api.NATMasquerade,
 	}
 }
 
@@ -100,8 +101,8 @@ func chosen(f api.FlowFilter, fl api.Flow) bool {
 
 // endOf reads an end of a flow; one without a port has port 0.
 func endOf(text string) netip.AddrPort {
-	if !strings.Contains(text, ":") {
-		return netip.AddrPortFrom(netip.MustParseAddr(text), 0)
+	if a, err := netip.ParseAddr(text); err == nil {
+		return netip.AddrPortFrom(a, 0)
 	}
 	return netip.MustParseAddrPort(text)
 }
@@ -162,7 +163,7 @@ func (b *Backend) AddPublish(networkName string, s api.PublishSpec) error {
 	if _, err := netip.ParseAddrPort(s.To); err != nil {
 		return api.Mark(api.ErrInvalid, fmt.Errorf("network %q: to: %q is no address and port", networkName, s.To))
 	}
-	if n.published(s.Protocol, s.Listen) >= 0 {
+	if n.published(s) {
 		return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %s %s is published already", networkName, s.Protocol, s.Listen))
 	}
 	n.publishes = append(n.publishes, api.Publish{Network: networkName, Protocol: s.Protocol, Listen: s.Listen, To: s.To})
@@ -170,23 +171,29 @@ func (b *Backend) AddPublish(networkName string, s api.PublishSpec) error {
 }
 
 // RemovePublish implements api.Backend.
-func (b *Backend) RemovePublish(networkName, protocol, listen string) error {
+func (b *Backend) RemovePublish(networkName, protocol, listen, to string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n, err := b.network(networkName)
 	if err != nil {
 		return err
 	}
-	i := n.published(protocol, listen)
-	if i < 0 {
+	before := len(n.publishes)
+	n.publishes = slices.DeleteFunc(n.publishes, func(p api.Publish) bool {
+		return p.Protocol == protocol && p.Listen == listen && (to == "" || p.To == to)
+	})
+	if len(n.publishes) == before {
 		return api.Mark(api.ErrNotFound, fmt.Errorf("network %q: %s %s is not published", networkName, protocol, listen))
 	}
-	n.publishes = slices.Delete(n.publishes, i, i+1)
 	return nil
 }
 
-func (n *network) published(protocol, listen string) int {
-	return slices.IndexFunc(n.publishes, func(p api.Publish) bool { return p.Protocol == protocol && p.Listen == listen })
+// published reports whether a port has been published already, to a guest of the same
+// family.
+func (n *network) published(s api.PublishSpec) bool {
+	return slices.ContainsFunc(n.publishes, func(p api.Publish) bool {
+		return p.Protocol == s.Protocol && p.Listen == s.Listen && strings.HasPrefix(p.To, "[") == strings.HasPrefix(s.To, "[")
+	})
 }
 
 // leftPorts are those that the host of OpenUplink leaves.
@@ -199,7 +206,8 @@ func (b *Backend) Uplinks() []api.Uplink {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	eth0 := api.Uplink{
-		Interface: "eth0", Kind: api.UplinkHost, State: api.StateUp, Address: "192.0.2.2/24", Gateway: "192.0.2.1",
+		Interface: "eth0", Kind: api.UplinkHost, State: api.StateUp,
+		Address: "192.0.2.2/24", Addresses: []string{"192.0.2.2/24"}, Gateway: "192.0.2.1", Gateways: []string{"192.0.2.1"},
 		MAC: "52:54:00:00:00:fe", MTU: 1500, Neighbors: 2,
 		RX: api.Counters{Frames: 30, Bytes: 4096}, TX: api.Counters{Frames: 20, Bytes: 2_500_000},
 		Drops: map[string]uint64{"nat-filtered": 5, "ttl": 1},
@@ -209,6 +217,7 @@ func (b *Backend) Uplinks() []api.Uplink {
 		if n := b.networks[name]; n.uplink {
 			eth0.Networks = append(eth0.Networks, name)
 			eth0.Flows += len(n.flows)
+			n.describeUplink6(&eth0)
 		}
 	}
 	if len(eth0.Networks) == 0 {

@@ -83,8 +83,12 @@ func (b *Backend) Leases(networkName string) ([]api.Lease, error) {
 	return all, nil
 }
 
-// addressOf returns the zero address for a reservation that has none.
+// addressOf returns the zero address for a reservation that has none, and the first
+// one of a prefix.
 func addressOf(l api.Lease) netip.Addr {
+	if p, err := netip.ParsePrefix(l.Address); err == nil {
+		return p.Addr()
+	}
 	a, _ := netip.ParseAddr(l.Address)
 	return a
 }
@@ -100,7 +104,7 @@ func (b *Backend) Lease(networkName, who string) (api.Lease, error) {
 	return *l, nil
 }
 
-// lease finds one of a network by address, MAC or host name. The lock is held.
+// lease finds one of a network by address, MAC, client identifier or host name. The lock is held.
 func (b *Backend) lease(networkName, who string) (*api.Lease, *network, error) {
 	n, err := b.network(networkName)
 	if err != nil {
@@ -108,7 +112,8 @@ func (b *Backend) lease(networkName, who string) (*api.Lease, *network, error) {
 	}
 	mac, _ := parseMAC(who)
 	i := slices.IndexFunc(n.leases, func(l api.Lease) bool {
-		return l.Address == who || l.MAC != "" && l.MAC == mac || strings.EqualFold(l.Hostname, who)
+		return l.Address == who || l.MAC != "" && l.MAC == mac || strings.EqualFold(l.Hostname, who) ||
+			l.ClientID != "" && l.ClientID == who
 	})
 	if i < 0 {
 		return nil, nil, api.Mark(api.ErrNotFound, fmt.Errorf("network %q: nobody has a lease as %q", networkName, who))
@@ -134,12 +139,12 @@ func (b *Backend) AddLease(networkName string, s api.LeaseSpec) error {
 		}
 	}
 	for _, l := range n.leases {
-		if l.Kind == api.LeaseStatic && (l.MAC == mac && l.ClientID == s.ClientID || s.Address != "" && l.Address == s.Address) {
+		if l.Kind == api.LeaseStatic && (l.MAC == mac && l.ClientID == s.ClientID+s.DUID || s.Address != "" && l.Address == s.Address) {
 			return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %s is reserved already", networkName, cmp.Or(s.Address, mac)))
 		}
 	}
 	n.leases = append(n.leases, api.Lease{
-		Network: networkName, MAC: mac, ClientID: s.ClientID, Address: s.Address, Hostname: s.Name,
+		Network: networkName, MAC: mac, ClientID: s.ClientID + s.DUID, Address: s.Address, Hostname: s.Name,
 		Kind: api.LeaseStatic, State: api.LeaseReserved,
 	})
 	n.reservations = append(n.reservations, s)

@@ -72,7 +72,7 @@ func (n *network) patchPort(p api.Port, patch []byte) (api.Port, error) {
 func withDefaults(p api.Port) api.Port {
 	p.Mode, p.Hairpin, p.Isolated, p.VLAN = "bridge", false, false, nil
 	p.STP = &api.PortSTP{Edge: "auto", Priority: 128, Cost: 2000}
-	p.Security, p.Storm, p.Rate = api.Security{}, api.Storm{}, api.PortRate{}
+	p.Security, p.Storm, p.Guard, p.Rate = api.Security{}, api.Storm{}, api.Guard{}, api.PortRate{}
 	return p
 }
 
@@ -144,6 +144,7 @@ func networkKeys() keys[api.Network] {
 		"stp.priority":     number(func(n *api.Network) *int { return &n.STP.Priority }),
 		"snooping.enabled": truth(func(n *api.Network) *bool { return &n.Snooping.Enabled }),
 		"snooping.querier": truth(func(n *api.Network) *bool { return &n.Snooping.Querier }),
+		"inbound.ipv6":     text(func(n *api.Network) *string { return &n.Inbound.IPv6 }),
 		"fdb.limit":        number(func(n *api.Network) *int { return &n.FDB.Limit }),
 	}
 }
@@ -174,6 +175,8 @@ func portKeys() keys[api.Port] {
 			p.Security.Sources = strings.Split(v, ",")
 			return nil
 		},
+		"guard.ra":        truth(func(p *api.Port) *bool { return &p.Guard.RA }),
+		"guard.dhcp":      truth(func(p *api.Port) *bool { return &p.Guard.DHCP }),
 		"storm.broadcast": number(func(p *api.Port) *int { return &p.Storm.Broadcast }),
 	}
 }

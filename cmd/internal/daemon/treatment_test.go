@@ -1,0 +1,184 @@
+package daemon
+
+import (
+	"net/netip"
+	"reflect"
+	"testing"
+
+	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dataplane"
+	"github.com/weft/weft/dhcp6"
+	"github.com/weft/weft/nat"
+)
+
+func prefixes(list ...string) (all []netip.Prefix) {
+	for _, p := range list {
+		all = append(all, netip.MustParsePrefix(p))
+	}
+	return all
+}
+
+// mapsOf writes inside and outside prefixes in turn.
+func mapsOf(list ...string) (all []nat.PrefixMap) {
+	for i := 0; i < len(list); i += 2 {
+		all = append(all, nat.PrefixMap{Inside: netip.MustParsePrefix(list[i]), Outside: netip.MustParsePrefix(list[i+1])})
+	}
+	return all
+}
+
+// What becomes of each family follows from forward, nat.ipv6 and inbound, and from
+// nothing that the other family does.
+func TestTreatments(t *testing.T) {
+	const plain, tracked, translated = dataplane.Plain, dataplane.Tracked, dataplane.Translated
+	const both = "address: [10.0.0.1/24, 2001:db8:1::1/64]"
+	const uplink = ", uplink: {interface: u, address: host}"
+	for _, tt := range []struct {
+		keys      string
+		four, six dataplane.Treatment
+		maps      []nat.PrefixMap
+		open      bool
+		seen      []netip.Prefix
+	}{
+		{keys: both},
+		{keys: "forward: nat, " + both + uplink, four: translated, six: translated},
+		{keys: "forward: nat, address: 10.0.0.1/24" + uplink, four: translated},
+		{keys: "forward: nat, address: ['2001:db8:1::1/64']" + uplink, six: translated},
+		{keys: "forward: nat, nat: {ipv6: route}, " + both + uplink, four: translated, six: tracked,
+			maps: mapsOf("2001:db8:1::/64", "2001:db8:1::/64"), seen: prefixes("2001:db8:1::/64")},
+		{keys: "forward: nat, nat: {ipv6: route}, inbound: {ipv6: open}, " + both + uplink, four: translated,
+			open: true, seen: prefixes("2001:db8:1::/64")},
+		{keys: "forward: nat, nat: {ipv6: '2001:db8:5::/64'}, " + both + uplink, four: translated, six: translated,
+			maps: mapsOf("2001:db8:1::/64", "2001:db8:5::/64"), seen: prefixes("2001:db8:5::/64")},
+		{keys: "forward: nat, nat: {ipv6: '2001:db8:5::/64'}, inbound: {ipv6: open}, " + both + uplink, four: translated, six: translated,
+			maps: mapsOf("2001:db8:1::/64", "2001:db8:5::/64"), open: true, seen: prefixes("2001:db8:5::/64")},
+		{keys: "forward: route, " + both + uplink, six: tracked,
+			maps: mapsOf("2001:db8:1::/64", "2001:db8:1::/64"), seen: prefixes("10.0.0.0/24", "2001:db8:1::/64")},
+		{keys: "forward: route, address: 10.0.0.1/24" + uplink, seen: prefixes("10.0.0.0/24")},
+		{keys: "forward: route, inbound: published, " + both + uplink, four: tracked, six: tracked,
+			maps: mapsOf("10.0.0.0/24", "10.0.0.0/24", "2001:db8:1::/64", "2001:db8:1::/64"), seen: prefixes("10.0.0.0/24", "2001:db8:1::/64")},
+		{keys: "forward: route, inbound: open, " + both + uplink, open: true, seen: prefixes("10.0.0.0/24", "2001:db8:1::/64")},
+		{keys: "forward: route, inbound: {ipv4: published, ipv6: open}, " + both + uplink, four: tracked,
+			maps: mapsOf("10.0.0.0/24", "10.0.0.0/24"), seen: prefixes("10.0.0.0/24", "2001:db8:1::/64")},
+	} {
+		n := &parse(t, "a: {"+tt.keys+"}").Networks[0]
+		d := &Daemon{}
+		if four, six := treatments(n); four != tt.four || six != tt.six {
+			t.Errorf("%s: %d and %d, want %d and %d", tt.keys, four, six, tt.four, tt.six)
+		}
+		z := d.zoneOf(n)
+		if !reflect.DeepEqual(z.Prefixes, tt.maps) || z.Open != tt.open {
+			t.Errorf("%s: %v, open %v, want %v, %v", tt.keys, z.Prefixes, z.Open, tt.maps, tt.open)
+		}
+		if n.Forwards() {
+			if seen := d.seenOutside(n); !reflect.DeepEqual(seen, tt.seen) {
+				t.Errorf("%s: seen outside %v, want %v", tt.keys, seen, tt.seen)
+			}
+		}
+	}
+}
+
+// withServices has a network whose routers have prefixes.
+func withServices(network string, all ...dhcp6.Delegation) *Daemon {
+	s := &services{network: network}
+	s.delegated.Store(&all)
+	return &Daemon{services: map[string]*services{network: s}}
+}
+
+// What is behind stations inside belongs to a network, whether the file says so or a
+// router has it by DHCPv6; what the file has twice is there once.
+func TestRoutesInside(t *testing.T) {
+	n := &parse(t, `a: {forward: route, address: [10.0.0.1/24, 2001:db8:1::1/64], uplink: {interface: u, address: [192.0.2.2/24, 2001:db8:5::2/64]},
+    routes: [{to: 10.5.0.0/16, via: 10.0.0.9}, {to: 2001:db8:7::/48, via: 2001:db8:1::7}, {to: 10.6.0.0/16, via: 192.0.2.9}, {to: 2001:db8:8::/48, via: 2001:db8:5::9}]}`).Networks[0]
+	via := netip.MustParseAddr("fe80::9")
+	d := withServices("a", dhcp6.Delegation{Prefix: netip.MustParsePrefix("2001:db8:100:100::/56"), Via: via},
+		dhcp6.Delegation{Prefix: netip.MustParsePrefix("2001:db8:7::/48"), Via: via})
+	want := prefixes("10.0.0.0/24", "2001:db8:1::/64", "10.5.0.0/16", "2001:db8:7::/48", "2001:db8:100:100::/56")
+	if got := d.prefixesOf(n); !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	routes := d.routesInside(n)
+	if len(routes) != 4 || routes[2].Via != via || routes[2].Destination != want[4] {
+		t.Errorf("routes %v", routes)
+	}
+	if got := ofFamily(want, true); !reflect.DeepEqual(got, prefixes("10.0.0.0/24", "10.5.0.0/16")) {
+		t.Errorf("of IPv4: %v", got)
+	}
+}
+
+// A port is held at the shared address of the family that it leads to, and none is where
+// the guest's own address is known outside.
+func TestHeldPorts(t *testing.T) {
+	n := &parse(t, `a: {forward: nat, address: [10.0.0.1/24, fd00::1/64], uplink: {interface: u, address: host}, nat: {ipv6: '2001:db8:5::/64', publish: [
+    {protocol: tcp, listen: 80, to: '10.0.0.9:80'}, {protocol: tcp, listen: 80, to: '[fd00::9]:80'}, {protocol: udp, listen: 53-54, to: '10.0.0.9:53'}, {protocol: tcp, listen: '127.0.0.1:90', to: '10.0.0.9:80'}]}}`).Networks[0]
+	four, six := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8:9::2")
+	d := &Daemon{}
+	zone := d.zoneOf(n)
+	if len(zone.Publish) != 3 || len(atUplink(zone)) != 2 {
+		t.Fatalf("%d are published, of them %d by the uplink", len(zone.Publish), len(atUplink(zone)))
+	}
+	n.NAT.IPv6 = config.NATMasquerade
+	for _, tt := range []struct {
+		at   addressPair
+		want []heldPort
+	}{
+		{addressPair{four, six}, []heldPort{{6, 80, four}, {6, 80, six}, {17, 53, four}, {17, 54, four}}},
+		{addressPair{four: four}, []heldPort{{6, 80, four}, {17, 53, four}, {17, 54, four}}},
+		{addressPair{six: six}, []heldPort{{6, 80, six}}},
+		{addressPair{}, nil},
+	} {
+		if got := heldPorts(atUplink(d.zoneOf(n)), tt.at); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%v: %v, want %v", tt.at, got, tt.want)
+		}
+		if list := tt.at.list(); len(list) != len(tt.at.list()) || len(list) > 0 && !list[0].IsValid() {
+			t.Errorf("list of %v", list)
+		}
+	}
+}
+
+// An uplink leads somewhere in IPv6 while it has an address, a way, and is in use.
+func TestLeads6(t *testing.T) {
+	out := dataplane.Route{Destination: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fe80::1")}
+	four := dataplane.Route{Destination: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1")}
+	blocked := dataplane.Route{Destination: netip.MustParsePrefix("::/0"), Blocked: true}
+	local := dataplane.Route{Destination: netip.MustParsePrefix("fe80::/64")}
+	alone, subnet := prefixes("2001:db8:5::2/128"), prefixes("2001:db8:5::2/64")
+	for i, tt := range []struct {
+		cfg  dataplane.UplinkConfig
+		want bool
+	}{
+		{dataplane.UplinkConfig{}, false},
+		{dataplane.UplinkConfig{Routes: []dataplane.Route{out}}, false},
+		{dataplane.UplinkConfig{Address6: alone}, false},
+		{dataplane.UplinkConfig{Address6: alone, Routes: []dataplane.Route{four, blocked, local}}, false},
+		{dataplane.UplinkConfig{Address6: alone, Routes: []dataplane.Route{four, out}}, true},
+		{dataplane.UplinkConfig{Address6: alone, Routes: []dataplane.Route{out}, Idle6: true}, false},
+		{dataplane.UplinkConfig{Address6: alone, Routes: []dataplane.Route{out}, Idle: true}, true},
+		{dataplane.UplinkConfig{Address6: subnet}, true},
+	} {
+		if got := leads6(tt.cfg); got != tt.want {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+}
+
+// Where the usual unique local subnet is this host's, another one is taken.
+func TestBuiltinOn(t *testing.T) {
+	subnet := netip.MustParsePrefix("192.168.122.0/24")
+	own := config.ULA(config.DefaultNetwork)
+	c := builtinOn(subnet, nil)
+	if n := c.Networks[0]; len(n.Gateway6()) != 1 || n.Gateway6()[0] != own || !n.ULA {
+		t.Errorf("by default %v", n.Addresses)
+	}
+	c = builtinOn(subnet, subnets(own.Masked()))
+	n := c.Networks[0]
+	six := n.Gateway6()
+	if len(six) != 1 || six[0].Overlaps(own) || six[0].Bits() != 64 || !n.Gateway().IsValid() || n.ULA {
+		t.Errorf("beside %v it is %v", own, n.Addresses)
+	}
+	if seat := n.HostSeat(); seat == nil || !holds(seat.Addresses, six[0].Addr()) {
+		t.Errorf("the host has %v", seat)
+	}
+	if err := config.Validate(c); err != nil {
+		t.Error(err)
+	}
+}
