@@ -3,6 +3,7 @@ package daemon
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,13 @@ func bindHost(t *testing.T) *porttest.NS {
 	ns.Run(t, "ip", "link", "set", "lo", "up")
 	ns.Addr(t, "lo", "192.0.2.7/32")
 	ns.Addr(t, "lo", "2001:db8::7/128")
-	return ns
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // the kernel makes its route later
+		if out, err := ns.TryRun("ip", "-6", "route", "get", "2001:db8::7"); err == nil && strings.Contains(out, "local") {
+			return ns
+		} else if time.Now().After(end) {
+			t.Fatalf("no way to 2001:db8::7: %s", out)
+		}
+	}
 }
 
 // A port is taken by whoever would get what is for the address, and by nobody else.
