@@ -15,6 +15,10 @@ import (
 // another made-up IAID.
 const maxPerClient = 32
 
+// maxPrefixes bounds the prefixes that are given: each is a route, and a link has few
+// routers, but a guest as many DUIDs as it likes.
+const maxPrefixes = 1024
+
 // choose finds what an identity association gets: its reserved address, what it has
 // or had last, what it asks for, what its DUID and IAID say, and at last that whose
 // lease is over for the longest time.
@@ -181,6 +185,9 @@ func (e *engine) capacity(kind int) int {
 			n = min(n+min(p.size, uint64(e.most)), uint64(e.most))
 		}
 	}
+	if kind == kindOf(true) {
+		n = min(n, maxPrefixes)
+	}
 	if e.set.MaxLeases > 0 {
 		n = min(n, uint64(e.set.MaxLeases))
 	}
@@ -199,6 +206,9 @@ func (e *engine) mayTake(port string, a *ia) bool {
 	kind := kindOf(a.delegates())
 	capacity := e.capacity(kind)
 	u := e.ports[port]
+	if e.taken[kind] >= capacity {
+		return false
+	}
 	return u == nil || u.taken[kind] < share(capacity) || capacity-e.taken[kind] > capacity/4
 }
 

@@ -45,6 +45,22 @@ func TestFlood(t *testing.T) {
 	l.check()
 }
 
+// TestPrefixesAreFew: however many there are to be given, of each of which a route comes.
+func TestPrefixesAreFew(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.Delegate = []Pool{{Prefix: px("2001:db8:100::/40"), Length: 64}} })
+	for i := range 1200 {
+		g := flooder(i)
+		if i >= 900 {
+			g.port = "good"
+		}
+		l.server.Receive([]Request{g.request(solicit, pd(1), pd(2), rapidly)})
+	}
+	if st := l.server.Stats(); st.Delegated != maxPrefixes {
+		t.Errorf("%d prefixes are given, want %d", st.Delegated, maxPrefixes)
+	}
+	l.check()
+}
+
 // TestFloodOfSolicits fills nothing.
 func TestFloodOfSolicits(t *testing.T) {
 	l := newLab(t)

@@ -96,7 +96,7 @@ func TestReservationFamily(t *testing.T) {
 	}{
 		{api.LeaseSpec{MAC: "02:00:00:00:00:01", Name: "a"}, false, ""},
 		{api.LeaseSpec{MAC: "02:00:00:00:00:01", Address: "10.0.0.9"}, false, ""},
-		{api.LeaseSpec{MAC: "02:00:00:00:00:01", Address: "::ffff:10.0.0.9"}, false, ""},
+		{api.LeaseSpec{MAC: "02:00:00:00:00:01", Address: "::ffff:10.0.0.9"}, false, `address "::ffff:10.0.0.9" is an IPv4 address in IPv6 form: write 10.0.0.9`},
 		{api.LeaseSpec{MAC: "02:00:00:00:00:01", Address: "2001:db8::9"}, true, ""},
 		{api.LeaseSpec{DUID: "00:01:02", Name: "a"}, true, ""},
 		{api.LeaseSpec{DUID: "00:01:02", Address: "10.0.0.9"}, true, "duid: 10.0.0.9 is an IPv4 address"},

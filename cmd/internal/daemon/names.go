@@ -88,8 +88,12 @@ type nameTable struct {
 	byAddress map[netip.Addr]string
 }
 
-// maxMade bounds the addresses of one name: a machine makes as many as it likes.
-const maxMade = 16
+// maxMade bounds the addresses of one name, and maxNames the names of one machine, which
+// makes as many as it likes.
+const (
+	maxMade  = 16
+	maxNames = 4
+)
 
 func (s *services) madeNames() *nameTable {
 	m := &s.made
@@ -104,15 +108,12 @@ func (s *services) madeNames() *nameTable {
 	return m.last
 }
 
-// namesByMAC returns what machines are called by their leases.
-func (s *services) namesByMAC() map[frame.MAC]string {
-	names := map[frame.MAC]string{}
+// namesByMAC returns what machines are called by their leases: by those of IPv4 first.
+func (s *services) namesByMAC() map[frame.MAC][]string {
+	names := map[frame.MAC][]string{}
 	add := func(mac frame.MAC, name string, state dhcp.State) {
-		if state != dhcp.Active || name == "" || mac == (frame.MAC{}) {
-			return
-		}
-		if other := names[mac]; other == "" || name < other { // always the same one of several
-			names[mac] = name
+		if state == dhcp.Active && name != "" && mac != (frame.MAC{}) && !slices.Contains(names[mac], name) && len(names[mac]) < maxNames {
+			names[mac] = append(names[mac], name)
 		}
 	}
 	if server := s.dhcp.Load(); server != nil {
@@ -128,18 +129,24 @@ func (s *services) namesByMAC() map[frame.MAC]string {
 	return names
 }
 
-// newNameTable gives the addresses of IPv6 that neighbours have to the names of their
-// machines. Link-local ones are of no use in DNS: they need an interface beside them.
-func newNameTable(names map[frame.MAC]string, neighbors []dataplane.Neighbor) *nameTable {
+// newNameTable gives the addresses of IPv6 that neighbours have to all names of their
+// machines; the first one is that of the address. Link-local ones are of no use in DNS: they need an interface beside them.
+func newNameTable(names map[frame.MAC][]string, neighbors []dataplane.Neighbor) *nameTable {
 	t := &nameTable{byName: map[string][]netip.Addr{}, byAddress: map[netip.Addr]string{}}
 	slices.SortFunc(neighbors, func(a, b dataplane.Neighbor) int { return a.Address.Compare(b.Address) })
 	for _, n := range neighbors {
-		name := names[n.MAC]
-		if name == "" || !n.Address.Is6() || n.Address.IsLinkLocalUnicast() || len(t.byName[name]) >= maxMade {
+		if !n.Address.Is6() || n.Address.IsLinkLocalUnicast() {
 			continue
 		}
-		t.byName[name] = append(t.byName[name], n.Address)
-		t.byAddress[n.Address] = name
+		for _, name := range names[n.MAC] {
+			if len(t.byName[name]) >= maxMade {
+				continue
+			}
+			t.byName[name] = append(t.byName[name], n.Address)
+			if t.byAddress[n.Address] == "" {
+				t.byAddress[n.Address] = name
+			}
+		}
 	}
 	return t
 }

@@ -62,7 +62,7 @@ func (d *Daemon) AddLease(network string, spec api.LeaseSpec) error {
 		}
 		for _, o := range bookings(n) {
 			if taken := clash(&o, &b); taken != "" {
-				return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %s is reserved already: remove that with \"weft lease rm %s %s\"", network, taken, network, taken))
+				return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %s is reserved already: remove that with \"weft lease rm %s %s\"", network, taken, network, o.key()))
 			}
 		}
 		if b.six {
@@ -93,6 +93,19 @@ func (b *booking) needsGateway(n *config.Network) error {
 	return nil
 }
 
+// key is what "weft lease rm" takes for a reservation, and no other one has.
+func (b *booking) key() string {
+	switch {
+	case b.address.IsValid():
+		return b.address.String()
+	case b.id != nil:
+		return hexBytes(b.id)
+	case b.name != "":
+		return b.name
+	}
+	return b.mac.String()
+}
+
 // clash returns what two reservations of one family have in common, empty where nothing.
 // A machine may have one of each.
 func clash(a, b *booking) string {
@@ -117,7 +130,9 @@ func reservation(spec api.LeaseSpec) (b booking, err error) {
 		if b.address, err = netip.ParseAddr(spec.Address); err != nil || b.address.Zone() != "" {
 			return b, fmt.Errorf("address %q is not of the form 10.0.0.10 or 2001:db8::10", spec.Address)
 		}
-		b.address = b.address.Unmap()
+		if b.address.Is4In6() {
+			return b, fmt.Errorf("address %q is an IPv4 address in IPv6 form: write %v", spec.Address, b.address.Unmap())
+		}
 	}
 	b.six = b.address.Is6() || spec.DUID != ""
 	if spec.MAC != "" {
@@ -159,10 +174,11 @@ func (d *Daemon) RemoveLease(network, who string) error {
 			return err
 		}
 		var fit []int
+		var keys []string
 		all := bookings(n)
 		for i := range all {
 			if all[i].isOf(who) {
-				fit = append(fit, i)
+				fit, keys = append(fit, i), append(keys, all[i].key())
 			}
 		}
 		switch len(fit) {
@@ -176,7 +192,7 @@ func (d *Daemon) RemoveLease(network, who string) error {
 			}
 			return nil
 		}
-		return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %q is a word of %d reservations: name the one by its address, MAC or host name", network, who, len(fit)))
+		return api.Mark(api.ErrConflict, fmt.Errorf("network %q: %q is a word of several reservations, %s: name one of these", network, who, strings.Join(keys, " and ")))
 	})
 }
 

@@ -339,6 +339,10 @@ func (d *Daemon) routing(all *config.Config, n *config.Network) dataplane.Routin
 			r.Reach = append(r.Reach, dataplane.Reach{Network: d.sw.Network(name), Prefixes: d.prefixesOf(other)})
 		}
 	}
+	for _, pool := range n.DHCP6.Delegate {
+		// What nobody has of it is not to be found outside either (RFC 7084 WPD-5).
+		r.Barred = append(r.Barred, pool.Prefix.Masked())
+	}
 	for i := range all.Networks {
 		if other := &all.Networks[i]; other.Name != n.Name && !slices.Contains(n.Reach, other.Name) {
 			for _, a := range other.Addresses {

@@ -157,18 +157,18 @@ func TestServicesDiffer(t *testing.T) {
 	}
 }
 
-// Names of machines are theirs at the addresses that they made, but for those that mean
+// All names of machines are theirs at the addresses that they made, but for those that mean
 // nothing elsewhere, and not at as many as they like.
 func TestNamesOfMadeAddresses(t *testing.T) {
 	web, other := frame.MAC{2, 0, 0, 0, 0, 1}, frame.MAC{2, 0, 0, 0, 0, 2}
 	at := func(a string, mac frame.MAC) dataplane.Neighbor {
 		return dataplane.Neighbor{Address: netip.MustParseAddr(a), MAC: mac}
 	}
-	table := newNameTable(map[frame.MAC]string{web: "web"}, []dataplane.Neighbor{
+	table := newNameTable(map[frame.MAC][]string{web: {"web", "also"}}, []dataplane.Neighbor{
 		at("2001:db8:1::9", web), at("fd00::9", web), at("fe80::9", web), at("10.0.0.9", web), at("2001:db8:1::8", other), at("2001:db8:1::7", frame.MAC{}),
 	})
 	want := []netip.Addr{netip.MustParseAddr("2001:db8:1::9"), netip.MustParseAddr("fd00::9")}
-	if got := table.byName["web"]; !reflect.DeepEqual(got, want) || len(table.byName) != 1 || len(table.byAddress) != 2 || table.byAddress[want[1]] != "web" {
+	if got := table.byName["web"]; !reflect.DeepEqual(got, want) || !reflect.DeepEqual(table.byName["also"], want) || len(table.byName) != 2 || len(table.byAddress) != 2 || table.byAddress[want[1]] != "web" {
 		t.Errorf("%v", table)
 	}
 	var many []dataplane.Neighbor
@@ -177,7 +177,7 @@ func TestNamesOfMadeAddresses(t *testing.T) {
 		a = a.Next()
 		many = append(many, dataplane.Neighbor{Address: a, MAC: web})
 	}
-	if table := newNameTable(map[frame.MAC]string{web: "web"}, many); len(table.byName["web"]) != maxMade || len(table.byAddress) != maxMade {
+	if table := newNameTable(map[frame.MAC][]string{web: {"web", "also"}}, many); len(table.byName["web"]) != maxMade || len(table.byAddress) != maxMade {
 		t.Errorf("%d addresses of one name", len(table.byName["web"]))
 	}
 }

@@ -104,14 +104,19 @@ func (d *Daemon) routesInside(n *config.Network) []dataplane.Route {
 	return list
 }
 
-// prefixesOf returns what belongs to a network.
+// prefixesOf returns what belongs to a network. Of prefixes that are for its routers it is
+// all that may be given: which ones are given changes all the time, and is for guests to
+// say.
 func (d *Daemon) prefixesOf(n *config.Network) []netip.Prefix {
 	var list []netip.Prefix
 	for _, a := range n.Addresses {
 		list = append(list, a.Masked())
 	}
+	for _, pool := range n.DHCP6.Delegate {
+		list = append(list, pool.Prefix.Masked())
+	}
 	for _, r := range d.routesInside(n) {
-		if !slices.Contains(list, r.Destination) {
+		if !slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(r.Destination.Addr()) && p.Bits() <= r.Destination.Bits() }) {
 			list = append(list, r.Destination)
 		}
 	}

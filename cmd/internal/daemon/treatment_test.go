@@ -96,11 +96,17 @@ func TestRoutesInside(t *testing.T) {
 	if got := d.prefixesOf(n); !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
+	n.DHCP6.Delegate = []config.Delegate{{Prefix: netip.MustParsePrefix("2001:db8:100::/48"), Length: 56}}
+	want = prefixes("10.0.0.0/24", "2001:db8:1::/64", "2001:db8:100::/48", "10.5.0.0/16", "2001:db8:7::/48") // given or not
+	if got := d.prefixesOf(n); !reflect.DeepEqual(got, want) {
+		t.Errorf("with a pool: %v, want %v", got, want)
+	}
+	want[4] = netip.MustParsePrefix("2001:db8:100:100::/56")
 	routes := d.routesInside(n)
 	if len(routes) != 4 || routes[2].Via != via || routes[2].Destination != want[4] {
 		t.Errorf("routes %v", routes)
 	}
-	if got := ofFamily(want, true); !reflect.DeepEqual(got, prefixes("10.0.0.0/24", "10.5.0.0/16")) {
+	if got := ofFamily(want[:4], true); !reflect.DeepEqual(got, prefixes("10.0.0.0/24", "10.5.0.0/16")) {
 		t.Errorf("of IPv4: %v", got)
 	}
 }
