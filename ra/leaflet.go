@@ -143,11 +143,11 @@ func (l *leaflet) bare(servers []netip.Addr, domains []string) ndp.Advertisement
 	return a
 }
 
-// farewell is the last that hosts hear: that this is no router any more, and leads
-// nowhere. What they know of prefixes and servers stays: the network goes on without
+// farewell is the last that hosts hear: that this is no router any more, leads nowhere,
+// and answers no names. What they know of prefixes stays: the network goes on without
 // its router, which may be back in a moment.
 func (l *leaflet) farewell() [][]byte {
-	a := l.bare(nil, nil)
+	a := l.bare(l.is.DNS, l.is.Search)
 	a.Lifetime = 0
 	a.Routes = slices.Clone(l.is.Routes)
 	for i := range a.Routes {

@@ -68,7 +68,7 @@ type Advertiser struct {
 	wake chan struct{} // something may be due earlier
 	stop chan struct{}
 	done sync.WaitGroup
-	once sync.Once // Close
+	once sync.Once // Close or Withdraw
 
 	mu       sync.Mutex
 	cfg      Config // as given
@@ -144,12 +144,25 @@ func (a *Advertiser) Stats() Stats {
 // (RFC 4861 clause 6.2.5). It does so at once, also where the last advertisement was
 // less than MIN_DELAY_BETWEEN_RAS ago: a router that waits may be gone before. There is
 // one such message only. Nothing is sent when Close has returned.
-func (a *Advertiser) Close() {
+func (a *Advertiser) Close() { a.end((*leaflet).farewell) }
+
+// Withdraw is Close for a network that is without a router for good: hosts are told to
+// give up all that was advertised, their addresses too.
+func (a *Advertiser) Withdraw() {
+	a.end(func(l *leaflet) [][]byte {
+		now := a.env.Now()
+		l.set(now, Config{Advertisement: ndp.Advertisement{HopLimit: l.is.HopLimit, MAC: l.is.MAC}})
+		return l.messages(now)
+	})
+}
+
+// end ends the advertising with some last words.
+func (a *Advertiser) end(words func(*leaflet) [][]byte) {
 	a.once.Do(func() {
 		close(a.stop)
 		a.done.Wait()
 		a.mu.Lock()
-		messages := a.leaflet.farewell()
+		messages := words(&a.leaflet)
 		a.stats.Multicast += uint64(len(messages))
 		a.mu.Unlock()
 		a.send(ndp.AllNodes, allNodesMAC, messages)

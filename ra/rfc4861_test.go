@@ -192,12 +192,48 @@ func TestRFC4861_6_2_5_Ceasing(t *testing.T) {
 		if a.at != time.Second || a.Lifetime != 0 || !a.toAll() || a.MAC != routerMAC {
 			t.Errorf("said goodbye with %+v", a)
 		}
+		if is := cfg.Advertisement; a.DNSLifetime != 0 || len(a.DNS) != len(is.DNS) || len(a.Search) != len(is.Search) {
+			t.Errorf("said goodbye with servers %+v for %v", a.DNS, a.DNSLifetime)
+		}
 		if len(a.Prefixes) != 0 || len(a.Routes) != 1 || a.Routes[0].Lifetime != 0 {
 			t.Errorf("said goodbye with prefixes %+v, routes %+v", a.Prefixes, a.Routes)
 		}
 		l.Reconfigure(config())
 		l.Receive(nobody)
 		l.none(time.Hour)
+	})
+}
+
+// Clause 6.2.5, and RFC 9096 clause 3.5: a router that is none for good takes all back
+// that hosts believe.
+func TestRFC4861_6_2_5_Withdrawn(t *testing.T) {
+	cfg := config()
+	cfg.Advertisement.Routes = []ndp.Route{{Prefix: netip.MustParsePrefix("2001:db8:9::/48"), Lifetime: time.Hour}}
+	inLab(t, cfg, middle, func(l *lab) {
+		l.pass(time.Second)
+		l.Withdraw()
+		l.Close()
+		var prefixes, routes, servers, domains int
+		for _, a := range l.pass(time.Hour) {
+			if a.Lifetime != 0 || !a.toAll() || a.DNSLifetime != 0 || a.SearchLifetime != 0 {
+				t.Errorf("said %+v", a)
+			}
+			for _, p := range a.Prefixes {
+				if p.Valid != 0 || p.Preferred != 0 {
+					t.Errorf("prefix %+v", p)
+				}
+			}
+			for _, r := range a.Routes {
+				if r.Lifetime != 0 {
+					t.Errorf("route %+v", r)
+				}
+			}
+			prefixes, routes, servers, domains = prefixes+len(a.Prefixes), routes+len(a.Routes), servers+len(a.DNS), domains+len(a.Search)
+		}
+		is := cfg.Advertisement
+		if prefixes != len(is.Prefixes) || prefixes == 0 || routes != 1 || servers != len(is.DNS) || domains != len(is.Search) {
+			t.Errorf("took back %d prefixes, %d routes, %d servers, %d domains", prefixes, routes, servers, domains)
+		}
 	})
 }
 

@@ -9,6 +9,7 @@ package fastpath
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -19,15 +20,24 @@ import (
 //go:generate go tool bpf2go -tags linux -target bpfel,bpfeb guard bpf/guard.c -- -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu
 
 // Guard is a loaded guard program. It may be attached to any number of
-// interfaces of the calling thread's namespace.
+// interfaces of one namespace.
 type Guard struct {
 	objs guardObjects
+
+	mu       sync.Mutex
+	attached map[int]*guarded // by interface
+}
+
+// guarded is an interface with the guard: the kernel takes the program once.
+type guarded struct {
+	times  int
+	detach func() error
 }
 
 // LoadGuard loads the program. It fails without CAP_BPF or CAP_SYS_ADMIN and
 // where the kernel has no eBPF; the error says which.
 func LoadGuard() (*Guard, error) {
-	g := &Guard{}
+	g := &Guard{attached: map[int]*guarded{}}
 	if err := loadGuardObjects(&g.objs, nil); err != nil {
 		return nil, loadError("guard", err)
 	}
@@ -50,10 +60,38 @@ func loadError(what string, err error) error {
 func (g *Guard) Close() error { return g.objs.Close() }
 
 // Attach puts the guard on the receive side of interface index and returns
-// what takes it off again. A tcx attachment (Linux 6.6) also goes with the
+// what takes it off again, once. It may be attached several times, and is there
+// until the last one is taken off. A tcx attachment (Linux 6.6) also goes with the
 // process; the older clsact filter stays behind a killed one, and the next
 // Attach replaces it.
-func (g *Guard) Attach(index int) (detach func() error, err error) {
+func (g *Guard) Attach(index int) (detach func() error, err error) { return g.attach(index, g.attachNew) }
+
+func (g *Guard) attach(index int, with func(int) (func() error, error)) (func() error, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	at := g.attached[index]
+	if at == nil {
+		detach, err := with(index)
+		if err != nil {
+			return nil, err
+		}
+		at = &guarded{detach: detach}
+		g.attached[index] = at
+	}
+	at.times++
+	return func() error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if at.times--; at.times > 0 {
+			return nil
+		}
+		delete(g.attached, index)
+		return at.detach()
+	}, nil
+}
+
+// attachNew attaches the program, where it is not yet.
+func (g *Guard) attachNew(index int) (func() error, error) {
 	l, err := link.AttachTCX(link.TCXOptions{
 		Interface: index,
 		Program:   g.objs.WeftGuard,

@@ -26,13 +26,22 @@ func TestGuard(t *testing.T) {
 	}
 	defer g.Close()
 	socket := host.RawConn(t, "port")
-	for name, attach := range map[string]func(int) (func() error, error){"tcx": g.Attach, "clsact": g.attachClsact} {
+	for name, attach := range map[string]func(int) (func() error, error){"tcx": g.attachNew, "clsact": g.attachClsact} {
 		t.Run(name, func(t *testing.T) {
 			porttest.Ping(t, peer, "10.0.0.1")
-			var detach func() error
+			var first, detach func() error
 			host.Do(func() {
-				if detach, err = attach(index); err == nil && name == "clsact" {
-					detach, err = attach(index) // as after a kill -9
+				if name == "clsact" {
+					_, err = attach(index) // and is killed
+				}
+				if err == nil {
+					first, err = g.attach(index, attach)
+				}
+				if err == nil {
+					detach, err = g.attach(index, attach)
+				}
+				if err == nil {
+					err = first() // the other one holds
 				}
 			})
 			if err != nil {

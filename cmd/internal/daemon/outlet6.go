@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -82,22 +83,12 @@ func (d *Daemon) leadsOut6(all *config.Config, n *config.Network) bool {
 	return leads6(o.uplink.Config())
 }
 
-// leads6 reports whether an uplink goes anywhere in IPv6.
+// leads6 reports whether an uplink leads to the Internet of IPv6: hosts that have a way out
+// of it would else try that in vain (RFC 7084 G-4).
 func leads6(c dataplane.UplinkConfig) bool {
-	if c.Idle6 || len(c.Address6) == 0 {
-		return false
-	}
-	for _, r := range c.Routes {
-		if r.Destination.Addr().Is6() && !r.Blocked && !r.Destination.Addr().IsLinkLocalUnicast() {
-			return true
-		}
-	}
-	for _, a := range c.Address6 {
-		if !a.IsSingleIP() {
-			return true // to the link
-		}
-	}
-	return false
+	return !c.Idle6 && len(c.Address6) > 0 && slices.ContainsFunc(c.Routes, func(r dataplane.Route) bool {
+		return !r.Blocked && r.Destination.Contains(anywhere6)
+	})
 }
 
 // anywhere6 is an address that only a default route, or one of what IANA has given to

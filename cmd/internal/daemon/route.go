@@ -16,6 +16,7 @@ import (
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/nat"
+	"github.com/weft/weft/ports/netdev"
 )
 
 // Where networks lead to beyond themselves: the ways out, and each network's
@@ -101,8 +102,9 @@ func (d *Daemon) complain(told map[string]uint64) {
 // can, and returns what it could not; to call it again with the former configuration
 // is the way back. d.changing is held.
 func (d *Daemon) route(next *config.Config) error {
-	d.closeInTheWay(next)
 	wanted := d.wantedUplinks(next)
+	defer d.keepShut(wanted)()
+	d.closeInTheWay(next)
 	var errs []error
 	for u, networks := range wanted {
 		o := d.outlets[u]
@@ -178,6 +180,29 @@ func (d *Daemon) closeInTheWay(next *config.Config) {
 		}
 	}
 	d.closeUnwanted(next, func(o *outlet) bool { return claimed[o.name] })
+}
+
+// keepShut keeps frames from the host's stack at interfaces that are weft's before and
+// after a change, until the returned function is called: it would take a router's word in
+// between, and believe it for long.
+func (d *Daemon) keepShut(wanted map[config.Uplink][]config.Network) func() {
+	var undo []func() error
+	for u := range wanted {
+		o := d.outletBy(u.Interface)
+		if d.guard == nil || o == nil || o.port == nil || o.want == u || !u.Owned() {
+			continue
+		}
+		if info, err := netdev.Find("", u.Interface); err == nil {
+			if detach, err := d.guard.Attach(info.Index); err == nil {
+				undo = append(undo, detach)
+			}
+		}
+	}
+	return func() {
+		for _, detach := range undo {
+			_ = detach()
+		}
+	}
 }
 
 // unpublish takes away what a network publishes no more: another one may want it.

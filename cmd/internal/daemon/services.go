@@ -88,7 +88,7 @@ func (d *Daemon) serve(n *config.Network) error {
 	}
 	if err == nil {
 		if !advertises(n) {
-			s.endRA() // while its gateway can still say so
+			s.endRA((*ra.Advertiser).Withdraw) // while its gateway can still say so
 		}
 		s.slaac.Store(n.DNS.SLAAC)
 		s.serveDNS(n)
@@ -140,7 +140,7 @@ func (d *Daemon) forgetServices(network string) {
 	}
 	close(s.stop)
 	s.stopped.Wait()
-	s.endRA()
+	s.endRA((*ra.Advertiser).Close)
 	if g := s.gateway.Swap(nil); g != nil {
 		g.Close()
 	}

@@ -85,7 +85,7 @@ func (d *Daemon) advertise(all *config.Config, n *config.Network) {
 	case s == nil:
 		return
 	case !advertises(n):
-		s.endRA()
+		s.endRA((*ra.Advertiser).Withdraw)
 		return
 	}
 	cfg := raConfig(n, d.leadsOut6(all, n))
@@ -108,12 +108,13 @@ func (d *Daemon) advertiseAll(c *config.Config) {
 	}
 }
 
-func (s *services) endRA() {
+// endRA ends the advertising, with last words by the gateway.
+func (s *services) endRA(end func(*ra.Advertiser)) {
 	a := s.ra.Swap(nil)
 	if a == nil {
 		return
 	}
-	a.Close() // with a last word by the gateway
+	end(a)
 	if g := s.gateway.Load(); g != nil {
 		g.SetRA(nil)
 	}

@@ -141,7 +141,7 @@ func TestHeldPorts(t *testing.T) {
 	}
 }
 
-// An uplink leads somewhere in IPv6 while it has an address, a way, and is in use.
+// An uplink leads out in IPv6 while it has an address, a default route, and is in use.
 func TestLeads6(t *testing.T) {
 	out := dataplane.Route{Destination: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fe80::1")}
 	four := dataplane.Route{Destination: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1")}
@@ -159,7 +159,8 @@ func TestLeads6(t *testing.T) {
 		{dataplane.UplinkConfig{Address6: alone, Routes: []dataplane.Route{four, out}}, true},
 		{dataplane.UplinkConfig{Address6: alone, Routes: []dataplane.Route{out}, Idle6: true}, false},
 		{dataplane.UplinkConfig{Address6: alone, Routes: []dataplane.Route{out}, Idle: true}, true},
-		{dataplane.UplinkConfig{Address6: subnet}, true},
+		{dataplane.UplinkConfig{Address6: subnet}, false},
+		{dataplane.UplinkConfig{Address6: subnet, Routes: []dataplane.Route{out}}, true},
 	} {
 		if got := leads6(tt.cfg); got != tt.want {
 			t.Errorf("%d: %v", i, got)
