@@ -611,3 +611,42 @@ func TestGatewayWatches(t *testing.T) {
 		t.Error("one that is silent stays, or one of IPv4 is watched")
 	}
 }
+
+// This machine has of ICMPv6 what answers it, at the gateway's addresses, and nothing that
+// would configure it.
+func TestHostPortICMPv6(t *testing.T) {
+	l := newSixLab(t, func(c *GatewayConfig) { c.HostPort = "host" })
+	host := l.lab.station(l.net, "host", frame.CapAll)
+	l.meet(l.net, l.guest, guestIP)
+	link, elsewhere := ndp.LinkLocal(gatewayMAC), netip.MustParseAddr("2001:db8:ffff::9")
+	own := ndp.LinkLocal(l.guest.mac)
+	na := func(target netip.Addr) []byte {
+		return ndp.Neighbor{Target: target, MAC: l.guest.mac, Solicited: true}.Advertisement()
+	}
+	message := func(kind byte) []byte { return append([]byte{kind, 0, 0, 0}, make([]byte, 44)...) }
+	sent := uint64(0)
+	for _, test := range []struct {
+		what string
+		b    []byte
+		want bool
+	}{
+		{"an answer about a guest", l.guest.nd(gatewayMAC, own, lan6, na(guest6)), true},
+		{"to the link-local address", l.guest.nd(gatewayMAC, own, link, na(own)), true},
+		{"to another address", l.guest.nd(gatewayMAC, own, elsewhere, na(guest6)), false},
+		{"about somebody beyond", l.guest.nd(gatewayMAC, own, lan6, na(elsewhere)), false},
+		{"an error", l.guest.nd(gatewayMAC, guest6, lan6, message(1)), true},
+		{"an echo reply", l.guest.nd(gatewayMAC, guest6, lan6, message(129)), true},
+		{"an echo request", l.guest.nd(gatewayMAC, guest6, lan6, message(128)), false},
+		{"an MLD query", l.guest.nd(gatewayMAC, own, link, message(130)), false},
+		{"an MLD report", l.guest.nd(gatewayMAC, own, link, message(143)), false},
+		{"router renumbering", l.guest.nd(gatewayMAC, guest6, lan6, message(138)), false},
+		{"an unknown error", l.guest.nd(gatewayMAC, guest6, lan6, message(100)), false},
+	} {
+		l.guest.send(test.b)
+		sent++
+		l.guest.settle(sent)
+		if got := host.receives(test.b); got != test.want {
+			t.Errorf("%s: the host has it: %v, want %v", test.what, got, test.want)
+		}
+	}
+}

@@ -91,9 +91,16 @@ func (g *gateway) owner(f *frame.Frame, p *frame.Parsed) (hosts, Service, Verdic
 		return ownHost | machineHost, Station, Forwarded // of which packet, none can tell
 	case own:
 		return ownHost, service, Forwarded
+	case p.Protocol == frame.ProtoICMPv6 && p.Layer == frame.LayerTransport && !isForTransport(f.Bytes()[p.L4]):
+		return 0, Station, NoService
 	}
 	return machineHost, service, Forwarded
 }
+
+// isForTransport reports whether an ICMPv6 message is an error or an echo reply: what the
+// host's own packets lead to. All others are about the link and its groups, which are the
+// gateway's, or would configure the host.
+func isForTransport(kind byte) bool { return kind >= 1 && kind <= 4 || kind == icmpv6EchoReply }
 
 // isOwn reports whether a packet is for an address of the gateway's.
 func (g *gateway) isOwn(f *frame.Frame, p *frame.Parsed) bool {

@@ -80,7 +80,8 @@ func (w *worker) takeND(s *snapshot, in *ingress, f *frame.Frame, p *frame.Parse
 		return BadPacket
 	}
 	w.heed(s, f, p)
-	if kind := f.Bytes()[p.L4]; kind == ndp.NeighborAdvertisement && g.host != noPort {
+	m := f.Bytes()[p.L4:p.End]
+	if m[0] == ndp.NeighborAdvertisement && g.host != noPort && g.isOwn(f, p) && g.isOnLink(ndp.ParseTarget(m)) {
 		w.policy(s, in, f, g.vlan, g.host) // as above
 	}
 	return Consumed

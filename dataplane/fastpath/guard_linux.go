@@ -64,7 +64,9 @@ func (g *Guard) Close() error { return g.objs.Close() }
 // until the last one is taken off. A tcx attachment (Linux 6.6) also goes with the
 // process; the older clsact filter stays behind a killed one, and the next
 // Attach replaces it.
-func (g *Guard) Attach(index int) (detach func() error, err error) { return g.attach(index, g.attachNew) }
+func (g *Guard) Attach(index int) (detach func() error, err error) {
+	return g.attach(index, g.attachNew)
+}
 
 func (g *Guard) attach(index int, with func(int) (func() error, error)) (func() error, error) {
 	g.mu.Lock()
