@@ -650,3 +650,23 @@ func TestHostPortICMPv6(t *testing.T) {
 		}
 	}
 }
+
+// A router out there does not take what is inside, by however narrow a route.
+func TestUplinkRouteInside(t *testing.T) {
+	l := newSixLab(t, nil)
+	for _, s := range []*station{l.guest, l.world} {
+		s.v = ipv6
+	}
+	l.introduce()
+	l.lead(l.net, RoutingConfig{Uplink: l.uplink, IPv6: Plain})
+	cfg := l.uplink.Config()
+	narrow := netip.PrefixFrom(guest6, 128)
+	cfg.Routes = append(cfg.Routes, Route{Destination: narrow, Via: ipv6.addr(worldIP)}, Route{Destination: netip.PrefixFrom(guest6, 127), Blocked: true})
+	l.uplink.Reconfigure(cfg)
+	b := l.fromWorld(farIP, guestIP, frame.ProtoUDP, udp(7, 5000, "y"))
+	l.world.send(b)
+	l.guest.expect(routedOnce(b, l.guest.mac, gatewayMAC))
+	l.lead(l.net, RoutingConfig{})
+	l.world.send(b)
+	l.world.drops(NoRoute, 1) // and to nowhere else
+}

@@ -298,10 +298,14 @@ func (u *Uplink) view(r *router, door func(*Network) int) {
 		if route.Blocked {
 			y.kind = nowhere
 		}
-		add(route.Destination, y)
+		if !u.isInside(route.Destination) {
+			add(route.Destination, y)
+		}
 	}
 	for _, a := range u.cfg.prefixes() {
-		add(a, &way{kind: out})
+		if !u.isInside(a) {
+			add(a, &way{kind: out})
+		}
 	}
 	for _, user := range u.users {
 		r.narrowest = min(r.narrowest, user.longest)
@@ -310,6 +314,20 @@ func (u *Uplink) view(r *router, door func(*Network) int) {
 			add(p.prefix, &way{kind: toNetwork, door: door(user.network), by: p.by})
 		}
 	}
+}
+
+// isInside reports whether a part of the address space is in what the uplink leads to: a
+// router out there that has a way to it would take the packets of others. network.mu is
+// held.
+func (u *Uplink) isInside(part netip.Prefix) bool {
+	for _, user := range u.users {
+		for _, r := range user.routed {
+			if r.prefix.Bits() <= part.Bits() && r.prefix.Contains(part.Addr()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // isIdle reports whether the uplink is out of use for the family of an address.

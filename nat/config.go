@@ -105,6 +105,10 @@ type ZoneConfig struct {
 
 	Filtering Filtering
 
+	// Places is how many places packets of the zone may come in by, as numbers that
+	// Outbound is given: each of several has a share, also if it has not sent yet.
+	Places int
+
 	// MaxFlows and MaxPerHost bound the flows of the zone and of one inside
 	// address. Zero means DefaultMaxFlows and DefaultMaxPerHost. Who has more
 	// addresses than one is held by the share of his port; see Outbound.

@@ -9,7 +9,7 @@ import "math/bits"
 // each place that packets come in by, a port of the switch: half of the zone's flows,
 // and a quarter of the outside ports. And a zone leaves a quarter of these to the
 // others that use the same table. In ranges too small to be divided there are no
-// shares, nor where all packets have come from one place.
+// shares, nor where there is one place alone.
 const leastShared = 4096
 
 // entrance is somewhere packets come in from inside.
@@ -35,8 +35,12 @@ func (z *zone) entrance(via uint16) *entrance {
 // fullOf reports whether a place has its share of the zone's flows.
 func (z *zone) fullOf(p *entrance) bool {
 	most := z.rules.Load().MaxFlows
-	return most >= leastShared && len(z.entrances) > 1 && p.flows >= most/2
+	return most >= leastShared && z.isShared() && p.flows >= most/2
 }
+
+// isShared reports whether packets come in from several places, or may do so soon: who
+// comes first does not take all.
+func (z *zone) isShared() bool { return len(z.entrances) > 1 || z.rules.Load().Places > 1 }
 
 // maySpend reports whether a host may have another outside port for itself.
 func (t *Table) maySpend(h *host, c Class) bool {
@@ -45,7 +49,7 @@ func (t *Table) maySpend(h *host, c Class) bool {
 	switch {
 	case room < leastShared:
 		return true
-	case h.entrance != nil && len(z.entrances) > 1 && h.entrance.ports[f][c] >= room/4:
+	case h.entrance != nil && z.isShared() && h.entrance.ports[f][c] >= room/4:
 		return false
 	}
 	return t.zoneCount() == 1 || z.ports[f][c] < room/4*3

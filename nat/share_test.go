@@ -63,6 +63,18 @@ func TestShares(t *testing.T) {
 				t.Errorf("the only place has %d ports, want all 10000", n)
 			}
 		})
+		t.Run("first", func(t *testing.T) {
+			l := newLab(t, ZoneConfig{MaxFlows: 1 << 20, First: 10001, Last: 20000, Places: 2})
+			if n := l.spray(0); n != 2500 {
+				t.Errorf("the first of two places has %d ports, want a quarter of 10000", n)
+			}
+			l.via = 1
+			l.mustOut(udp(guestB+":4000", remoteA+":80"))
+			l = newLab(t, ZoneConfig{MaxFlows: 8192, Places: 2})
+			if n := l.spray(0); n != 4096 {
+				t.Errorf("the first of two places has %d flows, want half of 8192", n)
+			}
+		})
 		t.Run("zones", func(t *testing.T) {
 			l := newLab(t, ZoneConfig{MaxFlows: 1 << 20, First: 10001, Last: 20000})
 			l.zone(1, ZoneConfig{MaxFlows: 1 << 20, First: 10001, Last: 20000})

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -25,7 +26,7 @@ type outlet struct {
 	d     *Daemon
 	log   *slog.Logger
 	want  config.Uplink // as configured
-	kind  string        // one of api's: what it is, where want leaves the choice
+	kind  string        // one of api's, the first of kinds: what it is, where want leaves the choice
 	why   string        // that was chosen
 	waits bool          // for its interface to become shareable
 	name  string        // of the interface; empty with sockets
@@ -56,11 +57,11 @@ func (d *Daemon) openOutlet(want config.Uplink) (*outlet, error) {
 	}
 	if err == nil {
 		o.log = d.log.With("uplink", cmp.Or(o.name, o.kind))
-		switch o.kind {
-		case api.UplinkHost:
-			err = o.share()
-		case api.UplinkStatic, api.UplinkDHCP:
+		switch {
+		case o.want.Owned():
 			err = o.own()
+		case o.kind == api.UplinkHost:
+			err = o.share()
 		}
 	}
 	if err != nil {
@@ -70,8 +71,9 @@ func (d *Daemon) openOutlet(want config.Uplink) (*outlet, error) {
 		}
 		return nil, err
 	}
-	o.log.Info("uplink opened", "kind", o.kind, "why", o.why)
-	o.later(func() { o.log.Info("uplink closed", "kind", o.kind) })
+	kinds := strings.Join(o.kinds(), ",")
+	o.log.Info("uplink opened", "kind", kinds, "why", o.why)
+	o.later(func() { o.log.Info("uplink closed", "kind", kinds) })
 	return o, nil
 }
 
@@ -88,10 +90,8 @@ func (d *Daemon) outletBy(name string) *outlet {
 // choose settles what kind of uplink this is.
 func (o *outlet) choose() error {
 	switch {
-	case o.want.Address == config.AddressDHCP || o.asks6():
-		o.kind = api.UplinkDHCP
 	case o.want.Owned():
-		o.kind = api.UplinkStatic
+		o.kind = o.kinds()[0]
 	case o.want.Address == config.AddressSockets:
 		o.kind = api.UplinkSockets
 	case o.name == "":
@@ -107,6 +107,28 @@ func (o *outlet) choose() error {
 		o.waits = o.kind == api.UplinkSockets && s.Shareable() != nil
 	}
 	return nil
+}
+
+// kinds are those of each family, one where they are the same.
+func (o *outlet) kinds() []string {
+	if !o.want.Owned() {
+		return []string{o.kind}
+	}
+	var list []string
+	for _, a := range []string{o.want.Address, o.want.Address6} {
+		switch a {
+		case "", config.AddressNone:
+		case config.AddressDHCP:
+			list = append(list, api.UplinkDHCP)
+		case config.AddressSLAAC:
+			list = append(list, api.UplinkSLAAC)
+		case config.AddressDHCP6:
+			list = append(list, api.UplinkDHCP6)
+		default:
+			list = append(list, api.UplinkStatic)
+		}
+	}
+	return slices.Compact(list)
 }
 
 // unroutable says why a network cannot be known outside by its own addresses, or
@@ -352,13 +374,14 @@ func (o *outlet) describe(cfg *dataplane.UplinkConfig) {
 // go there would not leave.
 func (o *outlet) accept(l uplink.Lease) error { return o.d.acceptable(l.Address) }
 
-// acceptable does so for addresses of either family.
+// acceptable does so for addresses of either family. What networks have beside their
+// subnets is theirs as well: what is routed there, or for their routers to have.
 func (d *Daemon) acceptable(addresses ...netip.Prefix) error {
 	for _, n := range d.config().Networks {
-		for _, own := range n.Addresses {
+		for _, own := range d.prefixesOf(&n) {
 			for _, a := range addresses {
 				if own.Overlaps(a) {
-					return fmt.Errorf("%v overlaps the subnet of network %q", a, n.Name)
+					return fmt.Errorf("%v overlaps %v of network %q", a, own, n.Name)
 				}
 			}
 		}

@@ -129,6 +129,7 @@ func (d *Daemon) zoneOf(n *config.Network) nat.ZoneConfig {
 	z := nat.ZoneConfig{
 		Subnets: d.prefixesOf(n), First: uint16(c.First), Last: uint16(c.Last),
 		Prefixes: d.prefixMaps(n), Open: n.Inbound.IPv6 == config.InboundOpen,
+		Places:    len(n.Ports),
 		Symmetric: c.Mapping == config.MappingSymmetric, Filtering: filterings[c.Filtering],
 		MaxFlows: c.MaxFlows, MaxPerHost: c.MaxFlowsPerHost,
 		Timeouts: nat.Timeouts{

@@ -3,8 +3,10 @@ package daemon
 import (
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 
+	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/dataplane"
 	"github.com/weft/weft/dhcp6"
@@ -111,6 +113,21 @@ func TestRoutesInside(t *testing.T) {
 	}
 }
 
+// A router or server outside gives no addresses of what is inside.
+func TestAcceptable(t *testing.T) {
+	d := withServices("a", dhcp6.Delegation{Prefix: netip.MustParsePrefix("2001:db8:300:100::/56"), Via: netip.MustParseAddr("fe80::9")})
+	d.running = parse(t, `a: {forward: route, address: [10.0.0.1/24, 2001:db8:1::1/64], uplink: {interface: u, address: [dhcp, slaac]},
+    routes: [{to: 2001:db8:7::/48, via: 2001:db8:1::7}], dhcp6: {delegate: [{prefix: 2001:db8:100::/48, length: 56}]}}`)
+	for addr, want := range map[string]bool{
+		"10.0.0.9/24": false, "10.0.0.0/8": false, "10.1.0.9/24": true, "2001:db8:1::9/64": false, "2001:db8:2::9/64": true,
+		"2001:db8:7:5::9/64": false, "2001:db8:100:5::9/64": false, "2001:db8:300:1ff::9/128": false,
+	} {
+		if err := d.acceptable(netip.MustParsePrefix(addr)); (err == nil) != want {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
 // A port is held at the shared address of the family that it leads to, and none is where
 // the guest's own address is known outside.
 func TestHeldPorts(t *testing.T) {
@@ -187,5 +204,43 @@ func TestBuiltinOn(t *testing.T) {
 	}
 	if err := config.Validate(c); err != nil {
 		t.Error(err)
+	}
+}
+
+// An uplink has a kind for each family, of which one is told where they are the same.
+func TestKinds(t *testing.T) {
+	for address, want := range map[string]string{
+		"auto": "host", "192.0.2.2/24": "static", "dhcp": "dhcp", "slaac": "slaac", "dhcp6": "dhcp6", "'2001:db8::2/64'": "static",
+		"[192.0.2.2/24, '2001:db8::2/64']": "static", "[192.0.2.2/24, slaac]": "static,slaac", "['2001:db8::2/64', dhcp]": "dhcp,static",
+		"[dhcp, dhcp6]": "dhcp,dhcp6", "[dhcp, none]": "dhcp", "[none, slaac]": "slaac",
+	} {
+		o := &outlet{want: parse(t, "a: {forward: nat, address: [10.0.0.1/24, fd00::1/64], uplink: {interface: u, address: "+address+"}}").Networks[0].Uplink, kind: "host"}
+		if o.want.Owned() {
+			if err := o.choose(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Join(o.kinds(), ","); got != want || o.kind != o.kinds()[0] {
+			t.Errorf("%s: %s, of which %s is the first, want %s", address, got, o.kind, want)
+		}
+	}
+}
+
+// What a DHCP server or a router has given is not told as a reason.
+func TestUplinkNotes(t *testing.T) {
+	for _, tt := range []struct {
+		uplink api.Uplink
+		want   string
+	}{
+		{api.Uplink{Kind: api.UplinkHost, State: api.StateUp}, ""},
+		{api.Uplink{Kind: api.UplinkSockets, State: api.StateUp, Detail: "why"}, "network a leaves by sockets of this host: why"},
+		{api.Uplink{Kind: api.UplinkStatic, State: api.StateUp, Detail: "IPv6: bound"}, ""},
+		{api.Uplink{Kind: api.UplinkSLAAC, State: api.StateUp, Detail: "IPv6: bound"}, ""},
+		{api.Uplink{Interface: "u", Kind: api.UplinkSLAAC, State: api.StateNoAddress, Detail: "why"}, "uplink u of network a is no-address: why"},
+	} {
+		tt.uplink.Networks = []string{"a"}
+		if got := strings.Join(uplinkNotes([]api.Uplink{tt.uplink}), "; "); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.uplink, got, tt.want)
+		}
 	}
 }
