@@ -16,6 +16,9 @@ func advertises(f *frame.Frame) bool {
 	}
 	var p frame.Parsed
 	p.Parse(f)
+	if isWrapped(f, &p) {
+		return true
+	}
 	if p.EtherType != frame.TypeIPv6 || p.FragOffset != 0 {
 		return false
 	}
@@ -34,6 +37,8 @@ func servesDHCP(f *frame.Frame) bool {
 	var p frame.Parsed
 	p.Parse(f)
 	switch {
+	case isWrapped(f, &p):
+		return true
 	case p.EtherType != frame.TypeIPv4 && p.EtherType != frame.TypeIPv6, p.FragOffset != 0:
 		return false
 	case p.Layer < frame.LayerNetwork, isHidden(&p):
@@ -44,6 +49,11 @@ func servesDHCP(f *frame.Frame) bool {
 		return p.SrcPort == dhcpPort || p.DstPort == clientPort
 	}
 	return p.SrcPort == dhcp6Port || p.DstPort == client6Port
+}
+
+// isWrapped reports whether Parse has not come to what a frame carries, below its tags.
+func isWrapped(f *frame.Frame, p *frame.Parsed) bool {
+	return p.EtherType == frame.TypeVLAN || p.EtherType == frame.TypeQinQ || isSNAP(f)
 }
 
 // isHidden reports whether nobody can tell from a first fragment, or a whole packet,

@@ -163,6 +163,8 @@ func TestNDClaims(t *testing.T) {
 	claimed[18], claimed[19] = 0xff, 0 // longer than it is
 	l.guest.send(claimed)
 	l.guest.drops(BadPacket, 2)
+	l.guest.send(snap(l.guest.nd(gatewayMAC, guest6, ndp.AllNodes, claim.Advertisement())))
+	l.guest.drops(BadPacket, 3)
 	other.silent()
 	ok := l.guest.nd(gatewayMAC, guest6, ndp.AllNodes, ndp.Neighbor{Target: guest6, MAC: l.guest.mac}.Advertisement())
 	l.guest.send(ok)
@@ -394,6 +396,12 @@ func TestRouteTracked(t *testing.T) {
 	}
 }
 
+// snap has what a frame carries behind a length and the header of RFC 1042.
+func snap(b []byte) []byte {
+	out := append(append([]byte(nil), b[:12]...), byte((len(b)-6)>>8), byte(len(b)-6), 0xaa, 0xaa, 3, 0, 0, 0)
+	return append(out, b[12:]...)
+}
+
 // A guest that may not configure the others does not, however it hides that.
 func TestGuard(t *testing.T) {
 	l := newLab(t)
@@ -422,6 +430,9 @@ func TestGuard(t *testing.T) {
 		{"behind many", extended(ra, many...), RAGuard},
 		{"in a first fragment", hidden, RAGuard},
 		{"in one that hides it", cut, RAGuard},
+		{"below tags without end", tagged(tagged(tagged(tagged(ra, 5), 5), 5), 5), RAGuard},
+		{"in a frame with a length", snap(ra), RAGuard},
+		{"below a tag of no VLAN", tagged(tagged(ra, 0), 0), VLANDenied},
 		{"a DHCP server", server4, DHCPGuard},
 		{"a DHCPv6 server", server6, DHCPGuard},
 		{"a DHCPv6 server, behind a header", extended(server6, extDestination), DHCPGuard},

@@ -42,9 +42,9 @@ type neighbor struct {
 	watched      bool  // asked from time to time, though nobody needs it
 
 	// claim is where another station says to be that has this address. It is
-	// believed once the one that was heard lately has been asked and is silent: a
-	// single forged ARP packet takes nobody's traffic (RFC 5227 clause 2.4 has the
-	// same thought).
+	// believed once the one that is known has been asked and is silent: a single
+	// forged message takes nobody's traffic (RFC 5227 clause 2.4 has the same
+	// thought).
 	claim uint64
 }
 
@@ -238,7 +238,7 @@ func (t *neighbors) learn(a netip.Addr, mac frame.MAC, asks bool, now uint32) []
 		return nil
 	}
 	at := mac.Uint64() | neighborKnown
-	if was := n.mac.Load(); was != 0 && was != at && now-n.heard < reachableTime {
+	if was := n.mac.Load(); was != 0 && was != at {
 		if n.claim == 0 {
 			n.tries = 0
 		}

@@ -317,4 +317,11 @@ func TestNeighborClaimed(t *testing.T) {
 	n.tick(7)
 	n.tick(8)
 	at(8, other)
+	n.learn(a, old, false, 200) // nobody has needed it for long
+	at(200, other)
+	if q := n.tick(201); len(q) != 1 || q[0].mac != other {
+		t.Fatalf("asked %v, want the station that is known", q)
+	}
+	n.tick(202)
+	at(202, old)
 }

@@ -25,6 +25,9 @@ func (g *gateway) vet(f *frame.Frame, vid uint16) Verdict {
 	if vid != g.vlan {
 		return Forwarded
 	}
+	if isSNAP(f) {
+		return BadPacket // some hosts take what is in it all the same
+	}
 	b := f.Bytes()
 	switch f.EtherType() {
 	case frame.TypeARP:
@@ -66,6 +69,21 @@ func (g *six) vet(f *frame.Frame) Verdict {
 func isPlain(f *frame.Frame) bool {
 	b := f.Bytes()
 	return len(b) >= frame.HeaderLen+ipv6Len && (b[frame.HeaderLen+6] == frame.ProtoTCP || b[frame.HeaderLen+6] == frame.ProtoUDP)
+}
+
+// isSNAP reports whether a frame has a length in place of an EtherType, and IP or ARP
+// behind the header of RFC 1042, as nobody sends it on Ethernet.
+func isSNAP(f *frame.Frame) bool {
+	const at, llc = frame.HeaderLen, "\xaa\xaa\x03\x00\x00\x00"
+	b := f.Bytes()
+	if f.EtherType() >= 0x600 || len(b) < at+len(llc)+2 || string(b[at:at+len(llc)]) != llc {
+		return false
+	}
+	switch binary.BigEndian.Uint16(b[at+len(llc):]) {
+	case frame.TypeIPv4, frame.TypeIPv6, frame.TypeARP:
+		return true
+	}
+	return false
 }
 
 // hasInnerPriorityTag reports whether a tag of VLAN 0 is below the outermost one.

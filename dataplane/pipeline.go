@@ -213,7 +213,7 @@ func (w *worker) guard(s *snapshot, in *ingress, f *frame.Frame, vid uint16, lea
 		}
 	}
 	switch {
-	case in.guest && hasInnerPriorityTag(f):
+	case (in.guest || in.guard != Guard{}) && hasInnerPriorityTag(f):
 		return VLANDenied
 	case in.rate != nil && !in.rate.pass(w.time, f.Len()):
 		return RateLimited
