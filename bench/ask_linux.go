@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ type protocol interface {
 type asker struct {
 	traffic
 	protocol protocol
+	to       netip.AddrPort // of an IPv6 socket that is not connected; zero: it is, or its frames say it
 	fd       int
 	window   *exchanges
 	out, in  *packets
@@ -32,6 +34,9 @@ func (a *asker) ask(ctx context.Context, h *Host, p protocol, open func() (int, 
 	a.protocol, a.out, a.in = p, newPackets(floodBurst, size), newPackets(floodBurst, size)
 	if a.fd, err = a.open(h, open); err != nil {
 		return served{}, err
+	}
+	if a.to.IsValid() {
+		a.out.address(a.to)
 	}
 	if load.Rate > 0 {
 		if err := a.hurry(); err != nil {

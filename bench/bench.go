@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,6 +22,7 @@ const (
 type Options struct {
 	Rounds    int       // at least 1; 3 or more for figures to be shown
 	Timing    Timing    // of each measurement
+	Families  []string  // ipv4, ipv6; empty: both
 	Peers     []string  // names; empty: all
 	Scenarios []string  // names; empty: all
 	Weft      string    // path of the binary to measure; empty: none
@@ -72,7 +74,13 @@ func (o Options) pick(peers []Peer, scenarios []Scenario) ([]Peer, []Scenario, e
 	peers, err := choose("peer", peers, o.Peers, Peer.Name)
 	errs = append(errs, err)
 	scenarios, err = choose("scenario", scenarios, o.Scenarios, func(s Scenario) string { return s.Name })
-	return peers, scenarios, errors.Join(append(errs, err)...)
+	errs = append(errs, err)
+	families, err := choose("family", []Family{IPv4, IPv6}, o.Families, func(f Family) string { return strings.ToLower(f.String()) })
+	scenarios = slices.DeleteFunc(scenarios, func(s Scenario) bool { return !slices.Contains(families, s.Family) })
+	if errs = append(errs, err); errors.Join(errs...) == nil && len(scenarios) == 0 {
+		return nil, nil, fmt.Errorf("none of these scenarios is in %s: the others end in %q", families[0], inIPv6)
+	}
+	return peers, scenarios, errors.Join(errs...)
 }
 
 // choose returns those of all whose names are wanted, in the order of all.
@@ -118,7 +126,8 @@ func (r *Report) enlist(peers []Peer, progress io.Writer) []Peer {
 }
 
 // measure goes round by round through the scenarios, and in each through the
-// peers, so that what is compared is measured one right after the other.
+// peers, in both families where there are, so that what is compared is measured
+// one right after the other.
 func (r *Report) measure(ctx context.Context, o Options, peers []Peer, scenarios []Scenario) error {
 	total := 0
 	each(o.Rounds, scenarios, peers, func(int, Scenario, Peer) bool { total++; return true })
@@ -144,7 +153,7 @@ func (r *Report) measure(ctx context.Context, o Options, peers []Peer, scenarios
 			outcome = "failed: " + m.Error
 		}
 		r.Measurements = append(r.Measurements, m)
-		fmt.Fprintf(o.Progress, "%3d/%d  round %d  %-15s %-17s %s\n",
+		fmt.Fprintf(o.Progress, "%3d/%d  round %d  %-20s %-17s %s\n",
 			len(r.Measurements), total, round, s.Name, p.Name(), outcome)
 		return true
 	})
@@ -161,23 +170,42 @@ func (r *Report) watch(ctx context.Context) error {
 	return err
 }
 
-// each calls f in the order of the run, until it returns false.
+// each calls f in the order of the run, until it returns false. The families of a
+// scenario take turns at being the first, so that a drift favours neither.
 func each(rounds int, scenarios []Scenario, peers []Peer, f func(int, Scenario, Peer) bool) {
 	for round := 1; round <= rounds; round++ {
-		for _, s := range scenarios {
+		for _, twins := range paired(scenarios) {
+			if round%2 == 0 {
+				slices.Reverse(twins)
+			}
 			for _, p := range peers {
-				if s.runsOn(p.Name()) && !f(round, s, p) {
-					return
+				for _, s := range twins {
+					if s.runsOn(p.Name()) && !f(round, s, p) {
+						return
+					}
 				}
 			}
 		}
 	}
 }
 
+// paired puts scenarios together that are twins.
+func paired(scenarios []Scenario) [][]Scenario {
+	var groups [][]Scenario
+	for _, s := range scenarios {
+		if last := len(groups) - 1; last >= 0 && s.Twin == groups[last][0].Name {
+			groups[last] = append(groups[last], s)
+		} else {
+			groups = append(groups, []Scenario{s})
+		}
+	}
+	return groups
+}
+
 // once sets up a peer, runs one scenario over it and takes everything down.
 // Nothing of one measurement is there in the next.
 func once(ctx context.Context, s Scenario, p Peer, timing Timing) (sample Sample, err error) {
-	lab, err := NewLab()
+	lab, err := NewLab(s.Family)
 	if err != nil {
 		return Sample{}, err
 	}

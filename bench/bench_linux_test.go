@@ -45,21 +45,23 @@ func TestRunKernelPeers(t *testing.T) {
 		}
 	}
 	var want []string
-	for _, round := range []string{"1", "2"} {
+	for round, turn := range [][2]string{{"", inIPv6}, {inIPv6, ""}} {
 		for _, s := range []string{scenarioTCP, scenarioFrames, scenarioRTT} {
-			want = append(want, round+" "+s+" "+peerDirect, round+" "+s+" "+Baseline)
+			for _, peer := range []string{peerDirect, Baseline} {
+				want = append(want, itoa(round+1)+" "+s+turn[0]+" "+peer, itoa(round+1)+" "+s+turn[1]+" "+peer)
+			}
 		}
 	}
 	if diff := cmp.Diff(want, order); diff != "" {
 		t.Errorf("order, want A B A B (-want +got):\n%s", diff)
 	}
-	if len(r.Rows) != 6 || r.Outcomes != nil || r.Finished.Before(r.Started) {
+	if len(r.Rows) != 12 || r.Outcomes != nil || r.Finished.Before(r.Started) {
 		t.Errorf("%d rows, outcomes %v", len(r.Rows), r.Outcomes)
 	}
 	if r.Versions.Weft != "v1.2.3" || !strings.HasPrefix(r.Versions.Go, "go1") || r.Machine.Busy < 0 || r.Machine.Busy > 1 {
 		t.Errorf("versions %+v, machine %+v", r.Versions, r.Machine)
 	}
-	if lines := strings.Count(progress.String(), "\n"); lines != 12 || !strings.Contains(progress.String(), "12/12  round 2  rtt") {
+	if lines := strings.Count(progress.String(), "\n"); lines != 24 || !strings.Contains(progress.String(), "24/24  round 2  rtt") {
 		t.Errorf("progress:\n%s", &progress)
 	}
 	path, err := r.Save(t.TempDir())
@@ -75,7 +77,7 @@ func TestRunWeftPeers(t *testing.T) {
 	checkDescriptors(t)
 	r, err := Run(t.Context(), Options{
 		Rounds: 1, Timing: short, Weft: useStandIn(t),
-		Peers: []string{Baseline, peerRaw, peerInternal, peerEight}, Scenarios: []string{scenarioRTT, scenarioMemory},
+		Peers: []string{Baseline, peerRaw, peerInternal, peerEight}, Scenarios: []string{scenarioRTT, scenarioRTT + inIPv6, scenarioMemory},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +85,7 @@ func TestRunWeftPeers(t *testing.T) {
 	for _, m := range r.Failures() {
 		t.Errorf("%s over %s: %s", m.Scenario, m.Peer, m.Error)
 	}
-	if len(r.Rows) != 4 || len(r.Outcomes) != 3 {
+	if len(r.Rows) != 7 || len(r.Outcomes) != 5 {
 		t.Errorf("%d rows, %d outcomes", len(r.Rows), len(r.Outcomes))
 	}
 	for _, o := range r.Outcomes {
@@ -105,8 +107,11 @@ func TestRunNATPeers(t *testing.T) {
 	checkDescriptors(t)
 	r, err := Run(t.Context(), Options{
 		Rounds: 1, Timing: short, Weft: useStandIn(t),
-		Peers:     []string{peerMasquerade, peerNAT, peerNATHost, peerNATSockets},
-		Scenarios: []string{scenarioNATTCP, scenarioNATFrames, scenarioNATConnections},
+		Peers: []string{peerMasquerade, peerNAT, peerNATHost, peerNATSockets},
+		Scenarios: []string{
+			scenarioNATTCP, scenarioNATTCP + inIPv6, scenarioNATFrames, scenarioNATFrames + inIPv6,
+			scenarioNATConnections, scenarioNATConnections + inIPv6,
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -114,10 +119,13 @@ func TestRunNATPeers(t *testing.T) {
 	for _, m := range r.Failures() {
 		t.Errorf("%s over %s: %s", m.Scenario, m.Peer, m.Error)
 	}
-	if len(r.Rows) != 12 || len(r.Outcomes) != 3 {
+	if len(r.Rows) != 24 || len(r.Outcomes) != 12 {
 		t.Errorf("%d rows, %d outcomes", len(r.Rows), len(r.Outcomes))
 	}
 	for _, row := range r.Rows {
+		if six := strings.HasSuffix(row.Scenario, inIPv6); six != (row.OfIPv4 != nil) {
+			t.Errorf("row %+v", row)
+		}
 		if row.Against != peerMasquerade || row.Ratio == nil || row.Peer == peerMasquerade && row.Ratio.Median != 1 {
 			t.Errorf("row %+v", row)
 		}

@@ -42,7 +42,7 @@ type connections struct {
 func startConnections(from, to *Host) (*connections, error) {
 	c := &connections{from: from, to: to, pending: make(map[int32]time.Time, connWindow)}
 	listener, err := c.open(to, func() (int, error) {
-		fd, err := socket(unix.SOCK_STREAM, netip.AddrPortFrom(netip.IPv4Unspecified(), connPort))
+		fd, err := socket(unix.SOCK_STREAM, netip.AddrPortFrom(to.family().unspecified(), connPort))
 		if err != nil {
 			return -1, err
 		}
@@ -112,7 +112,7 @@ func (c *connections) connect() error {
 func (c *connections) begin() error {
 	local, remote := c.pair(c.next)
 	c.next++
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(familyOf(local.Addr()).domain(), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
@@ -148,14 +148,6 @@ func (c *connections) pair(i int) (local, remote netip.AddrPort) {
 	port := connFirstPort + i/(natClients*connRemotes)%connPorts
 	return netip.AddrPortFrom(addressAfter(c.from.Address, i%natClients), uint16(port)),
 		netip.AddrPortFrom(addressAfter(c.to.Address, i/natClients%connRemotes), connPort)
-}
-
-// addressAfter is the n-th address after one.
-func addressAfter(a netip.Addr, n int) netip.Addr {
-	for range n {
-		a = a.Next()
-	}
-	return a
 }
 
 // finish closes a connection that the server has closed, or that came to nothing.

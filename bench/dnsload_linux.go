@@ -17,15 +17,21 @@ const dnsAgain = time.Second
 // dnsMessage is the longest answer without EDNS (RFC 1035 section 2.3.4).
 const dnsMessage = 512
 
-// dnsLoad asks a server for the IPv4 address of a name from an ordinary UDP
-// socket of a host, as fast as it answers. An answer without an address counts
-// as a refusal.
+// What a query asks for: an address of IPv4 or of IPv6 (RFC 1035, 3596).
+const (
+	dnsA    = 1
+	dnsAAAA = 28
+)
+
+// dnsLoad asks a server for the address of a name, in the family that the server
+// is asked in, from an ordinary UDP socket of a host, as fast as it answers. An
+// answer without an address counts as a refusal.
 func dnsLoad(ctx context.Context, h *Host, server netip.AddrPort, name string, load serviceLoad) (served, error) {
 	// A query's number has 16 bits, and comes again after at least two windows.
 	if load.Window < 1 || load.Window > 1<<15 || load.Count <= 0 && load.Duration <= 0 {
 		return served{}, fmt.Errorf("DNS load: a window of %d, %d queries, %v", load.Window, load.Count, load.Duration)
 	}
-	query, err := dnsQuery(name)
+	query, err := dnsQuery(name, familyOf(server.Addr()))
 	if err != nil {
 		return served{}, fmt.Errorf("DNS load: %w", err)
 	}
@@ -87,8 +93,8 @@ func dnsSocket(h *Host, server netip.AddrPort) (int, error) {
 	return fd, nil
 }
 
-// dnsQuery is the query for the IPv4 address of a name, of number 0.
-func dnsQuery(name string) ([]byte, error) {
+// dnsQuery is the query for the address of a name in a family, of number 0.
+func dnsQuery(name string, f Family) ([]byte, error) {
 	b := []byte{0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0} // recursion desired, one question
 	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
 		if label == "" || len(label) > 63 {
@@ -99,5 +105,9 @@ func dnsQuery(name string) ([]byte, error) {
 	if len(b) > 12+254 {
 		return nil, fmt.Errorf("%q is not a name", name)
 	}
-	return append(b, 0, 0, 1, 0, 1), nil // A, IN
+	kind := byte(dnsA)
+	if f == IPv6 {
+		kind = dnsAAAA
+	}
+	return append(b, 0, 0, kind, 0, 1), nil // of IN
 }

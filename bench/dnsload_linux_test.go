@@ -62,14 +62,18 @@ func startNames(t *testing.T, h *Host, ignore func(count int64) bool, answer fun
 func never(int64) bool { return false }
 
 func withAddress(m *dns.Msg) {
-	m.Answer = []dns.RR{&dns.A{
-		Hdr: dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: []byte{10, 0, 0, 9},
-	}}
+	head := dns.RR_Header{Name: m.Question[0].Name, Rrtype: m.Question[0].Qtype, Class: dns.ClassINET}
+	m.Answer = []dns.RR{&dns.A{Hdr: head, A: []byte{10, 0, 0, 9}}}
+	if head.Rrtype == dns.TypeAAAA {
+		m.Answer = []dns.RR{&dns.AAAA{Hdr: head, AAAA: netip.MustParseAddr("2001:db8::9").AsSlice()}}
+	}
 }
 
-func TestDNSLoad(t *testing.T) {
+func TestDNSLoad(t *testing.T) { families(t, testDNSLoad) }
+
+func testDNSLoad(t *testing.T, f Family) {
 	checkDescriptors(t)
-	a, b := newPair(t)
+	a, b := newPair(t, f)
 	var asked atomic.Value
 	queries := startNames(t, b, never, func(m *dns.Msg) {
 		asked.Store(m.Question[0].String())
@@ -87,7 +91,7 @@ func TestDNSLoad(t *testing.T) {
 	if n := uint64(queries.Load()); n < count || n > count+got.Again {
 		t.Errorf("the server saw %d queries of %d and %d", n, count, got.Again)
 	}
-	if want := ";web.lab.\tIN\t A"; asked.Load() != want {
+	if want := ";web.lab.\tIN\t " + map[Family]string{IPv4: "A", IPv6: "AAAA"}[f]; asked.Load() != want {
 		t.Errorf("asked %q, want %q", asked.Load(), want)
 	}
 	if p50, p99 := got.latency(50), got.latency(99); p50 <= 0 || p99 < p50 {
@@ -95,8 +99,10 @@ func TestDNSLoad(t *testing.T) {
 	}
 }
 
-func TestDNSLoadLosses(t *testing.T) {
-	a, b := newPair(t)
+func TestDNSLoadLosses(t *testing.T) { families(t, testDNSLoadLosses) }
+
+func testDNSLoadLosses(t *testing.T, f Family) {
+	a, b := newPair(t, f)
 	startNames(t, b, func(n int64) bool { return n == 2 || n == 5 }, withAddress)
 	got, err := dnsLoad(t.Context(), a, netip.AddrPortFrom(b.Address, 53), "web", serviceLoad{Window: 8, Count: 20})
 	if err != nil || got.Completed != 20 || got.Again < 2 || got.latency(100) < float64(dnsAgain.Microseconds()) {
@@ -105,8 +111,10 @@ func TestDNSLoadLosses(t *testing.T) {
 }
 
 // An answer without address is none: the name is wrong, or the server.
-func TestDNSLoadRefusals(t *testing.T) {
-	a, b := newPair(t)
+func TestDNSLoadRefusals(t *testing.T) { families(t, testDNSLoadRefusals) }
+
+func testDNSLoadRefusals(t *testing.T, f Family) {
+	a, b := newPair(t, f)
 	startNames(t, b, never, func(m *dns.Msg) {
 		if m.Rcode = dns.RcodeNameError; m.Id%2 == 0 {
 			m.Rcode = dns.RcodeSuccess
@@ -119,9 +127,11 @@ func TestDNSLoadRefusals(t *testing.T) {
 }
 
 // It ends at its time where nobody is at the port.
-func TestDNSLoadEnds(t *testing.T) {
+func TestDNSLoadEnds(t *testing.T) { families(t, testDNSLoadEnds) }
+
+func testDNSLoadEnds(t *testing.T, f Family) {
 	checkDescriptors(t)
-	a, b := newPair(t)
+	a, b := newPair(t, f)
 	load := serviceLoad{Window: 8, Duration: 200 * time.Millisecond}
 	got, err := dnsLoad(t.Context(), a, netip.AddrPortFrom(b.Address, 53), "web", load)
 	if err != nil || got.Completed != 0 || got.Elapsed < load.Duration {

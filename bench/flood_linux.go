@@ -10,7 +10,8 @@ import (
 const (
 	// minPayload makes a UDP datagram over IPv4 the shortest frame that
 	// Ethernet has: 64 bytes with Ethernet, IP and UDP header (14+20+8) and
-	// the check sequence (4), which virtual interfaces do not carry.
+	// the check sequence (4), which virtual interfaces do not carry. IPv6 carries
+	// the same, in frames with 20 bytes more of its header.
 	minPayload = 64 - 14 - 20 - 8 - 4
 
 	// floodBurst is the number of datagrams of one system call.
@@ -21,7 +22,7 @@ const (
 	floodBuffer = 8 << 20
 )
 
-// flood is a load of the shortest frames, as many as one sender can.
+// flood is a load of the shortest datagrams, as many as one sender can.
 type flood struct {
 	traffic
 	fd       int    // of the receiver

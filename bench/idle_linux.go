@@ -24,7 +24,8 @@ const (
 	idleTries   = 10
 	idleFirst   = 20000 // of the ports
 	idlePayload = 4     // the number of the flow
-	idleFrame   = 60    // the least that Ethernet has
+	idleFrame   = 66    // of IPv6; that of IPv4 is filled up to 60, the least that Ethernet has
+	idleLeast   = 60
 	idlePause   = 2 * time.Second
 )
 
@@ -43,7 +44,7 @@ type idle struct {
 }
 
 // startIdle begins to send one packet of each flow from one host to the other, by
-// the gateway that it has an ARP entry of.
+// the gateway, which is its neighbour.
 func startIdle(from, to *Host, flows int) (*idle, error) {
 	l := &idle{from: from, remote: to.Address, flows: flows, seen: make([]atomic.Uint64, (flows+63)/64)}
 	if err := l.addresses(); err != nil {
@@ -51,7 +52,7 @@ func startIdle(from, to *Host, flows int) (*idle, error) {
 	}
 	var err error
 	l.in, err = l.open(to, func() (int, error) {
-		return socket(unix.SOCK_DGRAM, netip.AddrPortFrom(netip.IPv4Unspecified(), idlePort))
+		return socket(unix.SOCK_DGRAM, netip.AddrPortFrom(to.family().unspecified(), idlePort))
 	})
 	if err == nil {
 		err = unix.SetsockoptInt(l.in, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, floodBuffer)
@@ -75,13 +76,13 @@ func (l *idle) addresses() error {
 		return fmt.Errorf("host %s: interface %s: %w", l.from.Address, l.from.Interface, err)
 	}
 	l.mac = link.Attrs().HardwareAddr
-	neighbours, err := l.from.NS.links.NeighList(link.Attrs().Index, unix.AF_INET)
+	neighbours, err := l.from.NS.links.NeighList(link.Attrs().Index, l.from.family().domain())
 	if err != nil {
 		return fmt.Errorf("host %s: neighbours: %w", l.from.Address, err)
 	}
-	gateway := netip.MustParsePrefix(natInside).Addr()
+	gateway := l.from.family().plan().gateway.Addr()
 	for _, n := range neighbours {
-		if a, ok := netip.AddrFromSlice(n.IP.To4()); ok && a == gateway && len(n.HardwareAddr) == 6 {
+		if a, ok := netip.AddrFromSlice(n.IP); ok && a.Unmap() == gateway && len(n.HardwareAddr) == 6 {
 			l.gateway = n.HardwareAddr
 			return nil
 		}
@@ -109,29 +110,11 @@ func packetSocket(name string) (int, error) {
 // put writes the frame of a flow and returns its length.
 func (l *idle) put(b []byte, flow int) int {
 	clear(b)
-	copy(b, l.gateway)
-	copy(b[6:], l.mac)
-	binary.BigEndian.PutUint16(b[12:], unix.ETH_P_IP)
 	remote, endpoint := flow%natRemotes, flow/natRemotes
-	src, dst := l.from.Address.As4(), l.remote.As4()
-	src[3] += byte(endpoint / idlePorts)
-	dst[3] += byte(remote)
-	ip, udp := b[14:34], b[34:34+8+idlePayload]
-	ip[0], ip[8], ip[9] = 0x45, 64, unix.IPPROTO_UDP
-	binary.BigEndian.PutUint16(ip[2:], 20+8+idlePayload)
-	copy(ip[12:], src[:])
-	copy(ip[16:], dst[:])
-	binary.BigEndian.PutUint16(ip[10:], ^sum16(0, ip))
-	binary.BigEndian.PutUint16(udp, uint16(idleFirst+endpoint%idlePorts))
-	binary.BigEndian.PutUint16(udp[2:], idlePort)
-	binary.BigEndian.PutUint16(udp[4:], 8+idlePayload)
-	binary.BigEndian.PutUint32(udp[8:], uint32(flow))
-	check := ^sum16(uint32(sum16(unix.IPPROTO_UDP+8+idlePayload, ip[12:20])), udp)
-	if check == 0 {
-		check = 0xffff // zero says that there is none
-	}
-	binary.BigEndian.PutUint16(udp[6:], check)
-	return idleFrame
+	src := netip.AddrPortFrom(addressAfter(l.from.Address, endpoint/idlePorts), uint16(idleFirst+endpoint%idlePorts))
+	dst := netip.AddrPortFrom(addressAfter(l.remote, remote), idlePort)
+	binary.BigEndian.PutUint32(b[l.from.family().udpStart():], uint32(flow))
+	return max(putUDP(b, l.gateway, l.mac, src, dst, idlePayload), idleLeast)
 }
 
 // send goes through the flows that have not arrived, several times.

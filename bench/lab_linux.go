@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -19,21 +20,25 @@ import (
 // Lab owns what one measurement makes on the machine: a folder, named network
 // namespaces and what is in them, processes. It is used by one goroutine.
 type Lab struct {
-	dir  string
-	undo []func() error // run last to first
+	family Family // of the addresses of its hosts
+	dir    string
+	undo   []func() error // run last to first
 }
 
 // labPrefix begins the names of everything that the labs of this process make,
 // so that what a killed run has left can be told from what a running one needs.
 func labPrefix() string { return fmt.Sprintf("weft-bench-%d-", os.Getpid()) }
 
-// NewLab returns an empty lab. The caller closes it.
-func NewLab() (*Lab, error) {
+// NewLab returns an empty lab for measurements in a family. The caller closes it.
+func NewLab(f Family) (*Lab, error) {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); f == IPv6 && err != nil {
+		return nil, errors.New("this kernel has no IPv6: leave it out by --family ipv4")
+	}
 	dir, err := os.MkdirTemp("", labPrefix()+"*")
 	if err != nil {
 		return nil, fmt.Errorf("make lab: %w", err)
 	}
-	l := &Lab{dir: dir}
+	l := &Lab{family: f, dir: dir}
 	l.later(func() error { return os.RemoveAll(dir) })
 	return l, nil
 }
@@ -55,10 +60,11 @@ func (l *Lab) later(f func() error) { l.undo = append(l.undo, f) }
 // path returns the path of a file in the lab's folder.
 func (l *Lab) path(name string) string { return filepath.Join(l.dir, name) }
 
-// Namespace is a named network namespace without IPv6: duplicate address
-// detection and router solicitations would be frames that nobody measures.
+// Namespace is a named network namespace, whose kernel sends nothing of its own
+// accord.
 type Namespace struct {
 	Name   string // as `ip netns` shows it; unique on the machine
+	family Family // of the lab
 	handle netns.NsHandle
 	links  *netlink.Handle
 }
@@ -66,7 +72,7 @@ type Namespace struct {
 // Namespace makes a namespace with lo up. Its Name is name behind a prefix of
 // the lab's own.
 func (l *Lab) Namespace(name string) (*Namespace, error) {
-	n := &Namespace{Name: filepath.Base(l.dir) + "-" + name}
+	n := &Namespace{Name: filepath.Base(l.dir) + "-" + name, family: l.family}
 	err := <-onThread(func() (err error) {
 		n.handle, err = netns.NewNamed(n.Name)
 		return err
@@ -81,8 +87,10 @@ func (l *Lab) Namespace(name string) (*Namespace, error) {
 	}
 	l.later(func() error { n.links.Close(); return nil })
 	for _, scope := range []string{"all", "default"} {
-		if err := n.sysctl("net/ipv6/conf/"+scope+"/disable_ipv6", "1"); err != nil {
-			return nil, err
+		for _, s := range quiet[l.family] {
+			if err := n.sysctl("net/ipv6/conf/"+scope+"/"+s.name, s.value); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return n, up(n, "lo")
@@ -122,17 +130,59 @@ func (n *Namespace) sysctl(name, value string) error {
 	})
 }
 
-// address gives an interface of the namespace an address.
+// address gives an interface of the namespace an address, which it has at once.
 func (n *Namespace) address(name string, prefix netip.Prefix) error {
 	link, err := n.links.LinkByName(name)
 	if err == nil {
 		mask := net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())
-		err = n.links.AddrReplace(link, &netlink.Addr{IPNet: &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: mask}})
+		address := &netlink.Addr{IPNet: &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: mask}}
+		if prefix.Addr().Is6() {
+			address.Flags = unix.IFA_F_NODAD
+		}
+		err = n.links.AddrReplace(link, address)
 	}
 	if err != nil {
 		return fmt.Errorf("address %s on %s in %s: %w", prefix, name, n.Name, err)
 	}
 	return nil
+}
+
+// station gives an interface of the namespace the address of a machine: in IPv6
+// with a link-local one beside it, since that is what a kernel asks from who has
+// the address that it forwards a packet to, or whether a neighbour is still there.
+func (n *Namespace) station(name string, prefix netip.Prefix) error {
+	if prefix.Addr().Is6() {
+		if err := n.address(name, netip.PrefixFrom(linkLocal(prefix.Addr()), 64)); err != nil {
+			return err
+		}
+	}
+	return n.address(name, prefix)
+}
+
+// usable waits until no address of an interface is tentative. Some are where
+// weft has given it the address, until the kernel gets to seeing that nobody wants
+// duplicates detected.
+func (n *Namespace) usable(ctx context.Context, name string) error {
+	tentative := func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }
+	for deadline := time.Now().Add(meetTimeout); ; {
+		link, err := n.links.LinkByName(name)
+		var addresses []netlink.Addr
+		if err == nil {
+			addresses, err = n.links.AddrList(link, unix.AF_INET6)
+		}
+		if err != nil {
+			return fmt.Errorf("addresses of %s in %s: %w", name, n.Name, err)
+		}
+		if !slices.ContainsFunc(addresses, tentative) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("addresses of %s in %s are tentative after %v", name, n.Name, meetTimeout)
+		}
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // Host is a network namespace that stands for a machine with one interface.
@@ -156,27 +206,30 @@ func (h *Host) Go(f func() error) <-chan error {
 	})
 }
 
-// prefix returns the host's address in its subnet, which all hosts share.
-func (h *Host) prefix() netip.Prefix { return netip.PrefixFrom(h.Address, 24) }
+// family returns the family of the host's address, which is the lab's.
+func (h *Host) family() Family { return familyOf(h.Address) }
 
-// hosts makes n namespaces h1 to hn with the addresses 10.0.0.1 to 10.0.0.n,
-// and names an interface that they do not have yet. Neighbours run on different
-// CPUs where the machine has more than one. n is below 255.
+// prefix returns the host's address in its subnet, which all hosts share.
+func (h *Host) prefix() netip.Prefix {
+	return netip.PrefixFrom(h.Address, h.family().plan().host.Bits())
+}
+
+// hosts makes n namespaces h1 to hn with the addresses that the plan has for
+// them, and names an interface that they do not have yet. Neighbours run on
+// different CPUs where the machine has more than one. n is below 255.
 func (l *Lab) hosts(n int) ([]*Host, error) {
 	cpus, err := allowedCPUs()
 	if err != nil {
 		return nil, err
 	}
 	var hosts []*Host
-	for i := 1; i <= n; i++ {
-		ns, err := l.Namespace(fmt.Sprintf("h%d", i))
+	first := l.family.plan().host.Addr()
+	for i := range n {
+		ns, err := l.Namespace(fmt.Sprintf("h%d", i+1))
 		if err != nil {
 			return nil, err
 		}
-		hosts = append(hosts, &Host{
-			NS: ns, Interface: "eth0", cpu: cpus[(i-1)%len(cpus)],
-			Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}),
-		})
+		hosts = append(hosts, &Host{NS: ns, Interface: "eth0", cpu: cpus[i%len(cpus)], Address: addressAfter(first, i)})
 	}
 	return hosts, nil
 }
@@ -192,8 +245,8 @@ func (l *Lab) hostsBeside(name string, n int) ([]*Host, *Namespace, error) {
 }
 
 // settle gives the hosts their addresses, pins every host as a permanent
-// neighbour of every other, so that no ARP is measured, and waits until the
-// first reaches all others.
+// neighbour of every other, so that neither ARP nor neighbour discovery is
+// measured, and waits until the first reaches all others.
 func settle(ctx context.Context, hosts []*Host) error {
 	links := make([]netlink.Link, len(hosts))
 	for i, h := range hosts {
@@ -201,9 +254,8 @@ func settle(ctx context.Context, hosts []*Host) error {
 		if err != nil {
 			return fmt.Errorf("host %s: interface %s: %w", h.Address, h.Interface, err)
 		}
-		address := &netlink.Addr{IPNet: &net.IPNet{IP: h.Address.AsSlice(), Mask: net.CIDRMask(24, 32)}}
-		if err := h.NS.links.AddrReplace(link, address); err != nil {
-			return fmt.Errorf("host %s: address: %w", h.Address, err)
+		if err := h.NS.station(h.Interface, h.prefix()); err != nil {
+			return err
 		}
 		links[i], h.mac = link, link.Attrs().HardwareAddr
 	}
@@ -219,6 +271,11 @@ func settle(ctx context.Context, hosts []*Host) error {
 			if err != nil {
 				return fmt.Errorf("host %s: neighbour %s: %w", h.Address, other.Address, err)
 			}
+		}
+	}
+	for _, h := range hosts {
+		if err := h.NS.usable(ctx, h.Interface); err != nil {
+			return err
 		}
 	}
 	for _, other := range hosts[1:] {
@@ -283,7 +340,7 @@ func probeBridge() error {
 }
 
 func probe(f func(*Namespace) error) error {
-	lab, err := NewLab()
+	lab, err := NewLab(IPv4)
 	if err != nil {
 		return err
 	}

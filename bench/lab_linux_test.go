@@ -2,17 +2,19 @@ package bench
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 func TestLabUndoesLastFirst(t *testing.T) {
-	lab, err := NewLab()
+	lab, err := NewLab(IPv4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +39,7 @@ func TestLabUndoesLastFirst(t *testing.T) {
 
 func TestNamespaceComesAndGoes(t *testing.T) {
 	checkDescriptors(t)
-	lab, err := NewLab()
+	lab, err := NewLab(IPv4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,20 +78,68 @@ func TestNamespaceComesAndGoes(t *testing.T) {
 	}
 }
 
-func TestNamespaceHasNoIPv6(t *testing.T) {
-	a, _ := newPair(t)
+// What a kernel gives itself of IPv6 it detects duplicates of, which sends frames.
+func TestHostHasNoMoreIPv6(t *testing.T) {
+	for f, want := range map[Family][]string{IPv4: nil, IPv6: {"2001:db8::1/64", "fe80::1/64"}} {
+		a, _ := newPair(t, f)
+		link, err := a.NS.links.LinkByName(a.Interface)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addrs, err := a.NS.links.AddrList(link, unix.AF_INET6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, addr := range addrs {
+			if got = append(got, addr.IPNet.String()); addr.Flags&unix.IFA_F_NODAD == 0 || addr.Flags&unix.IFA_F_TENTATIVE != 0 {
+				t.Errorf("%v: flags %#x", addr, addr.Flags)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%v: addresses %v, want %v", f, got, want)
+		}
+	}
+}
+
+// An address that is given without more is tentative for a moment, and waited for.
+func TestUsable(t *testing.T) {
+	a, _ := newPair(t, IPv6)
+	if err := a.NS.sysctl("net/ipv6/conf/"+a.Interface+"/accept_dad", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.NS.sysctl("net/ipv6/conf/"+a.Interface+"/dad_transmits", "1"); err != nil {
+		t.Fatal(err)
+	}
 	link, err := a.NS.links.LinkByName(a.Interface)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addrs, err := a.NS.links.AddrList(link, unix.AF_INET6)
-	if err != nil || len(addrs) != 0 {
-		t.Errorf("IPv6 addresses %v, %v: their detection sends frames", addrs, err)
+	address, err := netlink.ParseAddr("2001:db8::77/64")
+	if err == nil {
+		err = a.NS.links.AddrAdd(link, address)
+	}
+	if err == nil {
+		err = a.NS.usable(t.Context(), a.Interface)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = <-a.Go(func() error {
+		fd, err := socket(unix.SOCK_DGRAM, netip.MustParseAddrPort("[2001:db8::77]:5004"))
+		if err == nil {
+			err = unix.Close(fd)
+		}
+		return err
+	})
+	if err != nil {
+		t.Errorf("an address that is usable: %v", err)
 	}
 }
 
 func TestSysctlIgnoresAbsentVariable(t *testing.T) {
-	n, err := newLab(t).Namespace("h1")
+	n, err := newLab(t, IPv4).Namespace("h1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +156,7 @@ func TestHostThreadsStayOnOneCPU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := newLab(t).hosts(3)
+	hosts, err := newLab(t, IPv4).hosts(3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,14 +175,16 @@ func TestHostThreadsStayOnOneCPU(t *testing.T) {
 	}
 }
 
-func TestSettleSaysWhoIsUnreachable(t *testing.T) {
-	lab := newLab(t)
+func TestSettleSaysWhoIsUnreachable(t *testing.T) { families(t, testSettleSaysWhoIsUnreachable) }
+
+func testSettleSaysWhoIsUnreachable(t *testing.T, f Family) {
+	lab := newLab(t, f)
 	hosts, err := lab.hosts(2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = settle(t.Context(), hosts)
-	if err == nil || !strings.Contains(err.Error(), "10.0.0.1") || !strings.Contains(err.Error(), "eth0") {
+	if err == nil || !strings.Contains(err.Error(), hosts[0].Address.String()) || !strings.Contains(err.Error(), "eth0") {
 		t.Errorf("error %v, want one that names host and interface", err)
 	}
 }
@@ -162,8 +214,10 @@ func TestProbeLeavesNothing(t *testing.T) {
 }
 
 // br_netfilter is global to the kernel; the bridge's namespace must be without.
-func TestBridgeHasNoNetfilter(t *testing.T) {
-	lab := newLab(t)
+func TestBridgeHasNoNetfilter(t *testing.T) { families(t, testBridgeHasNoNetfilter) }
+
+func testBridgeHasNoNetfilter(t *testing.T, f Family) {
+	lab := newLab(t, f)
 	bed, err := kernelBridge{}.Setup(t.Context(), lab)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -69,6 +70,7 @@ type standInNetwork struct {
 	Forward, Address string
 	HostPort         bool `yaml:"host_port"`
 	Uplink           struct{ Interface, Address string }
+	RA               struct{ Enabled bool }
 	NAT              struct {
 		MaxFlows int `yaml:"max_flows"`
 	}
@@ -140,16 +142,22 @@ func standInNAT(network standInNetwork) error {
 		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: subnet}); err != nil {
 			return fmt.Errorf("%s on %s: %w", cidr, name, err)
 		}
-	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
-		return err
+		if ip.To4() != nil {
+			continue
+		}
+		// The stand-in is a router, which asks for neighbours from here.
+		local := &net.IPNet{IP: append(net.IP{0xfe, 0x80, 0, 0, 0, 0, 0, 0}, ip[8:]...), Mask: net.CIDRMask(64, 128)}
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: local}); err != nil {
+			return fmt.Errorf("%s on %s: %w", local, name, err)
+		}
 	}
 	here, err := netns.Get()
 	if err != nil {
 		return err
 	}
 	defer here.Close()
-	return (&Namespace{Name: "here", handle: here}).translate(network.Uplink.Interface)
+	family := familyOf(netip.MustParsePrefix(network.Address).Addr())
+	return (&Namespace{Name: "here", family: family, handle: here}).translate(network.Uplink.Interface)
 }
 
 func standInAttach(br netlink.Link, name string) error {
@@ -248,10 +256,18 @@ func descriptors(t *testing.T) int {
 	return n
 }
 
-// newLab returns a lab that the test closes, and demands that nothing is left.
-func newLab(t *testing.T) *Lab {
+// families calls f for both.
+func families(t *testing.T, f func(t *testing.T, family Family)) {
 	t.Helper()
-	lab, err := NewLab()
+	for _, family := range []Family{IPv4, IPv6} {
+		t.Run(family.String(), func(t *testing.T) { f(t, family) })
+	}
+}
+
+// newLab returns a lab that the test closes, and demands that nothing is left.
+func newLab(t *testing.T, f Family) *Lab {
+	t.Helper()
+	lab, err := NewLab(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,9 +284,9 @@ func newLab(t *testing.T) *Lab {
 }
 
 // newPair returns two settled hosts joined by one veth pair.
-func newPair(t *testing.T) (*Host, *Host) {
+func newPair(t *testing.T, f Family) (*Host, *Host) {
 	t.Helper()
-	bed, err := direct{}.Setup(t.Context(), newLab(t))
+	bed, err := direct{}.Setup(t.Context(), newLab(t, f))
 	if err != nil {
 		t.Fatal(err)
 	}

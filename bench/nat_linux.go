@@ -17,10 +17,6 @@ import (
 // What the beds of NAT have: a host inside, whose gateway translates, and one
 // outside, which knows no way to the inside but by the translated address.
 const (
-	natInside  = "10.0.0.254/24"
-	natOutside = "192.0.2.1/24"
-	natFirst   = "192.0.2.101" // of the addresses of the host outside
-
 	natClients = 8  // addresses of the host inside
 	natRemotes = 25 // addresses of the host outside
 
@@ -33,7 +29,7 @@ func natHosts(lab *Lab) ([]*Host, *Namespace, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	hosts[1].Address = netip.MustParseAddr(natFirst)
+	hosts[1].Address = lab.family.plan().remote
 	return hosts, sw, errors.Join(
 		veth(hosts[0].NS, hosts[0].Interface, sw, natGuestEnd),
 		veth(hosts[1].NS, hosts[1].Interface, sw, natUplink))
@@ -43,15 +39,18 @@ func natHosts(lab *Lab) ([]*Host, *Namespace, error) {
 // waits until that one reaches the other.
 func natReady(ctx context.Context, hosts []*Host) error {
 	for i, n := range []int{natClients, natRemotes} {
-		addr := hosts[i].Address
-		for range n {
-			if err := hosts[i].NS.address(hosts[i].Interface, netip.PrefixFrom(addr, 24)); err != nil {
+		h := hosts[i]
+		if err := h.NS.station(h.Interface, h.prefix()); err != nil {
+			return err
+		}
+		for k := 1; k < n; k++ {
+			address := netip.PrefixFrom(addressAfter(h.Address, k), h.prefix().Bits())
+			if err := h.NS.address(h.Interface, address); err != nil {
 				return err
 			}
-			addr = addr.Next()
 		}
 	}
-	gateway := netip.MustParsePrefix(natInside).Addr()
+	gateway := hosts[0].family().plan().gateway.Addr()
 	err := hosts[0].NS.links.RouteReplace(&netlink.Route{Gw: net.IP(gateway.AsSlice())})
 	if err != nil {
 		return fmt.Errorf("host %s: default route: %w", hosts[0].Address, err)
@@ -125,15 +124,15 @@ func (masquerade) Setup(_ context.Context, lab *Lab) (*Bed, error) {
 		return nil, err
 	}
 	err = errors.Join(
-		sw.address(natGuestEnd, netip.MustParsePrefix(natInside)),
-		sw.address(natUplink, netip.MustParsePrefix(natOutside)),
-		sw.sysctl("net/ipv4/ip_forward", "1"),
+		sw.station(natGuestEnd, lab.family.plan().gateway),
+		sw.station(natUplink, lab.family.plan().outside),
 		sw.translate(natUplink))
 	return &Bed{Hosts: hosts, ready: natReady}, err
 }
 
-// natRules masquerades what leaves by an interface.
-const natRules = `table ip bench {
+// natRules masquerades what leaves by an interface, of a family that has a word
+// in nftables.
+const natRules = `table %s bench {
 	chain postrouting {
 		type nat hook postrouting priority srcnat
 		oifname "%s" masquerade
@@ -141,11 +140,18 @@ const natRules = `table ip bench {
 }
 `
 
-// translate has the namespace masquerade what leaves by an interface.
+// translate has the namespace forward, and masquerade what leaves by an interface.
 func (n *Namespace) translate(name string) error {
+	table, forward := "ip", "net/ipv4/ip_forward"
+	if n.family == IPv6 {
+		table, forward = "ip6", "net/ipv6/conf/all/forwarding"
+	}
+	if err := n.sysctl(forward, "1"); err != nil {
+		return err
+	}
 	return <-n.Go(func() error {
 		cmd := exec.Command("nft", "-f", "-")
-		cmd.Stdin = strings.NewReader(fmt.Sprintf(natRules, name))
+		cmd.Stdin = strings.NewReader(fmt.Sprintf(natRules, table, name))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("nft in %s: %w: %s", n.Name, err, strings.TrimSpace(string(out)))
 		}
@@ -157,8 +163,7 @@ func (n *Namespace) translate(name string) error {
 type natPeer struct {
 	name, about string
 	binary      string
-	uplink      string // a key of the uplink, with its value
-	shared      bool   // the uplink's address is the host's
+	shared      string // a word for how the uplink's address is the host's; empty: it has its own
 }
 
 func (p natPeer) Name() string     { return p.name }
@@ -170,14 +175,15 @@ func (p natPeer) Setup(ctx context.Context, lab *Lab) (*Bed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.shared {
-		if err := sw.address(natUplink, netip.MustParsePrefix(natOutside)); err != nil {
-			return nil, err
-		}
+	address := p.shared
+	if address == "" {
+		address = lab.family.plan().outside.String()
+	} else if err := sw.station(natUplink, lab.family.plan().outside); err != nil {
+		return nil, err
 	}
 	config := "lease_file: " + lab.path("leases.db") + "\nmetrics: {listen: \"off\"}\nnetworks:\n  bench:\n    forward: nat\n" +
-		"    address: " + natInside + "\n    host_port: false\n" +
-		"    uplink: {interface: " + natUplink + ", " + p.uplink + "}\n" +
+		lab.family.gatewayKeys(lab.family.plan().gateway) + "    host_port: false\n" +
+		"    uplink: {interface: " + natUplink + ", address: \"" + address + "\"}\n" +
 		"    nat: {max_flows: 1048576}\n" +
 		"    ports:\n      h1: {type: raw, interface: " + natGuestEnd + "}\n"
 	bed, err := weftBed(ctx, lab, hosts, sw, p.binary, config)

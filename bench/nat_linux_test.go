@@ -12,12 +12,12 @@ import (
 )
 
 // newTranslated returns the two hosts of NAT, joined by the kernel.
-func newTranslated(t *testing.T) *Bed {
+func newTranslated(t *testing.T, f Family) *Bed {
 	t.Helper()
 	if err := (masquerade{}).Available(); err != nil {
 		t.Skip(err)
 	}
-	bed, err := masquerade{}.Setup(t.Context(), newLab(t))
+	bed, err := masquerade{}.Setup(t.Context(), newLab(t, f))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,9 +28,11 @@ func newTranslated(t *testing.T) *Bed {
 }
 
 // The host outside sees the translated address only.
-func TestNATMeet(t *testing.T) {
+func TestNATMeet(t *testing.T) { families(t, testNATMeet) }
+
+func testNATMeet(t *testing.T, f Family) {
 	checkDescriptors(t)
-	bed := newTranslated(t)
+	bed := newTranslated(t, f)
 	var tr traffic
 	_, in, err := tr.meet(t.Context(), bed.Hosts[0], bed.Hosts[1], floodPort)
 	if err != nil {
@@ -40,7 +42,14 @@ func TestNATMeet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := netip.AddrFrom4(peer.(*unix.SockaddrInet4).Addr), netip.MustParsePrefix(natOutside).Addr(); got != want {
+	var got netip.Addr
+	switch peer := peer.(type) {
+	case *unix.SockaddrInet4:
+		got = netip.AddrFrom4(peer.Addr)
+	case *unix.SockaddrInet6:
+		got = netip.AddrFrom16(peer.Addr)
+	}
+	if want := f.plan().outside.Addr(); got != want {
 		t.Errorf("the host outside sees %v, want %v", got, want)
 	}
 	if err := tr.stop(); err != nil {
@@ -48,10 +57,12 @@ func TestNATMeet(t *testing.T) {
 	}
 }
 
-func TestNATMeetGivesUp(t *testing.T) {
+func TestNATMeetGivesUp(t *testing.T) { families(t, testNATMeetGivesUp) }
+
+func testNATMeetGivesUp(t *testing.T, f Family) {
 	checkDescriptors(t)
-	a, b := newPair(t)
-	b.Address = netip.MustParseAddr("10.0.0.77") // nobody's
+	a, b := newPair(t, f)
+	b.Address = addressAfter(b.Address, 75) // nobody's
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("enough"))
 	defer cancel()
 	var tr traffic
@@ -63,9 +74,11 @@ func TestNATMeetGivesUp(t *testing.T) {
 	}
 }
 
-func TestNATConnections(t *testing.T) {
+func TestNATConnections(t *testing.T) { families(t, testNATConnections) }
+
+func testNATConnections(t *testing.T, f Family) {
 	checkDescriptors(t)
-	bed := newTranslated(t)
+	bed := newTranslated(t, f)
 	sample, err := runNATConnections(t.Context(), bed, Timing{Warmup: 50 * time.Millisecond, Measure: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +91,7 @@ func TestNATConnections(t *testing.T) {
 // Connections that nobody answers are given up, and count as such.
 func TestNATConnectionsFail(t *testing.T) {
 	checkDescriptors(t)
-	bed := newTranslated(t)
+	bed := newTranslated(t, IPv4)
 	c := &connections{from: bed.Hosts[0], to: bed.Hosts[1], pending: map[int32]time.Time{}}
 	var err error
 	c.epoll, err = c.open(c.from, func() (int, error) { return unix.EpollCreate1(unix.EPOLL_CLOEXEC) })
@@ -117,8 +130,10 @@ func TestNATConnectionsFail(t *testing.T) {
 
 // The turn of connections: no pair of addresses and ports comes twice before all
 // have.
-func TestNATConnectionsTurn(t *testing.T) {
-	bed := newTranslated(t)
+func TestNATConnectionsTurn(t *testing.T) { families(t, testNATConnectionsTurn) }
+
+func testNATConnectionsTurn(t *testing.T, f Family) {
+	bed := newTranslated(t, f)
 	c := &connections{from: bed.Hosts[0], to: bed.Hosts[1], pending: map[int32]time.Time{}}
 	seen := map[string]bool{}
 	for i := range natClients * connRemotes * connPorts {
@@ -128,32 +143,43 @@ func TestNATConnectionsTurn(t *testing.T) {
 	if len(seen) != natClients*connRemotes*connPorts {
 		t.Errorf("%d pairs", len(seen))
 	}
-	if l, r := c.pair(natClients*connRemotes*connPorts + 1); l.String() != "10.0.0.2:20000" || r.String() != "192.0.2.101:5005" {
-		t.Errorf("%v to %v", l, r)
+	want := map[Family]string{IPv4: "10.0.0.2:20000 192.0.2.101:5005", IPv6: "[2001:db8::2]:20000 [2001:db8:1::65]:5005"}[f]
+	if l, r := c.pair(natClients*connRemotes*connPorts + 1); l.String()+" "+r.String() != want {
+		t.Errorf("%v to %v, want %v", l, r, want)
 	}
 }
 
 // Every flow has a tuple of its own, from an address inside to one outside.
-func TestNATIdleFrames(t *testing.T) {
-	l := &idle{from: &Host{Address: netip.MustParseAddr("10.0.0.1")}, remote: netip.MustParseAddr(natFirst), gateway: []byte{2, 0, 0, 0, 0, 1}, mac: []byte{2, 0, 0, 0, 0, 2}}
+func TestNATIdleFrames(t *testing.T) { families(t, testNATIdleFrames) }
+
+func testNATIdleFrames(t *testing.T, f Family) {
+	inside := f.plan().gateway
+	l := &idle{from: &Host{Address: f.plan().host.Addr()}, remote: f.plan().remote, gateway: []byte{2, 0, 0, 0, 0, 1}, mac: []byte{2, 0, 0, 0, 0, 2}}
 	b := make([]byte, idleFrame)
-	seen := make(map[[12]byte]struct{}, idleFlows)
-	inside := netip.MustParsePrefix(natInside)
+	seen := make(map[[36]byte]struct{}, idleFlows)
+	end := f.udpStart() - udpHead + 4 // of the ports
+	size := inside.Addr().BitLen() / 8
 	for flow := range idleFlows {
 		l.put(b, flow)
-		seen[[12]byte(b[26:38])] = struct{}{} // addresses and ports
-		if src := netip.AddrFrom4([4]byte(b[26:])); !inside.Contains(src) || src == inside.Addr() {
+		ends := b[end-4-2*size : end] // addresses and ports
+		var key [36]byte
+		copy(key[:], ends)
+		seen[key] = struct{}{}
+		if src, _ := netip.AddrFromSlice(ends[:size]); !inside.Contains(src) || src == inside.Addr() {
 			t.Fatalf("flow %d comes from %v", flow, src)
 		}
 	}
+	decode(t, b[:l.put(b, idleFlows-1)])
 	if len(seen) != idleFlows || idleFlows != 1000000 {
 		t.Errorf("%d tuples of %d flows", len(seen), idleFlows)
 	}
 }
 
-func TestNATIdleFlows(t *testing.T) {
+func TestNATIdleFlows(t *testing.T) { families(t, testNATIdleFlows) }
+
+func testNATIdleFlows(t *testing.T, f Family) {
 	checkDescriptors(t)
-	bed := newTranslated(t)
+	bed := newTranslated(t, f)
 	const flows = 5 * idlePorts * natRemotes
 	load, err := startIdle(bed.Hosts[0], bed.Hosts[1], flows)
 	if err != nil {
@@ -168,11 +194,13 @@ func TestNATIdleFlows(t *testing.T) {
 }
 
 // Flows that do not come through are sent again, and named in the end.
-func TestNATIdleFlowsLost(t *testing.T) {
+func TestNATIdleFlowsLost(t *testing.T) { families(t, testNATIdleFlowsLost) }
+
+func testNATIdleFlowsLost(t *testing.T, f Family) {
 	checkDescriptors(t)
-	bed := newTranslated(t)
+	bed := newTranslated(t, f)
 	nobody := *bed.Hosts[1]
-	nobody.Address = netip.MustParseAddr("192.0.2.200")
+	nobody.Address = addressAfter(nobody.Address, 99)
 	load, err := startIdle(bed.Hosts[0], &nobody, 10)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"encoding/binary"
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +26,17 @@ func newPackets(n, size int) *packets {
 		p.messages[i].header.SetIovlen(1)
 	}
 	return p
+}
+
+// address has all of them sent to an IPv6 address, by the interface that the socket
+// is bound to where that is link-local.
+func (p *packets) address(to netip.AddrPort) {
+	name := &unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16()}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&name.Port))[:], to.Port())
+	for i := range p.messages {
+		p.messages[i].header.Name = (*byte)(unsafe.Pointer(name))
+		p.messages[i].header.Namelen = unix.SizeofSockaddrInet6
+	}
 }
 
 // full reports whether no more can wait.

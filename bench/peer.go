@@ -13,6 +13,7 @@ const (
 	// Baseline is the peer that ratios refer to, where a scenario names no other.
 	Baseline     = "bridge"
 	peerDirect   = "direct"
+	weftPrefix   = "weft-" // of the names of peers that are weft
 	peerRaw      = "weft-raw"
 	peerInternal = "weft-internal"
 	peerEight    = "weft-8ports"
@@ -63,9 +64,9 @@ func Peers(weft string) []Peer {
 		servicesPeer{weft},
 		dnsmasq{},
 		masquerade{},
-		natPeer{peerNAT, "weft, NAT, uplink with its own address", weft, "address: " + natOutside, false},
-		natPeer{peerNATHost, "weft, NAT, uplink that shares the host's address", weft, "address: host", true},
-		natPeer{peerNATSockets, "weft, NAT by sockets of the host", weft, "address: sockets", true},
+		natPeer{peerNAT, "weft, NAT, uplink with its own address", weft, ""},
+		natPeer{peerNATHost, "weft, NAT, uplink that shares the host's address", weft, "host"},
+		natPeer{peerNATSockets, "weft, NAT by sockets of the host", weft, "sockets"},
 	}
 }
 

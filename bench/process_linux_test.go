@@ -26,7 +26,7 @@ func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) 
 
 func TestProcessStartsInsideAndEndsWithTheLab(t *testing.T) {
 	checkDescriptors(t)
-	lab := newLab(t)
+	lab := newLab(t, IPv4)
 	p, err := shell(t.Context(), t, lab, "echo starting >&2; echo 'weft: ready' >&2; exec sleep 600")
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestProcessStartsInsideAndEndsWithTheLab(t *testing.T) {
 }
 
 func TestProcessThatEndsEarlySaysWhy(t *testing.T) {
-	_, err := shell(t.Context(), t, newLab(t), "echo 'weft: port \"h1\": no such interface' >&2; exit 3")
+	_, err := shell(t.Context(), t, newLab(t, IPv4), "echo 'weft: port \"h1\": no such interface' >&2; exit 3")
 	if err == nil {
 		t.Fatal("started")
 	}
@@ -66,7 +66,7 @@ func TestProcessThatEndsEarlySaysWhy(t *testing.T) {
 }
 
 func TestProcessKeepsOnlyTheLastLines(t *testing.T) {
-	_, err := shell(t.Context(), t, newLab(t), "i=0; while [ $i -lt 500 ]; do echo line $i. >&2; i=$((i+1)); done; exit 1")
+	_, err := shell(t.Context(), t, newLab(t, IPv4), "i=0; while [ $i -lt 500 ]; do echo line $i. >&2; i=$((i+1)); done; exit 1")
 	if err == nil || strings.Contains(err.Error(), "line 494.") || !strings.Contains(err.Error(), "line 495. |") ||
 		!strings.Contains(err.Error(), "line 499.") {
 		t.Errorf("error %v, want the last %d lines", err, tailLines)
@@ -75,7 +75,7 @@ func TestProcessKeepsOnlyTheLastLines(t *testing.T) {
 
 // A line longer than any buffer must not make the process wait for its reader.
 func TestProcessMayWriteLongLines(t *testing.T) {
-	p, err := shell(t.Context(), t, newLab(t),
+	p, err := shell(t.Context(), t, newLab(t, IPv4),
 		"echo 'weft: ready' >&2; head -c 300000 /dev/zero >&2; echo over >&2; exit 0")
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestProcessMayWriteLongLines(t *testing.T) {
 
 func TestProcessThatDoesNotExist(t *testing.T) {
 	checkDescriptors(t)
-	lab := newLab(t)
+	lab := newLab(t, IPv4)
 	n, err := lab.Namespace("switch")
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestProcessThatDoesNotExist(t *testing.T) {
 }
 
 func TestProcessStartIsInterrupted(t *testing.T) {
-	lab := newLab(t)
+	lab := newLab(t, IPv4)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	p, err := shell(ctx, t, lab, "exec sleep 600")
@@ -116,7 +116,7 @@ func TestProcessStartIsInterrupted(t *testing.T) {
 }
 
 func TestStubbornProcessIsKilled(t *testing.T) {
-	lab := newLab(t)
+	lab := newLab(t, IPv4)
 	p, err := shell(t.Context(), t, lab, "trap '' TERM; echo 'weft: ready' >&2; while :; do sleep 0.1; done")
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestStubbornProcessIsKilled(t *testing.T) {
 }
 
 func TestCPUTimeOfProcess(t *testing.T) {
-	p, err := shell(t.Context(), t, newLab(t), "echo 'weft: ready' >&2; while :; do :; done")
+	p, err := shell(t.Context(), t, newLab(t, IPv4), "echo 'weft: ready' >&2; while :; do :; done")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestMachineIsDescribed(t *testing.T) {
 // The bench may be killed without a chance to clean up: its processes go too.
 func TestProcessGoesWithItsParent(t *testing.T) {
 	if pidFile := os.Getenv("WEFT_BENCH_PID_FILE"); pidFile != "" {
-		lab, err := NewLab()
+		lab, err := NewLab(IPv4)
 		if err != nil {
 			t.Fatal(err)
 		}

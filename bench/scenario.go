@@ -23,6 +23,9 @@ const (
 	scenarioNATFrames      = "nat-frames64"
 	scenarioNATConnections = "nat-connections"
 	scenarioNATMemory      = "nat-memory"
+
+	// inIPv6 ends the name of a scenario that is another's twin.
+	inIPv6 = "-ipv6"
 )
 
 // Better says which way a figure improves.
@@ -46,10 +49,15 @@ type Scenario struct {
 	About  string
 	Unit   string
 	Better Better
+	Family Family
 	Peers  []string // names of the peers it is run on
 
 	// Against names the peer that ratios refer to; empty: Baseline.
 	Against string
+
+	// Twin names the same scenario in IPv4, which a figure in IPv6 is compared
+	// with, peer by peer; empty: this one is in IPv4.
+	Twin string
 
 	// Run puts the load on a bed whose hosts reach one another. It leaves no
 	// thread and no socket behind, after an error too.
@@ -66,29 +74,46 @@ func (s *Scenario) baseline() string {
 
 func (s *Scenario) runsOn(peer string) bool { return slices.Contains(s.Peers, peer) }
 
-// Scenarios returns every scenario that this version knows.
+// Scenarios returns every scenario that this version knows. One of IPv6 follows
+// its twin.
 func Scenarios() []Scenario {
 	pairs := []string{peerDirect, Baseline, peerRaw, peerInternal}
 	servers := []string{peerServices, peerDnsmasq}
 	translators := []string{peerMasquerade, peerNAT, peerNATHost, peerNATSockets}
-	return []Scenario{
-		{Name: scenarioTCP, About: "one TCP stream, offloads on", Unit: "Gbit/s", Better: Higher, Peers: pairs, Run: runTCP},
-		{Name: scenarioFrames, About: "64-byte frames delivered, one sender", Unit: "kframes/s", Better: Higher, Peers: pairs, Run: runFrames},
-		{Name: scenarioRTT, About: "UDP round trip, p50", Unit: "us", Better: Lower, Peers: pairs, Run: runRTT},
-		{Name: scenarioMemory, About: "resident memory with 8 ports, after traffic", Unit: "MiB", Better: Lower, Peers: []string{peerEight}, Run: runMemory},
-		{Name: scenarioDHCP, About: "DHCP: DISCOVER, OFFER, REQUEST and ACK", Unit: "exchanges/s", Better: Higher, Peers: servers, Run: runDHCP},
-		{Name: scenarioDNS, About: "DNS: answers out of the cache", Unit: "kanswers/s", Better: Higher, Peers: servers, Run: runDNS},
-		{Name: scenarioLeases, About: "resident memory for 65536 leases", Unit: "MiB", Better: Lower, Peers: []string{peerServices}, Run: runLeases},
-		{Name: scenarioBeside, About: "TCP stream beside 500 leases and 3000 answers a second, of the same alone", Unit: "%", Better: Higher, Peers: []string{peerServices}, Run: runBeside},
-		{Name: scenarioNATTCP, About: "one TCP stream to the world outside, translated", Unit: "Gbit/s", Better: Higher,
-			Peers: translators, Against: peerMasquerade, Run: runTCP},
-		{Name: scenarioNATFrames, About: "64-byte frames delivered outside, one flow, translated", Unit: "kframes/s", Better: Higher,
-			Peers: translators, Against: peerMasquerade, Run: runNATFrames},
-		{Name: scenarioNATConnections, About: "TCP connections made and closed, translated", Unit: "connections/s", Better: Higher,
-			Peers: translators, Against: peerMasquerade, Run: runNATConnections},
-		{Name: scenarioNATMemory, About: "resident memory with 1000000 translated flows", Unit: "MiB", Better: Lower,
-			Peers: []string{peerNAT}, Run: runNATMemory},
+	var all []Scenario
+	only := func(s Scenario) { all = append(all, s) }
+	both := func(s Scenario, about string) {
+		twin := s
+		twin.Name, twin.About, twin.Family, twin.Twin = s.Name+inIPv6, about, IPv6, s.Name
+		all = append(all, s, twin)
 	}
+	both(Scenario{Name: scenarioTCP, About: "one TCP stream, offloads on", Unit: "Gbit/s", Better: Higher, Peers: pairs, Run: runTCP},
+		"one TCP stream in IPv6, offloads on")
+	both(Scenario{Name: scenarioFrames, About: "64-byte frames delivered, one sender", Unit: "kframes/s", Better: Higher, Peers: pairs, Run: runFrames},
+		"the same datagrams in IPv6, frames of 84 bytes")
+	both(Scenario{Name: scenarioRTT, About: "UDP round trip, p50", Unit: "us", Better: Lower, Peers: pairs, Run: runRTT},
+		"UDP round trip in IPv6, p50")
+	only(Scenario{Name: scenarioMemory, About: "resident memory with 8 ports, after traffic", Unit: "MiB", Better: Lower, Peers: []string{peerEight}, Run: runMemory})
+	both(Scenario{Name: scenarioDHCP, About: "DHCP: DISCOVER, OFFER, REQUEST and ACK", Unit: "exchanges/s", Better: Higher, Peers: servers, Run: runDHCP},
+		"DHCPv6: SOLICIT, ADVERTISE, REQUEST and REPLY")
+	both(Scenario{Name: scenarioDNS, About: "DNS: answers out of the cache", Unit: "kanswers/s", Better: Higher, Peers: servers, Run: runDNS},
+		"DNS over IPv6: IPv6 addresses out of the cache")
+	only(Scenario{Name: scenarioLeases, About: "resident memory for 65536 leases", Unit: "MiB", Better: Lower, Peers: []string{peerServices}, Run: runLeases})
+	only(Scenario{Name: scenarioBeside, About: "TCP stream beside 500 leases and 3000 answers a second, of the same alone", Unit: "%", Better: Higher,
+		Peers: []string{peerServices}, Run: runBeside})
+	both(Scenario{Name: scenarioNATTCP, About: "one TCP stream to the world outside, translated", Unit: "Gbit/s", Better: Higher,
+		Peers: translators, Against: peerMasquerade, Run: runTCP},
+		"one TCP stream in IPv6 to the world outside, translated")
+	both(Scenario{Name: scenarioNATFrames, About: "64-byte frames delivered outside, one flow, translated", Unit: "kframes/s", Better: Higher,
+		Peers: translators, Against: peerMasquerade, Run: runNATFrames},
+		"the same datagrams in IPv6, frames of 84 bytes, translated")
+	both(Scenario{Name: scenarioNATConnections, About: "TCP connections made and closed, translated", Unit: "connections/s", Better: Higher,
+		Peers: translators, Against: peerMasquerade, Run: runNATConnections},
+		"TCP connections in IPv6 made and closed, translated")
+	both(Scenario{Name: scenarioNATMemory, About: "resident memory with 1000000 translated flows", Unit: "MiB", Better: Lower,
+		Peers: []string{peerNAT}, Run: runNATMemory},
+		"resident memory with 1000000 translated flows in IPv6")
+	return all
 }
 
 func findScenario(scenarios []Scenario, name string) *Scenario {

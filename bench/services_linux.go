@@ -9,21 +9,17 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// What the services' beds have: four hosts of 10.0.0.0/24 in a larger subnet,
-// whose gateway they reach, and addresses for a hundred thousand clients.
+// What the services' beds have: four hosts of the plan's subnet for hosts, whose
+// gateway they reach.
 const (
-	servicesGateway = "10.0.0.254"
-	servicesSubnet  = "10.0.0.254/13"
-	servicesFirst   = "10.1.0.0"
-	servicesLast    = "10.2.255.255"
-	servicesMask    = "255.248.0.0"
-	servicesHosts   = 4
+	servicesHosts = 4
 
 	// cachedName is known to an upstream only, behind the gateway.
 	cachedName   = "www.example"
@@ -55,9 +51,11 @@ func (p servicesPeer) Setup(ctx context.Context, lab *Lab) (*Bed, error) {
 	if err := upstream(lab, sw); err != nil {
 		return nil, err
 	}
+	plan := lab.family.plan()
+	dhcp := map[Family]string{IPv4: "dhcp", IPv6: "dhcp6"}[lab.family]
 	config := "lease_file: " + lab.path("leases.db") + "\nmetrics: {listen: \"off\"}\nnetworks:\n  bench:\n" +
-		"    address: " + servicesSubnet + "\n    fdb: {limit: 200000}\n" +
-		"    dhcp: {range: " + servicesFirst + "-" + servicesLast + "}\n" +
+		lab.family.gatewayKeys(plan.server) + "    fdb: {limit: 200000}\n" +
+		"    " + dhcp + ": {range: \"" + plan.first.String() + "-" + plan.last.String() + "\"}\n" +
 		"    dns: {upstream: \"" + upstreamAddr + "\"}\n    ports:\n" + ports.String()
 	return weftBed(ctx, lab, hosts, sw, p.binary, config)
 }
@@ -81,17 +79,22 @@ func (dnsmasq) Setup(ctx context.Context, lab *Lab) (*Bed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sw.address("br0", netip.MustParsePrefix(servicesSubnet)); err != nil {
+	plan := lab.family.plan()
+	if err := sw.station("br0", plan.server); err != nil {
 		return nil, err
 	}
 	if err := upstream(lab, sw); err != nil {
 		return nil, err
 	}
 	host, port, _ := net.SplitHostPort(upstreamAddr)
+	size := strconv.Itoa(plan.server.Bits())
+	if lab.family == IPv4 {
+		size = net.IP(net.CIDRMask(plan.server.Bits(), 32)).String()
+	}
 	process, err := lab.start(ctx, sw, "started", "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null",
 		"--user=root", "--pid-file="+lab.path("dnsmasq.pid"), "--dhcp-leasefile="+lab.path("leases"),
 		"--interface=br0", "--except-interface=lo", "--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--quiet-dhcp", "--dhcp-lease-max=200000",
-		"--dhcp-range="+servicesFirst+","+servicesLast+","+servicesMask+",1h",
+		"--dhcp-range="+plan.first.String()+","+plan.last.String()+","+size+",1h",
 		"--no-resolv", "--no-hosts", "--cache-size=10000", "--server="+host+"#"+port)
 	if err != nil {
 		return nil, err
@@ -125,7 +128,7 @@ func upstream(lab *Lab, ns *Namespace) error {
 			if err != nil {
 				return
 			}
-			if answer := answerA(b[:n]); answer != nil {
+			if answer := answer(b[:n]); answer != nil {
 				_, _ = conn.WriteTo(answer, from)
 			}
 		}
@@ -138,9 +141,10 @@ func upstream(lab *Lab, ns *Namespace) error {
 	return nil
 }
 
-// answerA answers a query, whatever it asks for, by an address that holds for an
-// hour (RFC 1035 clause 4.1).
-func answerA(query []byte) []byte {
+// answer answers a query, whatever it asks for, by an address that holds for an
+// hour (RFC 1035 clause 4.1): an IPv6 one where it asks for that (RFC 3596), and
+// else an IPv4 one.
+func answer(query []byte) []byte {
 	end := 12
 	for end < len(query) && query[end] != 0 {
 		end += int(query[end]) + 1
@@ -153,9 +157,14 @@ func answerA(query []byte) []byte {
 	b[2], b[3] = 0x81, 0x80
 	binary.BigEndian.PutUint16(b[6:], 1)
 	clear(b[8:12])
-	b = append(b, 0xc0, 12, 0, 1, 0, 1)
+	kind, address := byte(dnsA), IPv4.plan().outside.Addr()
+	if [2]byte(query[end-4:]) == [2]byte{0, dnsAAAA} {
+		kind, address = dnsAAAA, IPv6.plan().outside.Addr()
+	}
+	b = append(b, 0xc0, 12, 0, kind, 0, 1)
 	b = binary.BigEndian.AppendUint32(b, 3600)
-	return append(b, 0, 4, 192, 0, 2, 1)
+	data := address.AsSlice()
+	return append(append(b, 0, byte(len(data))), data...)
 }
 
 // Loads of the services. A client waits until the address has been probed before
@@ -212,8 +221,9 @@ func runDNS(ctx context.Context, bed *Bed, timing Timing) (Sample, error) {
 }
 
 func askDNS(ctx context.Context, bed *Bed, load serviceLoad) (served, error) {
-	server := netip.AddrPortFrom(netip.MustParseAddr(servicesGateway), 53)
-	return dnsLoad(ctx, bed.Hosts[3], server, cachedName, load)
+	h := bed.Hosts[3]
+	server := netip.AddrPortFrom(h.family().plan().server.Addr(), 53)
+	return dnsLoad(ctx, h, server, cachedName, load)
 }
 
 func serviceSample(got served, err error, unit float64) (Sample, error) {

@@ -17,10 +17,11 @@ type Row struct {
 	Spread   float64  `json:"spread"`            // (Max-Min)/Median
 	Against  string   `json:"against,omitempty"` // the peer that Ratio refers to; empty: the kernel bridge
 	Ratio    *Ratio   `json:"ratio,omitempty"`   // nil where one of the two is missing
+	OfIPv4   *Ratio   `json:"of_ipv4,omitempty"` // to the same peer in IPv4, of a scenario in IPv6; nil likewise
 	Details  []Figure `json:"details,omitempty"`
 }
 
-// Ratio holds the ratios of the single rounds to the peer compared with in the same
+// Ratio holds the ratios of the single rounds to what is compared with in the same
 // round. Median need not be the quotient of the two medians.
 type Ratio struct {
 	Median float64 `json:"median"`
@@ -61,10 +62,20 @@ func (r *Report) row(s Scenario, peer string) (row Row, ok bool) {
 	if sp := spread(values); !math.IsNaN(sp) {
 		row.Spread = sp
 	}
-	if ratios := pairedRatios(byRound, r.values(s.Name, s.baseline())); len(ratios) > 0 {
-		row.Ratio = &Ratio{Median: median(ratios), Min: ratios[0], Max: ratios[len(ratios)-1]}
+	row.Ratio = ratioTo(r.values(s.Name, s.baseline()), byRound)
+	if s.Twin != "" {
+		row.OfIPv4 = ratioTo(r.values(s.Twin, peer), byRound)
 	}
 	return row, true
+}
+
+// ratioTo returns the ratios of rounds to a base, nil where no round has both figures.
+func ratioTo(base, value map[int]float64) *Ratio {
+	ratios := pairedRatios(value, base)
+	if len(ratios) == 0 {
+		return nil
+	}
+	return &Ratio{Median: median(ratios), Min: ratios[0], Max: ratios[len(ratios)-1]}
 }
 
 // values returns the samples of a peer in a scenario by round.

@@ -22,7 +22,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 		fmt.Fprintf(&b, ", %d MiB", r.Machine.MemoryMiB)
 	}
 	fmt.Fprintf(&b, "\nversions  weft %s, %s\n", r.Versions.Weft, r.Versions.Go)
-	fmt.Fprintf(&b, "rounds    %d of %.3g s each, %.3g s warm-up; x PEER is the median of the rounds' own ratios to it\n",
+	fmt.Fprintf(&b, "rounds    %d of %.3g s each, %.3g s warm-up; x PEER is the median of the rounds' own ratios to it,\n"+
+		"          x IPv4 of those to the same peer in IPv4\n",
 		r.Settings.Rounds, r.Settings.Measure, r.Settings.Warmup)
 	if r.Machine.Busy > busyWarning {
 		fmt.Fprintf(&b, "warning   others used %.0f %% of the CPUs before a round: do not trust the figures\n", 100*r.Machine.Busy)
@@ -45,18 +46,28 @@ func (r *Report) writeScenario(b *bytes.Buffer, s Scenario) {
 		}
 		if lines == 0 {
 			fmt.Fprintf(b, "\n%s: %s (%s, %s is better)\n", s.Name, s.About, s.Unit, s.Better)
-			fmt.Fprintf(t, "  peer\tmedian\tspread\tx %s\t(min-max)\t%s\n", s.baseline(), headings(row.Details))
+			columns := "x " + s.baseline() + "\t(min-max)"
+			if s.Twin != "" {
+				columns += "\tx IPv4\t(min-max)"
+			}
+			fmt.Fprintf(t, "  peer\tmedian\tspread\t%s\t%s\n", columns, headings(row.Details))
 		}
 		lines++
-		ratio, limits := "-", "-"
-		if row.Ratio != nil {
-			ratio = fmt.Sprintf("%.2f", row.Ratio.Median)
-			limits = fmt.Sprintf("(%.2f-%.2f)", row.Ratio.Min, row.Ratio.Max)
+		ratios := row.Ratio.cells()
+		if s.Twin != "" {
+			ratios += "\t" + row.OfIPv4.cells()
 		}
-		fmt.Fprintf(t, "  %s\t%s\t%.0f %%\t%s\t%s\t%s\n", row.Peer, number(row.Median), 100*row.Spread,
-			ratio, limits, cells(row.Details))
+		fmt.Fprintf(t, "  %s\t%s\t%.0f %%\t%s\t%s\n", row.Peer, number(row.Median), 100*row.Spread, ratios, cells(row.Details))
 	}
 	t.Flush()
+}
+
+// cells are two of the table: the median, and the least and the most.
+func (r *Ratio) cells() string {
+	if r == nil {
+		return "-\t-"
+	}
+	return fmt.Sprintf("%.2f\t(%.2f-%.2f)", r.Median, r.Min, r.Max)
 }
 
 func (r *Report) writeMissing(b *bytes.Buffer) {

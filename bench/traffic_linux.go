@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -81,9 +82,9 @@ func retry(err error) bool {
 	return false
 }
 
-// socket opens a blocking IPv4 socket with ioTimeout, bound to local.
+// socket opens a blocking socket with ioTimeout, bound to local.
 func socket(kind int, local netip.AddrPort) (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(familyOf(local.Addr()).domain(), kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
@@ -114,8 +115,22 @@ func udp(from, to *Host, port uint16) (int, error) {
 	return fd, nil
 }
 
+// domain returns the kind of a family's sockets.
+func (f Family) domain() int {
+	if f == IPv4 {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// sockaddr returns an address for the kernel. Its zone, where there is one, is the
+// number of an interface.
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	zone, _ := strconv.ParseUint(a.Addr().Zone(), 10, 32)
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16(), ZoneId: uint32(zone)}
 }
 
 // reach sends pings until the first is answered.

@@ -52,6 +52,8 @@ func TestBenchRefuses(t *testing.T) {
 	for want, args := range map[string][]string{
 		`peer "ovs" does not exist: there are direct, bridge`: {"--peer", "ovs"},
 		`scenario "tcp9" does not exist: there are tcp1`:      {"--scenario", "tcp9"},
+		`family "ipx" does not exist: there are ipv4, ipv6`:   {"--family", "ipx"},
+		"none of these scenarios is in IPv6":                  {"--family", "ipv6", "--scenario", "rtt"},
 		"rounds: 0, wanted 1 or more":                         {"--rounds", "0"},
 		"duration: -1s":                                       {"--duration", "-1s"},
 		"[quick rounds]":                                      {"--quick", "--rounds", "2"},
