@@ -681,3 +681,24 @@ func TestUplinkRouteInside(t *testing.T) {
 	l.world.send(b)
 	l.world.drops(NoRoute, 1) // and to nowhere else
 }
+
+// Nobody outside has an address of a network that others here reach, translated as it may
+// be out there.
+func TestUplinkForgedNeighbor(t *testing.T) { bothFamilies(t, testUplinkForgedNeighbor) }
+
+func testUplinkForgedNeighbor(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
+	l.introduce()
+	for i, c := range []RoutingConfig{
+		{Uplink: l.uplink, Reach: []Reach{{l.dmz, v.prefixes("10.1.0.0/24")}}},
+		{Uplink: l.uplink, Barred: v.prefixes("10.1.0.0/24")},
+		{Uplink: l.uplink, HostAddresses: []netip.Addr{v.addr(serverIP)}},
+	} {
+		l.lead(l.net, c)
+		l.world.send(l.fromWorld(serverIP, guestIP, frame.ProtoUDP, udp(7, 53, "forged")))
+		l.world.drops(SourceAddress, uint64(i+1))
+		l.world.send(l.fromWorld(farIP, guestIP, frame.ProtoUDP, udp(7, 53, "true")))
+		l.guest.expect(l.toGuest(farIP, frame.ProtoUDP, udp(7, 53, "true")))
+	}
+	l.guest.silent()
+}

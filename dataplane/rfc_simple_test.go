@@ -11,7 +11,7 @@ import (
 // RFC 6092: what it recommends to gateways of homes, as far as packets are looked at
 // without what came before them. What is tracked is tested in package nat.
 
-// to returns a packet with another source or destination.
+// readdressed is a packet with another source or destination, at that offset.
 func readdressed(b []byte, at int, a netip.Addr) []byte {
 	b, raw := append([]byte(nil), b...), a.As16()
 	copy(b[at:], raw[:])

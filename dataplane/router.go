@@ -73,6 +73,16 @@ func (s *snapshot) isInside(a netip.Addr) bool {
 	return y.kind == here || y.kind == behind
 }
 
+// isOutside reports whether the network would look for an address outside: it is none of
+// its own, of other networks here, or of this machine.
+func (s *snapshot) isOutside(a netip.Addr) bool {
+	switch s.router.way(a).kind {
+	case toUplink, toSockets, nowhere:
+		return true
+	}
+	return false
+}
+
 // visit takes a packet into another network of the switch.
 func (w *worker) visit(s *snapshot, f *frame.Frame, p *frame.Parsed, door int) Verdict {
 	d := w.through(s, door)
@@ -89,7 +99,7 @@ func (w *worker) visit(s *snapshot, f *frame.Frame, p *frame.Parsed, door int) V
 		return w.refuse(s, f, p, noHost, NoRoute)
 	case dst == g.all:
 		return BadPacket // RFC 2644
-	case s.gateway.uplink != nil && d.s.isInside(source(f, p)):
+	case s.gateway.uplink != nil && !d.s.isOutside(source(f, p)):
 		return SourceAddress // nobody out there has an address of ours (RFC 2827)
 	}
 	return w.cross(d, f, p, y.next(dst), w.fit(s, d, f, p))
