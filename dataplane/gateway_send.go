@@ -42,6 +42,21 @@ func (g *Gateway) Resolve(frames []*frame.Frame) {
 	}
 }
 
+// Seek has stations of the network asked for in the seconds that follow, unless they are
+// known: whether they are there shows in Network.Neighbors.
+func (g *Gateway) Seek(list []netip.Addr) {
+	n := g.worker.network
+	s := n.snapshot.Load()
+	if s.gateway == nil {
+		return
+	}
+	for _, a := range list {
+		if s.gateway.isOnLink(a) && s.gateway.mayAsk(a) && !s.gateway.isOwnOrAll(a) {
+			n.neighbors.expect(a, g.worker.port, n.now.Load())
+		}
+	}
+}
+
 // address queues a packet of the gateway's own for a station.
 func (w *worker) address(s *snapshot, f *frame.Frame) {
 	p := &w.parsed

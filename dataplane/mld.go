@@ -63,9 +63,10 @@ func (g *gateway) mldReport(record byte) *frame.Frame {
 	return f
 }
 
-// isMLDQuery reports whether a packet asks who listens to groups.
+// isMLDQuery reports whether a packet asks who listens to groups, as a neighbour does (RFC
+// 3810 clause 5.1.14).
 func isMLDQuery(f *frame.Frame, p *frame.Parsed) bool {
-	return isMLD(f, p) && f.Bytes()[p.L4] == mldQuery && f.Bytes()[p.L3+7] == 1
+	return isMLD(f, p) && f.Bytes()[p.L4] == mldQuery && f.Bytes()[p.L3+7] == 1 && source(f, p).IsLinkLocalUnicast()
 }
 
 // answerMLD reports the gateway's groups to where the question came from: a switch that

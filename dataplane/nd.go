@@ -74,7 +74,7 @@ func (w *worker) answerND(s *snapshot, f *frame.Frame, from, target netip.Addr) 
 		!w.port.answers.take(w.network.sw.ticks(), 1) {
 		return
 	}
-	n := ndp.Neighbor{Target: target, MAC: g.mac, Router: true, Solicited: true, Override: own}
+	n := ndp.Neighbor{Target: target, MAC: g.mac, Router: true, Solicited: true, Override: own || g.uplink != nil && g.table.Owns(target.As16())}
 	to, mac := from, f.Src()
 	if from.IsUnspecified() {
 		to, mac, n.Solicited = ndp.AllNodes, ndp.GroupMAC(ndp.AllNodes), false

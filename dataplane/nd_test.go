@@ -518,7 +518,7 @@ func TestUplinkND(t *testing.T) {
 			l.world.silent()
 			continue
 		}
-		if to, n := advertised(t, l.world.next()); to != router || n.Target != target || n.MAC != uplinkMAC || n.Override != (target != guest6 && target != ipv6.addr("192.0.2.3")) {
+		if to, n := advertised(t, l.world.next()); to != router || n.Target != target || n.MAC != uplinkMAC || n.Override != (target != guest6) {
 			t.Errorf("%s: answered %+v to %s", target, n, to)
 		}
 	}
@@ -701,4 +701,17 @@ func testUplinkForgedNeighbor(t *testing.T, v family) {
 		l.guest.expect(l.toGuest(farIP, frame.ProtoUDP, udp(7, 53, "true")))
 	}
 	l.guest.silent()
+}
+
+// Whoever is sought is asked for, and known once he answers.
+func TestGatewaySeek(t *testing.T) { bothFamilies(t, testGatewaySeek) }
+
+func testGatewaySeek(t *testing.T, v family) {
+	l := newRoutedLab(t, v)
+	l.net.Gateway().Seek([]netip.Addr{v.addr("10.0.0.1"), v.addr(serverIP), v.addr(guestIP)})
+	l.guest.asksFor(gatewayMAC, "10.0.0.1", guestIP)
+	eventually(t, func() bool {
+		got := l.net.Neighbors()
+		return len(got) == 1 && got[0] == (Neighbor{v.addr(guestIP), l.guest.mac})
+	}, func() { t.Errorf("knows %v", l.net.Neighbors()) })
 }

@@ -48,6 +48,20 @@ func (m PrefixMap) validate() error {
 	return nil
 }
 
+// Translate returns the outside address of an inside one. ok is false for one that the
+// map does not hold, or that RFC 6296 leaves out.
+func (m PrefixMap) Translate(inside netip.Addr) (outside netip.Addr, ok bool) {
+	if !m.Inside.Contains(inside) || m.validate() != nil {
+		return netip.Addr{}, false
+	}
+	r, a := ruleOf(m.Inside, m.Outside), inside.As16()
+	to, ok := r.apply(&a)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom16(to).Unmap(), true
+}
+
 // prefixRule is a PrefixMap in one direction: addresses in prefix from become such
 // in prefix to.
 type prefixRule struct {

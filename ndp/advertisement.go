@@ -73,7 +73,10 @@ const (
 // Packet to fill in. Names that are none are left out.
 func (a *Advertisement) Message() []byte {
 	b := make([]byte, advertisementLen, 256)
-	b[0], b[4], b[5] = RouterAdvertisement, a.HopLimit, a.Preference.bits()
+	b[0], b[4] = RouterAdvertisement, a.HopLimit
+	if a.Lifetime != 0 { // RFC 4191 clause 2.2
+		b[5] = a.Preference.bits()
+	}
 	if a.Managed {
 		b[5] |= flagManaged
 	}

@@ -170,7 +170,7 @@ func TestNeighborReadsBack(t *testing.T) {
 func TestAdvertisementReadsBack(t *testing.T) {
 	for _, a := range []Advertisement{
 		{},
-		{HopLimit: 255, Other: true, Preference: Low, Reachable: 30 * time.Second, Retransmit: 1500 * time.Millisecond},
+		{HopLimit: 255, Other: true, Preference: Low, Lifetime: time.Second, Reachable: 30 * time.Second, Retransmit: 1500 * time.Millisecond},
 		{
 			Managed: true, Preference: High, Lifetime: 65535 * time.Second, MAC: mac, MTU: 9000,
 			Prefixes: []Prefix{{netip.MustParsePrefix("2001:db8:1::/64"), true, false, time.Hour, 0}, {netip.MustParsePrefix("fd00::/56"), false, true, Infinite, Infinite}},
@@ -267,4 +267,14 @@ func FuzzValid(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A router that is none has no preference (RFC 4191 clause 2.2).
+func TestNoPreferenceWithoutLifetime(t *testing.T) {
+	for _, p := range []Preference{Low, Medium, High} {
+		a := Advertisement{Preference: p, Other: true}
+		if m := a.Message(); m[5] != flagOther {
+			t.Errorf("preference %d: flags %x", p, m[5])
+		}
+	}
 }

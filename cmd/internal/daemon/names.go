@@ -10,6 +10,7 @@ import (
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/dhcp"
 	"github.com/weft/weft/dns"
+	"github.com/weft/weft/ndp"
 )
 
 // Names of the machines in a network: those of leases, of both families, and where
@@ -74,13 +75,19 @@ func (s *services) holder6(name string) (frame.MAC, bool) {
 // more.
 type madeNames struct {
 	neighbors func() []dataplane.Neighbor
+	seek      func([]netip.Addr)
 
-	mu    sync.Mutex
-	asked time.Time
-	last  *nameTable
+	mu     sync.Mutex
+	asked  time.Time
+	last   *nameTable
+	sought time.Time
 }
 
-const namesLast = time.Second
+const (
+	namesLast = time.Second
+	seekLast  = time.Minute // after which machines without a known address are sought again
+	maxSeek   = 256         // of them at a time
+)
 
 // nameTable has the addresses that machines have made themselves. It never changes.
 type nameTable struct {
@@ -102,10 +109,27 @@ func (s *services) madeNames() *nameTable {
 	if m.last == nil || time.Since(m.asked) >= namesLast {
 		m.asked, m.last = time.Now(), &nameTable{}
 		if s.slaac.Load() {
-			m.last = newNameTable(s.namesByMAC(), m.neighbors())
+			names := s.namesByMAC()
+			m.last = newNameTable(names, m.neighbors())
+			if time.Since(m.sought) >= seekLast {
+				m.sought = time.Now()
+				m.seek(m.last.likely(names, s.madeOf()))
+			}
 		}
 	}
 	return m.last
+}
+
+// madeOf returns the subnets that machines make addresses of.
+func (s *services) madeOf() (list []netip.Prefix) {
+	if c := s.advertised.Load(); c != nil {
+		for _, p := range c.Advertisement.Prefixes {
+			if p.Autonomous {
+				list = append(list, p.Prefix)
+			}
+		}
+	}
+	return list
 }
 
 // namesByMAC returns what machines are called by their leases: by those of IPv4 first.
@@ -127,6 +151,20 @@ func (s *services) namesByMAC() map[frame.MAC][]string {
 		}
 	}
 	return names
+}
+
+// likely returns the addresses that machines with a name may have, where none of theirs is
+// known: who has taken one long ago does not say so again, and weft may have been away.
+// Only those can be guessed that are made of the MAC address (RFC 4291 appendix A).
+func (t *nameTable) likely(names map[frame.MAC][]string, subnets []netip.Prefix) (list []netip.Addr) {
+	for mac, of := range names {
+		for _, p := range subnets {
+			if len(t.byName[of[0]]) == 0 && p.Bits() == 64 && len(list) < maxSeek {
+				list = append(list, ndp.FromPrefix(p, mac))
+			}
+		}
+	}
+	return list
 }
 
 // newNameTable gives the addresses of IPv6 that neighbours have to all names of their

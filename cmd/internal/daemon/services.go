@@ -106,6 +106,11 @@ func (d *Daemon) serve(n *config.Network) error {
 func (d *Daemon) newServices(network string) *services {
 	s := &services{network: network, log: d.log.With("network", network), cfg: config.NewNetwork(network), nudge: d.nudge, stop: make(chan struct{})}
 	s.made.neighbors = func() []dataplane.Neighbor { return d.neighborsOf(network) }
+	s.made.seek = func(list []netip.Addr) {
+		if n := d.sw.Network(network); n != nil && n.Gateway() != nil {
+			n.Gateway().Seek(list)
+		}
+	}
 	s.stopped.Add(1)
 	go s.tick()
 	d.mu.Lock()

@@ -187,6 +187,7 @@ func TestMadeNamesAreKept(t *testing.T) {
 	asked := 0
 	s := &services{}
 	s.made.neighbors = func() []dataplane.Neighbor { asked++; return nil }
+	s.made.seek = func([]netip.Addr) {}
 	s.Lookup("web")
 	if asked != 0 {
 		t.Error("neighbours are looked at though dns.slaac is false")
@@ -235,5 +236,16 @@ func TestAddressesOfTheHost(t *testing.T) {
 		if got := d.addresses(); !reflect.DeepEqual(got, tt.given) {
 			t.Errorf("a port that is not the host's has %v", got)
 		}
+	}
+}
+
+// Machines whose addresses nobody knows are sought where they would be by their MAC.
+func TestLikelyAddresses(t *testing.T) {
+	web, db := frame.MAC{2, 0, 0, 0, 0, 1}, frame.MAC{2, 0, 0, 0, 0, 2}
+	names := map[frame.MAC][]string{web: {"web"}, db: {"db"}}
+	table := newNameTable(names, []dataplane.Neighbor{{Address: netip.MustParseAddr("2001:db8:1::9"), MAC: web}})
+	got := table.likely(names, prefixes("2001:db8:1::/64", "2001:db8:2::/80"))
+	if want := []netip.Addr{netip.MustParseAddr("2001:db8:1::ff:fe00:2")}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
