@@ -28,14 +28,17 @@ type Lease struct {
 }
 
 // Leases returns all leases, and all reservations whose client does not have what
-// is reserved, sorted by prefix; those of a name only come last.
+// is reserved, sorted by prefix; those of a name only come last. A lease whose subnet
+// is gone is none of them until that comes back.
 func (s *Server) Leases() []Lease {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e, now := s.engine, s.read()
 	leases := make([]Lease, 0, len(e.bindings)+len(e.set.Hosts))
 	for _, b := range e.bindings {
-		leases = append(leases, e.lease(now, b))
+		if !e.away(b) {
+			leases = append(leases, e.lease(now, b))
+		}
 	}
 	for i := range e.set.Hosts {
 		if h := &e.set.Hosts[i]; !e.fulfilled(h) {
@@ -63,9 +66,16 @@ func (e *engine) fulfilled(h *Host) bool {
 		return b != nil && e.set.belongs(h, b.key, b.mac)
 	}
 	if h.Name != "" {
-		return slices.ContainsFunc(e.names[h.Name], func(b *binding) bool { return e.set.belongs(h, b.key, b.mac) })
+		return slices.ContainsFunc(e.names[h.Name], func(b *binding) bool { return !e.away(b) && e.set.belongs(h, b.key, b.mac) })
 	}
-	return slices.ContainsFunc(e.clients[string(h.DUID)], func(b *binding) bool { return b.state == dhcp.Active })
+	return slices.ContainsFunc(e.clients[string(h.DUID)], func(b *binding) bool { return b.state == dhcp.Active && !e.away(b) })
+}
+
+// away reports whether a lease is of an address in no subnet that there is now. One of
+// a prefix that is not delegated any more still leads to its client.
+func (e *engine) away(b *binding) bool {
+	_, stray := e.strays[b]
+	return stray && !b.delegates()
 }
 
 func (e *engine) lease(now lease.Instant, b *binding) Lease {

@@ -310,3 +310,35 @@ func TestIdleAddressIsReused(t *testing.T) {
 	}
 	l.wantState(b, dhcp.Active)
 }
+
+// TestSubnetThatGoes: leases of a subnet that there is no more are neither listed nor
+// counted, until it comes back; what is reserved is listed as such. A prefix that is not
+// delegated any more still leads to its client, and is.
+func TestSubnetThatGoes(t *testing.T) {
+	named := newGuest(1)
+	l := newLab(t, withHosts(Host{MAC: named.mac, Name: "web"}))
+	a, b, p := l.lease(named), l.lease(newGuest(2)), l.lease(newGuest(3), pd(1))
+	for range 2 {
+		l.reconfigure(func(c *Config) {
+			c.Links, c.Ranges, c.Delegate = []netip.Prefix{px("2001:db8:9::1/64")}, []dhcp.Range{addrRange("2001:db8:9::10", "2001:db8:9::19")}, nil
+		})
+		l.check()
+		if list := l.server.Leases(); len(list) != 2 || list[0].Prefix != p || list[1].State != dhcp.Reserved || list[1].Hostname != "web" {
+			t.Errorf("%+v", list)
+		}
+		if st := l.server.Stats(); st.Leases[dhcp.Active] != 1 || st.Leases[dhcp.Reserved] != 1 {
+			t.Errorf("%v", st.Leases)
+		}
+		l.restart()
+	}
+	l.reconfigure(func(c *Config) {
+		c.Links, c.Ranges, c.Delegate = labConfig().Links, labConfig().Ranges, labConfig().Delegate
+	})
+	for _, x := range []netip.Prefix{a, b, p} {
+		l.wantState(x, dhcp.Active)
+	}
+	if st := l.server.Stats(); len(l.server.Leases()) != 3 || st.Leases[dhcp.Active] != 3 || st.Leases[dhcp.Reserved] != 0 {
+		t.Errorf("%v", st.Leases)
+	}
+	l.wantName("web", a)
+}

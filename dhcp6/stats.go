@@ -74,6 +74,11 @@ func (s *Server) Stats() Stats {
 	for state := dhcp.Offered; state < dhcp.Reserved; state++ {
 		st.Leases[state] = e.count[state]
 	}
+	for b := range e.strays {
+		if e.away(b) {
+			st.Leases[b.state]--
+		}
+	}
 	for i := range e.set.Hosts {
 		if !e.fulfilled(&e.set.Hosts[i]) {
 			st.Leases[dhcp.Reserved]++

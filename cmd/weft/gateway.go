@@ -35,7 +35,7 @@ func fillGateway(t *table, n api.Network, cfg *config.Network) {
 		fillDHCP(t, n.DHCP)
 		fillDHCPSettings(t, cfg)
 	}
-	fillRA(t, n.RA)
+	fillRA(t, n.RA, cfg)
 	fillDHCP6(t, n.DHCP6)
 	if n.DNS == nil {
 		t.field("DNS", "off")

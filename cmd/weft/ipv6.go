@@ -7,16 +7,21 @@ import (
 	"strings"
 
 	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
 )
 
 // fillRA shows what hosts are told of the network's router.
-func fillRA(t *table, a *api.NetworkRA) {
+func fillRA(t *table, a *api.NetworkRA, cfg *config.Network) {
 	if a == nil {
 		t.field("Advertisements", "off")
 		return
 	}
 	router := "router for " + humanSeconds(a.LifetimeSeconds)
-	if a.LifetimeSeconds == 0 {
+	switch {
+	case a.LifetimeSeconds > 0:
+	case cfg.RA.Lifetime == 0:
+		router = "no router, as ra.lifetime says"
+	default:
 		router = "no router, as nothing leads out of the network"
 	}
 	t.field("Advertisements", joinSet(

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
 )
 
 // listenWord is what a Use line calls where a published port is reached.
@@ -31,7 +32,9 @@ func newPublishListCommand(a *app) *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List published ports",
 		Long: "List published ports. TAKEN are those that a program of this host has: it gets\n" +
-			"the connections that others begin there, until it ends.",
+			"the connections that others begin there, until it ends. OUTSIDE is LISTEN with\n" +
+			"the address that others write: that of the socket or of the uplink, or of a guest\n" +
+			"that is known outside by one of its own, or as nat.ipv6 translates that.",
 		ValidArgsFunction: a.completeNames,
 	}
 	out := addOutput(cmd)
@@ -41,9 +44,9 @@ func newPublishListCommand(a *app) *cobra.Command {
 			return err
 		}
 		return out.print(cmd.OutOrStdout(), list, func(t *table) {
-			t.row("NETWORK", "PROTO", "LISTEN", "TO", "FLOWS", "TAKEN")
+			t.row("NETWORK", "PROTO", "LISTEN", "TO", "FLOWS", "TAKEN", "OUTSIDE")
 			for _, p := range list {
-				t.row(p.Network, p.Protocol, p.Listen, p.To, p.Flows, p.Taken)
+				t.row(p.Network, p.Protocol, p.Listen, p.To, p.Flows, p.Taken, p.Outside)
 			}
 		})
 	}
@@ -151,13 +154,10 @@ func isForward(text string) bool {
 // bracketed refuses an address of IPv6 that stands without brackets, in the words of
 // a command rather than as a strange form of QEMU's.
 func bracketed(end string) error {
-	i := strings.LastIndexByte(end, ':')
-	if i < 0 || isForward(end) {
-		return nil
+	if err := config.Unbracketed(end); err != nil {
+		return err
 	}
-	whole, err := netip.ParseAddr(end)
-	first, err2 := netip.ParseAddr(end[:i])
-	if err == nil && whole.Is6() || err2 == nil && first.Is6() {
+	if a, err := netip.ParseAddr(end); err == nil && a.Is6() && !isForward(end) {
 		return fmt.Errorf("%q: write an IPv6 address in brackets and its port behind them, such as [2001:db8::1]:80", end)
 	}
 	return nil

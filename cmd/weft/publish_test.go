@@ -57,14 +57,27 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// An address of IPv6 without brackets could end anywhere.
-func TestBracketed(t *testing.T) {
-	for end, ok := range map[string]bool{
-		"19888": true, "8000-8009": true, "127.0.0.1:80": true, "[::1]:80": true, "[::1]:8000-8009": true, "web:80": true,
-		"tcp::80-10.0.0.1:80": true, "::80": true, "[2001:db8::1]:22": true,
-		"2001:db8::1": false, "2001:db8::1:22": false, "fd00:0:0:0:0:0:0:1:22": false,
+// An address of IPv6 without brackets is refused in the words of the command, also
+// where it looks like the beginning of QEMU's form.
+func TestUnbracketed(t *testing.T) {
+	for _, tc := range []struct{ listen, to, want string }{
+		{"::1:8089", "[2001:db8::1]:80", `"::1:8089" has no brackets around its IPv6 address: write [::1]:8089`},
+		{"[::1]:8089", "2001:db8::1:80", `"2001:db8::1:80" has no brackets around its IPv6 address: write [2001:db8::1]:80`},
+		{"80", "2001:db8::1", `"2001:db8::1": write an IPv6 address in brackets and its port behind them, such as [2001:db8::1]:80`},
+		{"fd00::1:8000-8009", "10.0.0.1:80", `"fd00::1:8000-8009" has no brackets around its IPv6 address: write [fd00::1]:8000-8009`},
 	} {
-		if err := bracketed(end); (err == nil) != ok {
+		for _, verb := range []string{"add", "rm"} {
+			cmd := newPublishCommand(&app{})
+			cmd.SetArgs([]string{verb, "lab", tc.listen, tc.to})
+			cmd.SilenceErrors, cmd.SilenceUsage = true, true
+			if err := cmd.Execute(); err == nil || err.Error() != verb+": "+tc.want {
+				t.Errorf("%s %s %s: got %v\nwant %s", verb, tc.listen, tc.to, err, tc.want)
+			}
+		}
+	}
+	for _, end := range []string{"19888", "8000-8009", "127.0.0.1:80", "[::1]:80", "[::1]:8000-8009", "web:80", "tcp::80-10.0.0.1:80", "::80", ":80",
+		"::80-[2001:db8::1]:22", "[2001:db8::1]:22"} {
+		if err := bracketed(end); err != nil {
 			t.Errorf("%s: %v", end, err)
 		}
 	}

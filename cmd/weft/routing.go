@@ -51,7 +51,7 @@ func fillRouting(t *table, n api.Network, cfg *config.Network, u *api.Uplink) {
 		if p := n.NAT.Ports; p != nil {
 			t.field("NAT ports", portsText(p))
 		}
-		t.field("NAT of IPv6", nat6Text(n))
+		t.field("NAT of IPv6", nat6Text(n, cfg))
 	}
 	t.field("Inbound", inboundText(n))
 	if n.NAT != nil {
@@ -70,10 +70,18 @@ func has4(n api.Network) bool {
 }
 
 // nat6Text says what becomes of addresses of IPv6 outside.
-func nat6Text(n api.Network) string {
+func nat6Text(n api.Network, cfg *config.Network) string {
+	var own []string
+	for _, r := range cfg.NAT.Addresses {
+		if r.First.Is6() {
+			own = append(own, r.String())
+		}
+	}
 	switch {
 	case n.NAT.IPv6 == "" || !has6(n):
 		return ""
+	case n.NAT.IPv6 == api.NATMasquerade && len(own) > 0:
+		return n.NAT.IPv6 + ", as " + strings.Join(own, ", ")
 	case n.NAT.IPv6 == api.NATMasquerade:
 		return n.NAT.IPv6 + ", as the uplink's address"
 	case n.NAT.IPv6 == api.NATRoute:
@@ -96,7 +104,7 @@ func fillUplinkOf(t *table, u *api.Uplink) {
 		t.field("Uplink", "none: the log of weft says why")
 		return
 	}
-	t.field("Uplink", joinSet(named{u.Interface, u.Interface != ""}, named{kindText(u.Kind), true}))
+	t.field("Uplink", joinSet(named{u.Interface, u.Interface != ""}, named{kindText(u), true}))
 	t.field("Uplink state", stateText(u))
 	t.field("Uplink address", joinSet(
 		named{strings.Join(u.Addresses, ", "), len(u.Addresses) > 0},

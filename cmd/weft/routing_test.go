@@ -34,8 +34,8 @@ func TestNetworkShowsItsRouting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := &api.Uplink{Interface: "eth0", Kind: api.UplinkStatic, State: api.StateNoCarrier, Detail: "pull", Addresses: []string{"192.0.2.2/24"}, Gateways: []string{"192.0.2.1"}}
-	both := &api.Uplink{Interface: "eth0", Kind: api.UplinkHost, State: api.StateUp,
+	own := &api.Uplink{Interface: "eth0", Kind: api.UplinkStatic, Kinds: []string{api.UplinkStatic}, State: api.StateNoCarrier, Detail: "pull", Addresses: []string{"192.0.2.2/24"}, Gateways: []string{"192.0.2.1"}}
+	both := &api.Uplink{Interface: "eth0", Kind: api.UplinkHost, Kinds: []string{api.UplinkHost}, State: api.StateUp,
 		Addresses: []string{"192.0.2.2/24", "2001:db8:5::2/64"}, Gateways: []string{"192.0.2.1", "fe80::1"}}
 	inbound := api.NetworkInbound{IPv4: api.InboundOpen, IPv6: api.InboundPublished}
 	six := []string{"10.1.0.1/24", "2001:db8:1::1/64"}
@@ -61,7 +61,7 @@ func TestNetworkShowsItsRouting(t *testing.T) {
 			"Uplink: eth0, static, with an address of its own", "Uplink state: no-carrier (pull)",
 			"Uplink address: 192.0.2.2/24, gateway 192.0.2.1", "Reach: out",
 		}},
-		{api.Network{Name: "plain", Forward: "nat", NAT: &api.NetworkNAT{MaxFlows: 65536}}, &api.Uplink{Kind: api.UplinkSockets, State: api.StateUp}, []string{
+		{api.Network{Name: "plain", Forward: "nat", NAT: &api.NetworkNAT{MaxFlows: 65536}}, &api.Uplink{Kind: api.UplinkSockets, Kinds: []string{api.UplinkSockets}, State: api.StateUp}, []string{
 			"Uplink: sockets of this host", "Uplink state: up",
 			"NAT: ports 1024-65535, endpoint-independent mapping, filtering address",
 			"NAT timeouts: udp 300s, tcp 7440s, tcp_transitory 240s, icmp 60s, other 600s",
@@ -102,9 +102,21 @@ func TestNAT6Text(t *testing.T) {
 		"; ":                                     {Addresses: six[:1], NAT: &api.NetworkNAT{IPv6: "2001:db8:5::/64"}},
 	} {
 		n.Forward, n.Inbound = "nat", api.NetworkInbound{IPv4: api.InboundOpen, IPv6: api.InboundPublished}
-		if got := nat6Text(n) + "; " + inboundText(n); got != want {
+		if got := nat6Text(n, &config.Network{}) + "; " + inboundText(n); got != want {
 			t.Errorf("%+v: %q, want %q", n, got, want)
 		}
+	}
+}
+
+// Guests that have outside addresses of IPv6 have those, not the uplink's.
+func TestNAT6Addresses(t *testing.T) {
+	c, err := config.Parse("f", []byte("networks: {a: {forward: nat, address: [10.0.0.1/24, 'fd00::1/64'], uplink: {interface: u, address: [192.0.2.2/24, '2001:db8::2/64']}, nat: {addresses: [192.0.2.8, '2001:db8::8-2001:db8::9']}}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := api.Network{Addresses: []string{"fd00::1/64"}, NAT: &api.NetworkNAT{IPv6: api.NATMasquerade}}
+	if got := nat6Text(n, c.Network("a")); got != "masquerade, as 2001:db8::8-2001:db8::9" {
+		t.Error(got)
 	}
 }
 
@@ -167,6 +179,36 @@ func TestExpiryCell(t *testing.T) {
 	} {
 		if got := expiryCell(&f); got != want {
 			t.Errorf("%+v: %q, want %q", f, got, want)
+		}
+	}
+}
+
+// An uplink of two kinds has both, in the list and where it is shown.
+func TestUplinkKinds(t *testing.T) {
+	u := api.Uplink{Interface: "eth1", Kind: api.UplinkStatic, Kinds: []string{api.UplinkStatic, api.UplinkSLAAC}}
+	if got := kindText(&u); got != "static, slaac, with addresses of its own" {
+		t.Error(got)
+	}
+	if u.Kinds = []string{api.UplinkSLAAC}; kindText(&u) != "slaac, with an address of its own" {
+		t.Error(kindText(&u))
+	}
+}
+
+// That guests have no default router here is the configuration's doing, or that of what
+// leads out.
+func TestNoRouter(t *testing.T) {
+	own := &config.Network{}
+	auto := &config.Network{RA: config.RA{Lifetime: config.LifetimeAuto}}
+	for _, tt := range []struct {
+		seconds int64
+		cfg     *config.Network
+		want    string
+	}{
+		{1800, auto, "router for 30m"}, {0, auto, "no router, as nothing leads out of the network"}, {0, own, "no router, as ra.lifetime says"},
+	} {
+		text := strings.Join(shown(t, func(tb *table) { fillRA(tb, &api.NetworkRA{LifetimeSeconds: tt.seconds}, tt.cfg) }), "\n")
+		if !strings.Contains(text, tt.want) {
+			t.Errorf("%d: %s\nwant %s", tt.seconds, text, tt.want)
 		}
 	}
 }

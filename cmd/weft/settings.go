@@ -19,6 +19,7 @@ type setting struct {
 	values []string
 
 	entries bool // it is a map from names: what stands behind the path and a dot is one, dots and all
+	resets  bool // it is a list of maps, which no VALUE is: it can only be reset
 }
 
 func portSettings() []setting {
@@ -75,7 +76,7 @@ func networkSettings() []setting {
 		{path: "forward", values: []string{"isolated", "nat", "route"}},
 		{path: "inbound.ipv4", values: []string{"open", "published"}},
 		{path: "inbound.ipv6", values: []string{"open", "published"}},
-		{path: "routes"},
+		{path: "routes", resets: true},
 		{path: "reach"},
 		{path: "uplink.interface"},
 		{path: "uplink.address"},
@@ -87,7 +88,7 @@ func networkSettings() []setting {
 		{path: "nat.filtering", values: []string{"address", "endpoint", "none"}},
 		{path: "nat.max_flows"},
 		{path: "nat.max_flows_per_host"},
-		{path: "nat.publish"},
+		{path: "nat.publish", resets: true},
 		{path: "nat.ipv6", values: []string{"masquerade", "route"}}, // or a prefix
 		{path: "nat.timeouts.udp"},
 		{path: "nat.timeouts.tcp"},
@@ -107,7 +108,7 @@ func networkSettings() []setting {
 		{path: "dhcp.server_name"},
 		{path: "dhcp.bootfile"},
 		{path: "dhcp.options", entries: true},
-		{path: "dhcp.hosts"},
+		{path: "dhcp.hosts", resets: true},
 		{path: "dhcp.hosts_file"},
 		{path: "ra.enabled", values: truth},
 		{path: "ra.interval"},
@@ -131,8 +132,8 @@ func networkSettings() []setting {
 		{path: "dhcp6.ntp"},
 		{path: "dhcp6.domain_search"},
 		{path: "dhcp6.options", entries: true},
-		{path: "dhcp6.hosts"},
-		{path: "dhcp6.delegate"},
+		{path: "dhcp6.hosts", resets: true},
+		{path: "dhcp6.delegate", resets: true},
 		{path: "dns.enabled", values: truth},
 		{path: "dns.slaac", values: truth},
 		{path: "dns.name"},
@@ -143,7 +144,7 @@ func networkSettings() []setting {
 		{path: "dns.domains", entries: true},
 		{path: "dns.hosts", entries: true},
 		{path: "dns.txt", entries: true},
-		{path: "dns.srv"},
+		{path: "dns.srv", resets: true},
 		{path: "dns.hosts_file"},
 	}
 }
@@ -172,7 +173,7 @@ func paths(known []setting) []string {
 func settingsHelp(known []setting) string {
 	text := "KEY is one of the configuration file, VALUE as it is written there, a list with\n" +
 		"commas. KEY= resets a key to its default, and so all keys below it: \"stp=\".\n" +
-		entryHelp(known) + "\nKeys:"
+		entryHelp(known) + resetHelp(known) + "\nKeys:"
 	last := ""
 	for i, s := range known {
 		level := s.path[:strings.LastIndex(s.path, ".")+1]
@@ -180,6 +181,9 @@ func settingsHelp(known []setting) string {
 			text += "\n "
 		}
 		text += " " + s.path
+		if s.resets {
+			text += "="
+		}
 		if s.entries {
 			text += " " + s.path + "." + entryWord
 		}
@@ -195,6 +199,15 @@ func entryHelp(known []setting) string {
 	}
 	return "KEY." + entryWord + "=VALUE changes one entry of a map, \"dns.hosts.web.lab=10.0.0.9\", and KEY." + entryWord + "=\n" +
 		"takes it away; [] is an empty list.\n"
+}
+
+// resetHelp explains keys that take no value, where there are any.
+func resetHelp(known []setting) string {
+	if !slices.ContainsFunc(known, func(s setting) bool { return s.resets }) {
+		return ""
+	}
+	return "A key that stands here with its = can only be reset: what it holds is written in the\n" +
+		"file, and has commands of its own where there are such (\"weft lease\", \"weft publish\").\n"
 }
 
 // entryWord stands for a name that the user chooses, in a path that is shown.

@@ -201,6 +201,9 @@ func checkValues(t *testing.T, s setting, try func(path, value string) error) {
 		t.Errorf("%s takes any value", s.path)
 		return
 	}
+	if clears := strings.Contains(err.Error(), "clears it"); clears != s.resets {
+		t.Errorf("%s: it can only be reset: %v, want %v: %v", s.path, s.resets, clears, err)
+	}
 	want := knownTo(err)
 	if strings.Contains(err.Error(), "neither true nor false") {
 		want = []string{"true", "false"}

@@ -43,7 +43,7 @@ func newUplinkListCommand(a *app) *cobra.Command {
 			t.row("INTERFACE", "KIND", "STATE", "ADDRESS", "GATEWAY", "NETWORKS", "FLOWS",
 				"RX-FRAMES", "RX-BYTES", "TX-FRAMES", "TX-BYTES", "DROPS")
 			for _, u := range uplinks {
-				cells := []any{u.Interface, u.Kind, u.State, firstOfEach(u.Addresses), firstOfEach(u.Gateways), strings.Join(u.Networks, ","), u.Flows}
+				cells := []any{u.Interface, strings.Join(u.Kinds, ","), u.State, firstOfEach(u.Addresses), firstOfEach(u.Gateways), strings.Join(u.Networks, ","), u.Flows}
 				if u.Kind == api.UplinkSockets { // which carry no frames
 					cells = append(cells, "-", "-", "-", "-", "-")
 				} else {
@@ -108,7 +108,7 @@ func uplinkName(u api.Uplink) string { return cmp.Or(u.Interface, "-") }
 
 func fillUplink(t *table, u api.Uplink) {
 	t.field("Interface", u.Interface)
-	t.field("Kind", kindText(u.Kind))
+	t.field("Kind", kindText(&u))
 	t.field("State", stateText(&u))
 	t.field("Address", strings.Join(u.Addresses, ", "))
 	t.field("Gateway", strings.Join(u.Gateways, ", "))
@@ -146,17 +146,16 @@ func stateText(u *api.Uplink) string {
 	return u.State + " (" + u.Detail + ")"
 }
 
-// kindText says in a clause whose address the outside sees.
-func kindText(kind string) string {
-	switch kind {
-	case api.UplinkHost:
-		return kind + ", with the address of this host"
-	case api.UplinkSockets:
-		return kind + " of this host"
-	case api.UplinkDHCP:
-		return kind + ", with an address of its own"
-	case api.UplinkStatic:
-		return kind + ", with an address of its own"
+// kindText says in a clause whose addresses the outside sees.
+func kindText(u *api.Uplink) string {
+	kinds := strings.Join(u.Kinds, ", ")
+	switch {
+	case u.Kind == api.UplinkHost:
+		return kinds + ", with the address of this host"
+	case u.Kind == api.UplinkSockets:
+		return kinds + " of this host"
+	case len(u.Kinds) > 1:
+		return kinds + ", with addresses of its own"
 	}
-	return kind
+	return kinds + ", with an address of its own"
 }

@@ -142,9 +142,9 @@ func TestFlowsHaveALimit(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
-	const ssh = `{"network":"lab","protocol":"tcp","listen":"19888","to":"10.0.0.10:22","flows":1,"taken":""}`
-	const local = `{"network":"lab","protocol":"tcp","listen":"127.0.0.1:8080","to":"10.0.0.10:80","flows":0,"taken":""}`
-	const dns = `{"network":"lab","protocol":"udp","listen":"5353-5360","to":"10.0.0.10:53","flows":0,"taken":""}`
+	const ssh = `{"network":"lab","protocol":"tcp","listen":"19888","to":"10.0.0.10:22","flows":1,"outside":"192.0.2.2:19888","taken":""}`
+	const local = `{"network":"lab","protocol":"tcp","listen":"127.0.0.1:8080","to":"10.0.0.10:80","flows":0,"outside":"127.0.0.1:8080","taken":""}`
+	const dns = `{"network":"lab","protocol":"udp","listen":"5353-5360","to":"10.0.0.10:53","flows":0,"outside":"192.0.2.2:5353-5360","taken":""}`
 	const of = "/v1/networks/lab/publish"
 	steps := []struct {
 		method, target, body string
@@ -156,7 +156,7 @@ func TestPublish(t *testing.T) {
 		{"POST", of, `{"protocol":"udp","listen":"5353-5360","to":"10.0.0.10:53"}`, 204, ""},
 		{"POST", of, `{"listen":"19888","to":"10.0.0.11:22"}`, 409, `{"error":"network \"lab\": tcp 19888 is published already"}`},
 		{"POST", of, `{"listen":"1","to":"web"}`, 422, `{"error":"network \"lab\": to: \"web\" is no address and port"}`},
-		{"POST", of, `{"listen":1,"to":"10.0.0.10:80"}`, 400, `{"error":"request body: cannot unmarshal number into Go struct field PublishSpec.listen of type string"}`},
+		{"POST", of, `{"listen":1,"to":"10.0.0.10:80"}`, 400, `{"error":"request body: listen: a number, where a string belongs"}`},
 		{"POST", of, `{"port":1}`, 400, `{"error":"request body: unknown field \"port\""}`},
 		{"POST", "/v1/networks/nil/publish", `{}`, 404, `{"error":"network \"nil\" does not exist"}`},
 		{"GET", "/v1/publish?network=lab", "", 200, "[" + local + "," + ssh + "," + dns + "]"},
@@ -179,10 +179,10 @@ func TestPublish(t *testing.T) {
 }
 
 func TestUplinks(t *testing.T) {
-	const want = `[{"interface":"eth0","kind":"host","state":"up","detail":"","address":"192.0.2.2/24","addresses":["192.0.2.2/24"],"gateway":"192.0.2.1","gateways":["192.0.2.1"],` +
+	const want = `[{"interface":"eth0","kind":"host","kinds":["host"],"state":"up","detail":"","address":"192.0.2.2/24","addresses":["192.0.2.2/24"],"gateway":"192.0.2.1","gateways":["192.0.2.1"],` +
 		`"mac":"52:54:00:00:00:fe","mtu":1500,"networks":["lab"],"rx":{"frames":30,"bytes":4096},"tx":{"frames":20,"bytes":2500000},` +
 		`"drops":{"nat-filtered":5,"ttl":1},"flows":5,"neighbors":2,"ports":{"ranges":"1024-32767, 61000-65535","in_use":3,"free":36277}},` +
-		`{"interface":"wlan0","kind":"sockets","state":"down","detail":"the interface is switched off","address":"","addresses":[],"gateway":"","gateways":[],` +
+		`{"interface":"wlan0","kind":"sockets","kinds":["sockets"],"state":"down","detail":"the interface is switched off","address":"","addresses":[],"gateway":"","gateways":[],` +
 		`"mac":"","mtu":1500,"networks":[],"rx":{"frames":0,"bytes":0},"tx":{"frames":0,"bytes":0},"drops":{},"flows":0,"neighbors":0,"ports":null}]`
 	for b, want := range map[*apitest.Backend]string{withUplink(): want, apitest.New(): "[]"} {
 		if resp, got := ask(t, api.Handler(b), "GET", "/v1/uplinks", ""); resp.StatusCode != 200 || got != want {

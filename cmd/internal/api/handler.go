@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -223,5 +224,33 @@ func bodyError(err error) error {
 	if errors.Is(err, io.EOF) {
 		return badRequest("request body is empty: send JSON")
 	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return wrongType(e)
+	}
 	return badRequest("request body: %s", strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// wrongType says in the words of JSON what stands in the place of something else.
+func wrongType(e *json.UnmarshalTypeError) error {
+	words := map[string]string{"string": "a string", "number": "a number", "bool": "true or false", "array": "a list", "object": "an object"}
+	is, found := words[e.Value]
+	if !found {
+		is = strings.TrimPrefix(e.Value, "number ") // one that is out of range
+	}
+	wants := "an object"
+	switch e.Type.Kind() {
+	case reflect.String:
+		wants = "a string"
+	case reflect.Slice:
+		wants = "a list"
+	case reflect.Uint16:
+		wants = "a whole number of 0-4094" // no other number is one but a VLAN
+	case reflect.Int64:
+		wants = "a whole number"
+	}
+	where := "request body: "
+	if e.Field != "" {
+		where += e.Field + ": "
+	}
+	return badRequest("%s%s, where %s belongs", where, is, wants)
 }

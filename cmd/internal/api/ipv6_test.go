@@ -164,10 +164,11 @@ func TestProtocolNames(t *testing.T) {
 func TestGuardIsASetting(t *testing.T) {
 	h := api.Handler(apitest.New())
 	const of = "/v1/networks/lab/ports/vm1"
-	for body, want := range map[string]string{
-		`{"guard":{"ra":"true"}}`: `"guard":{"ra":true,"dhcp":false}`,
-		`{"guard":{"dhcp":true}}`: `"guard":{"ra":`,
+	for _, tt := range [][2]string{
+		{`{"guard":{"ra":"true"}}`, `"guard":{"ra":true,"dhcp":false}`},
+		{`{"guard":{"dhcp":true}}`, `"guard":{"ra":true,"dhcp":true}`},
 	} {
+		body, want := tt[0], tt[1]
 		if resp, got := ask(t, h, "PATCH", of, body); resp.StatusCode != 200 || !strings.Contains(got, want) {
 			t.Errorf("%s: %d %s\nwithout %s", body, resp.StatusCode, got, want)
 		}

@@ -36,7 +36,8 @@ type Publish struct {
 	Listen   string `json:"listen"`   // port, FIRST-LAST, or one of both with the host's address and a colon before it; an address of IPv6 is in brackets
 	To       string `json:"to"`       // address and port of the guest, for the first port
 	Flows    int    `json:"flows"`
-	Taken    string `json:"taken"` // ports of it that a socket of the host has, which gets what is new there; empty: none
+	Outside  string `json:"outside"` // Listen with the address that others write, of several the first one; empty while there is none
+	Taken    string `json:"taken"`   // ports of it that a socket of the host has, which gets what is new there; empty: none
 }
 
 // PublishSpec asks for one, in the form of Publish.
@@ -46,12 +47,15 @@ type PublishSpec struct {
 	To       string `json:"to"`
 }
 
-// Values of Uplink.Kind.
+// Values of Uplink.Kind. The first two are for both families, the others are for an
+// address of its own: by the configuration, or by what is out there.
 const (
-	UplinkHost    = "host"    // shares the address of the host
+	UplinkHost    = "host"    // shares the addresses of the host
 	UplinkSockets = "sockets" // sockets of the host
-	UplinkDHCP    = "dhcp"    // an address of its own, by DHCP, SLAAC or DHCPv6
-	UplinkStatic  = "static"  // an address of its own
+	UplinkStatic  = "static"
+	UplinkDHCP    = "dhcp"  // of IPv4
+	UplinkSLAAC   = "slaac" // of IPv6
+	UplinkDHCP6   = "dhcp6" // of IPv6
 )
 
 // StateNoAddress is the Uplink.State of one that is up but for its address: the
@@ -61,7 +65,8 @@ const StateNoAddress = "no-address"
 // Uplink is where networks leave the switch, with its counters since then.
 type Uplink struct {
 	Interface string            `json:"interface"` // empty where sockets follow no interface
-	Kind      string            `json:"kind"`
+	Kind      string            `json:"kind"`      // the first of Kinds
+	Kinds     []string          `json:"kinds"`     // that of each family, of IPv4 first; one where they are the same
 	State     string            `json:"state"`
 	Detail    string            `json:"detail"`    // why State is not "up", else why Kind is what it is, or the lease by DHCP
 	Address   string            `json:"address"`   // the first of Addresses; empty for none
@@ -89,6 +94,7 @@ type UsablePorts struct {
 
 // complete replaces what is nil, as Port.complete does.
 func (u Uplink) complete() Uplink {
+	u.Kinds = orEmpty(u.Kinds)
 	u.Addresses, u.Gateways = orEmpty(u.Addresses), orEmpty(u.Gateways)
 	u.Networks, u.Drops = orEmpty(u.Networks), orEmptyMap(u.Drops)
 	return u

@@ -57,6 +57,14 @@ func (f family) host() string {
 	return "192.0.2.1"
 }
 
+// outside is an address of an uplink, for messages.
+func (f family) outside() string {
+	if f == ipv6 {
+		return "2001:db8::2/64"
+	}
+	return "192.0.2.2/24"
+}
+
 // addressesOf returns those of the gateway that are of the family.
 func (n *Network) addressesOf(f family) []netip.Prefix {
 	var out []netip.Prefix

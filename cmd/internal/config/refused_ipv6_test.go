@@ -17,6 +17,7 @@ func TestRefusedGateway6(t *testing.T) {
 	const scope = "is neither global (2000::/3) nor unique local (fc00::/7): write one that is, or ula"
 	const subnet = "leaves no subnet that can be served: give a prefix length of 64, or one of 16-126 with ra: {autonomous: false}"
 	with := func(a string) string { return inNetwork("address: '" + a + "'") }
+	ownULA := ULA("lan").Masked().String() + ", the unique local subnet of a network that has no other of IPv6"
 	many := make([]string, 9)
 	for i := range many {
 		many[i] = fmt.Sprintf("'2001:db8:%d::1/64'", i)
@@ -46,8 +47,12 @@ func TestRefusedGateway6(t *testing.T) {
 		{inNetwork("address: 10.0.0.1/24,\n mtu: 1000, dhcp6: {stateless: true}"), `f:2: network "lan": mtu: 1000 is less than IPv6 needs (RFC 8200 section 5): give 1280 at least, or remove the IPv6 address`},
 		{inNetwork("address: ula, mtu: 67"), lan + "mtu: 67 is out of range: give 68-65517 bytes"},
 		{inNetwork("address: ula, dhcp: {range: 10.0.0.2-10.0.0.9}"), lan + "dhcp: is for IPv4, of which the network has no address: write one beside that of IPv6, such as 192.168.122.1/24, or dhcp6 in place of this"},
-		{bridged("ra: {enabled: true}", ""), lan + "ra: needs an address of the network: write one for it, such as address: 192.168.122.1/24, or remove this"},
-		{bridged("dhcp6: {stateless: true}", ""), lan + "dhcp6: needs an address of the network: write one for it, such as address: 192.168.122.1/24, or remove this"},
+		{inNetwork("address: 10.0.0.1/24, dhcp6: {range: '2001:db8::10-2001:db8::20'}"), lan + "dhcp6.range: 2001:db8::10 is not in " + ownULA + `: write one, such as address: ["10.0.0.1/24", "2001:db8::1/64"]`},
+		{inNetwork("dhcp6: {hosts: [{mac: 02:00:00:00:00:01, address: '2001:db8::10'}]}"), lan + "dhcp6.hosts[0].address: 2001:db8::10 is not in " + ownULA + `: write one, such as address: ["2001:db8::1/64"]`},
+		{inNetwork("dhcp6: {range: 'fe80::1-fe80::9'}"), lan + "dhcp6.range: fe80::1-fe80::9 is not all in the subnet " + ULA("lan").Masked().String() + " of the network: move it there"},
+		{inNetwork("address: 10.0.0.1/24, dhcp6: {range: 'fd01::1000/116'}"), lan + `dhcp6.range: "fd01::1000/116" is not a range: write its first and its last address, such as 2001:db8::10-2001:db8::99`},
+		{bridged("ra: {enabled: true}", ""), lan + "ra: needs an address of the network: write one for it, such as address: ula, or remove this"},
+		{bridged("dhcp6: {stateless: true}", ""), lan + "dhcp6: needs an address of the network: write one for it, such as address: ula, or remove this"},
 		{inNetwork("address6: 'fd00::1/64'"), lan + `unknown key "address6": write both in address, such as [192.168.122.1/24, "2001:db8::1/64"]`},
 		{inNetwork("radvd: {}"), lan + `unknown key "radvd": write ra`},
 		{inNetwork("dhcpv6: {}"), lan + `unknown key "dhcpv6"; did you mean "dhcp6"?`},
@@ -193,9 +198,10 @@ func TestRefusedUplink6(t *testing.T) {
 		{in("address: '2001:db8:1::2/64'"), uplink + "address: 2001:db8:1::2/64 overlaps the network's own subnet 2001:db8:1::/64: choose another one for the network"},
 		{in("address: '2001:db8::2/32'"), uplink + "address: 2001:db8::2/32 overlaps the network's own subnet 2001:db8:1::/64: choose another one for the network, or write proxy_arp: true to make it a part of this one"},
 		{in("address: '2001:db8::2/126', gateway: '2001:db8::'"), uplink + "gateway: 2001:db8:: is the address of all routers of the subnet (RFC 4291 section 2.6.1): write that of a station"},
-		{in("address: slaac, gateway: 'fe80::1'"), uplink + "gateway: fe80::1 is for an uplink whose IPv6 address is in the file, and with slaac the routers out there say who they are: remove it"},
+		{in("address: slaac, gateway: 'fe80::1'"), uplink + "gateway: fe80::1 is for an uplink whose IPv6 address is in the file, and with slaac the routers out there say who leads on: remove it"},
 		{in("address: 192.0.2.2/24, gateway: 'fe80::1'"), uplink + "gateway: fe80::1 is for an uplink whose IPv6 address is in the file: write that, such as address: 2001:db8::2/64, or remove this"},
-		{in("address: '2001:db8::2/64', gateway: 192.0.2.1"), uplink + "gateway: is for an uplink whose address is in the file: write that, such as address: 192.0.2.2/24, or remove this"},
+		{in("address: '2001:db8::2/64', gateway: 192.0.2.1"), uplink + "gateway: 192.0.2.1 is for an uplink whose IPv4 address is in the file: write that, such as address: 192.0.2.2/24, or remove this"},
+		{in("address: ['2001:db8::2/64', dhcp], gateway: ['2001:db8:9::1', 192.0.2.1]"), uplink + "gateway: 192.0.2.1 is for an uplink whose IPv4 address is in the file, and with dhcp the servers out there say who leads on: remove it; 2001:db8:9::1 is not in the subnet of 2001:db8::2/64: choose one that is"},
 		{in("address: '2001:db8::2/64', gateway: 'ff02::1'"), uplink + "gateway: ff02::1 is not in the subnet of 2001:db8::2/64: choose one that is"},
 		{in("address: '2001:db8::2/64', gateway: 'fe80::1%eth0'"), uplink + `gateway: "fe80::1%eth0" has a zone, which means nothing to others: write the address alone`},
 		{six("forward: route, uplink: {address: slaac}"), uplink + "interface: is missing: write the interface that gets the address, such as eth1, or address: auto"},
@@ -253,7 +259,10 @@ func TestRefusedNAT6(t *testing.T) {
 		{six("forward: route, inbound: [open]"), lan + "inbound: a list, where a single value belongs"},
 		{six("forward: route, inbound: {v6: open}"), lan + `inbound: unknown key "v6"; known here: ipv4, ipv6`},
 
-		{in("publish: [{protocol: tcp, listen: 80, to: 'fd00::9:80'}]"), lan + "nat.publish[0].to: fd00::9:80 has no port: write it too, such as [fd00::9:80]:22"},
+		{in("publish: [{protocol: tcp, listen: 80, to: 'fd00::9:80'}]"), lan + `nat.publish[0].to: "fd00::9:80" has no brackets around its IPv6 address: write [fd00::9]:80`},
+		{in("publish: [{protocol: tcp, listen: 80, to: 'fd00::9:abcd'}]"), lan + "nat.publish[0].to: fd00::9:abcd has no port: write it too, such as [fd00::9:abcd]:22"},
+		{in("publish: [{protocol: tcp, listen: '::1:80', to: '10.0.0.9:80'}]"), lan + `nat.publish[0].listen: "::1:80" has no brackets around its IPv6 address: write [::1]:80`},
+		{in("publish: [{protocol: tcp, listen: 'fd00::1:cafe', to: '10.0.0.9:80'}]"), lan + "nat.publish[0].listen: fd00::1:cafe has no port: write it too, such as [fd00::1:cafe]:19888"},
 		{in("publish: [{protocol: tcp, listen: 80, to: '[fe80::9]:80'}]"), lan + "nat.publish[0].to: fe80::9 is not in the subnet 2001:db8:1::/64 of the network: choose one that is"},
 		{in("publish: [{protocol: tcp, listen: '[fe80::9]:80', to: '10.0.0.9:80'}]"), lan + "nat.publish[0].listen: fe80::9 is not an address that means the same everywhere on this host: write another one"},
 		{six("forward: nat, uplink: {address: sockets}, nat: {publish: [{protocol: tcp, listen: '[::1]:80', to: '10.0.0.9:80'}, {protocol: tcp, listen: 80, to: '[2001:db8:1::9]:80'}]}"),

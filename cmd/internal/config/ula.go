@@ -67,3 +67,16 @@ func (n *Network) fillAddresses() {
 	}
 	n.ULA = slices.Contains(n.Addresses, ULA(n.Name))
 }
+
+// outsideULA refuses an address in another subnet than the only one, where that is
+// derived: whoever has written none does not know it by its number.
+func (r *report) outsideULA(at place, n *Network, a netip.Addr) {
+	own := ULA(n.Name)
+	if six := n.Gateway6(); !n.ULA || len(six) != 1 || six[0] != own || !ipv6.has(a) || !isHostAddress(a) || own.Contains(a) {
+		return
+	}
+	meant := netip.PrefixFrom(a, slaacSubnet).Masked()
+	list := append(n.addressesOf(ipv4), netip.PrefixFrom(meant.Addr().Next(), slaacSubnet))
+	r.refuse(at, "%v is not in %v, the unique local subnet of a network that has no other of IPv6: write one, such as address: %s",
+		a, own.Masked(), prefixes().outputList(list).file)
+}

@@ -9,6 +9,9 @@ import (
 
 func (r *report) dhcp6(at place, n *Network) {
 	d := &n.DHCP6
+	for i, v := range d.Ranges[:min(len(d.Ranges), maxRanges)] {
+		r.outsideULA(r.item(at.sub("range"), i, len(d.Ranges)), n, v.First)
+	}
 	r.ranges(at.sub("range"), ipv6, d.Ranges, n.gateways(ipv6))
 	r.lease(at.sub("lease"), d.Lease)
 	r.within(at.sub("max_leases"), d.MaxLeases, 0, maxLeases, " (0 means as many as there can be)")

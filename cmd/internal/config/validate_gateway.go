@@ -111,19 +111,20 @@ func (r *report) withoutAddress(at place, n *Network) {
 	plain := NewNetwork(n.Name)
 	dns := plain.DNS
 	dns.Enabled = n.DNS.Enabled
+	const four = "192.168.122.1/24"
 	for _, k := range []struct {
-		key string
-		set bool
+		key, such string
+		set       bool
 	}{
-		{"vlan", n.VLAN != 0},
-		{"host_port", n.HostPort != ""},
-		{"ra", r.lines[at.sub("ra")] != 0 && n.RA.Enabled || n.RA.isSet()},
-		{"dhcp", r.lines[at.sub("dhcp")] != 0 || !reflect.DeepEqual(n.DHCP, plain.DHCP)},
-		{"dhcp6", r.lines[at.sub("dhcp6")] != 0 || !reflect.DeepEqual(n.DHCP6, plain.DHCP6)},
-		{"dns", r.lines[at.sub("dns")] != 0 && n.DNS.Enabled || !reflect.DeepEqual(n.DNS, dns)},
+		{"vlan", four, n.VLAN != 0},
+		{"host_port", four, n.HostPort != ""},
+		{"ra", ulaWord, r.lines[at.sub("ra")] != 0 && n.RA.Enabled || n.RA.isSet()},
+		{"dhcp", four, r.lines[at.sub("dhcp")] != 0 || !reflect.DeepEqual(n.DHCP, plain.DHCP)},
+		{"dhcp6", ulaWord, r.lines[at.sub("dhcp6")] != 0 || !reflect.DeepEqual(n.DHCP6, plain.DHCP6)},
+		{"dns", four, r.lines[at.sub("dns")] != 0 && n.DNS.Enabled || !reflect.DeepEqual(n.DNS, dns)},
 	} {
 		if k.set {
-			r.refuse(at.sub(k.key), "needs an address of the network: write one for it, such as address: 192.168.122.1/24, or remove this")
+			r.refuse(at.sub(k.key), "needs an address of the network: write one for it, such as address: %s, or remove this", k.such)
 		}
 	}
 }

@@ -103,6 +103,7 @@ func (r *report) reservation(at place, n *Network, h reserved, gateways []netip.
 		r.refuse(at.sub(h.idKey), "%s", h.badID)
 	}
 	if h.address.IsValid() {
+		r.outsideULA(at.sub("address"), n, h.address)
 		if why := badClient(h.address, h.family, gateways); why != "" {
 			r.refuse(at.sub("address"), "%v %s", h.address, why)
 		}

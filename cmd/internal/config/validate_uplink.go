@@ -152,27 +152,40 @@ func badOutside(p netip.Prefix, u Uplink) string {
 	return ""
 }
 
+// uplinkGateways checks that of each family; both may be bad, in one value of the file.
 func (r *report) uplinkGateways(at place, u Uplink) {
 	if r.refused[at.parent().sub("address")] {
 		return
 	}
+	var bad []string
 	for _, f := range []family{ipv4, ipv6} {
-		p, g := u.of(f)
-		switch why := ""; {
-		case !g.IsValid():
-		case !p.IsValid() && f == ipv6 && (u.Address6 == AddressSLAAC || u.Address6 == AddressDHCP6):
-			r.refuse(at, "%v is for an uplink whose IPv6 address is in the file, and with %s the routers out there say who they are: remove it", g, u.Address6)
-		case !p.IsValid() && f == ipv6:
-			r.refuse(at, "%v is for an uplink whose IPv6 address is in the file: write that, such as address: 2001:db8::2/64, or remove this", g)
-		case !p.IsValid():
-			r.refuse(at, "is for an uplink whose address is in the file: write that, such as address: 192.0.2.2/24, or remove this")
-		case f == ipv6 && g.IsLinkLocalUnicast():
-		default:
-			if why = badNeighbour(g, p); why != "" {
-				r.refuse(at, "%v %s", g, why)
+		if _, g := u.of(f); g.IsValid() {
+			if why := badUplinkGateway(u, f); why != "" {
+				bad = append(bad, g.String()+" "+why)
 			}
 		}
 	}
+	if len(bad) > 0 {
+		r.refuse(at, "%s", strings.Join(bad, "; "))
+	}
+}
+
+// badUplinkGateway says why the gateway of a family cannot be one, else empty.
+func badUplinkGateway(u Uplink, f family) string {
+	p, g := u.of(f)
+	word, givers := u.Address, "servers"
+	if f == ipv6 {
+		word, givers = u.Address6, "routers"
+	}
+	switch {
+	case f == ipv6 && p.IsValid() && g.IsLinkLocalUnicast():
+		return ""
+	case p.IsValid():
+		return badNeighbour(g, p)
+	case word == AddressDHCP || word == AddressSLAAC || word == AddressDHCP6:
+		return "is for an uplink whose " + f.String() + " address is in the file, and with " + word + " the " + givers + " out there say who leads on: remove it"
+	}
+	return "is for an uplink whose " + f.String() + " address is in the file: write that, such as address: " + f.outside() + ", or remove this"
 }
 
 // badNeighbour says why an address cannot be that of another station in the subnet

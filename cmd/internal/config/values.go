@@ -109,6 +109,9 @@ func parseMAC(s string) (frame.MAC, error) {
 	return m, nil
 }
 
+// ParsePrefix reads an address with its prefix length as a file has it.
+func ParsePrefix(s string) (netip.Prefix, error) { return parsePrefix(s) }
+
 func parsePrefix(s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		such := "192.0.2.1/24"

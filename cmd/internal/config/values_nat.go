@@ -59,7 +59,9 @@ func formatPorts(v PortRange) string {
 func ParseListen(s string) (Listen, error) {
 	ports, colon := s, strings.LastIndexByte(s, ':')
 	var l Listen
-	// Without brackets, nobody knows which part of an IPv6 address is a port.
+	if err := Unbracketed(s); err != nil {
+		return l, err
+	}
 	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil && a.Zone() == "" {
 		return l, fmt.Errorf("%v has no port: write it too, such as %v", a, netip.AddrPortFrom(a, 19888))
 	}
@@ -71,13 +73,25 @@ func ParseListen(s string) (Listen, error) {
 		if err != nil {
 			return l, err
 		}
-		if l.Addr, ports = a, s[colon+1:]; a.Is6() && s[0] != '[' {
-			return Listen{}, fmt.Errorf("%s has no brackets around its IPv6 address: write [%v]:%s", quoted(s), a, ports)
-		}
+		l.Addr, ports = a, s[colon+1:]
 	}
 	v, err := parsePorts(ports)
 	l.First, l.Last = v.First, v.Last
 	return l, err
+}
+
+// Unbracketed refuses an address of IPv6 that has no brackets and a port, or ports,
+// behind it. Where it ends nobody knows, but who writes a number last means a port.
+func Unbracketed(s string) error {
+	colon := strings.LastIndexByte(s, ':')
+	if colon < 0 {
+		return nil
+	}
+	a, err := netip.ParseAddr(s[:colon])
+	if _, err2 := parsePorts(s[colon+1:]); err != nil || err2 != nil || !a.Is6() || a.Zone() != "" {
+		return nil
+	}
+	return fmt.Errorf("%s has no brackets around its IPv6 address: write [%v]:%s", quoted(s), a, s[colon+1:])
 }
 
 // String returns what ParseListen takes; nothing for the zero Listen.
@@ -102,6 +116,9 @@ func parseTarget(s string) (netip.AddrPort, error) {
 	p, err := netip.ParseAddrPort(s)
 	if err == nil {
 		return p, nil
+	}
+	if err := Unbracketed(s); err != nil {
+		return p, err
 	}
 	colon := strings.LastIndexByte(s, ':')
 	if a, err := netip.ParseAddr(s); err == nil {

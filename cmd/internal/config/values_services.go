@@ -40,7 +40,11 @@ func parseRange(s string) (Range, error) {
 	first, err := netip.ParseAddr(strings.TrimSpace(from))
 	last, err2 := netip.ParseAddr(strings.TrimSpace(to))
 	if err != nil || err2 != nil {
-		return Range{}, fmt.Errorf("%s is not a range: write its first and its last address, such as 192.0.2.10-192.0.2.99", quoted(s))
+		such := "192.0.2.10-192.0.2.99"
+		if strings.Contains(s, ":") {
+			such = "2001:db8::10-2001:db8::99"
+		}
+		return Range{}, fmt.Errorf("%s is not a range: write its first and its last address, such as %s", quoted(s), such)
 	}
 	return Range{first, last}, nil
 }

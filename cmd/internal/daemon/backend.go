@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -45,13 +44,13 @@ func (d *Daemon) Status() api.Status {
 	s.Notes = append(s.Notes, clashNotes(nil, cfg)...)
 	uplinks := d.Uplinks()
 	for _, u := range uplinks {
-		s.Uplinks = append(s.Uplinks, strings.TrimSpace(u.Interface+" "+u.Kind+" "+u.State))
+		s.Uplinks = append(s.Uplinks, strings.TrimSpace(u.Interface+" "+strings.Join(u.Kinds, ",")+" "+u.State))
 	}
 	s.Notes = append(s.Notes, uplinkNotes(uplinks)...)
 	for i := range cfg.Networks {
 		n := &cfg.Networks[i]
 		s.Ports += len(n.Ports)
-		s.Notes = slices.Concat(s.Notes, d.overlapNote(n), d.portNotes(n), d.publishNotes(n), d.guardNotes(n.Name))
+		s.Notes = slices.Concat(s.Notes, d.overlapNote(n), d.portNotes(n), hostPortNotes(n), d.publishNotes(n), d.guardNotes(n.Name))
 		for _, p := range n.Ports {
 			if p.Type == config.TypeRaw {
 				s.Notes = append(s.Notes, deafNotes("port "+n.Name+"/"+p.Name, p.Interface)...)
@@ -207,9 +206,9 @@ func portConfig(spec api.PortSpec) (config.Port, error) {
 		p.MAC = m
 	}
 	for _, a := range spec.Addresses {
-		prefix, err := netip.ParsePrefix(a)
+		prefix, err := config.ParsePrefix(a)
 		if err != nil {
-			return p, fmt.Errorf("address %q is not of the form 10.0.0.1/24", a)
+			return p, fmt.Errorf("address %w", err)
 		}
 		p.Addresses = append(p.Addresses, prefix)
 	}

@@ -164,3 +164,21 @@ func testHold(t *testing.T, tcp, addr, other string) {
 		t.Error("a held port takes connections")
 	}
 }
+
+// A host in which IPv6 is off lacks an address of the gateway, and hears of it.
+func TestHostPortNotes(t *testing.T) {
+	ns := bindHost(t)
+	n := &parse(t, "a: {address: [192.0.2.7/24, '2001:db8::7/64'], host_port: lo}").Networks[0]
+	for _, tt := range []struct{ off, want string }{{"0", ""}, {"1", "network a: the host has no address 2001:db8::7 on lo"}} {
+		ns.Sysctl(t, "net.ipv6.conf.lo.disable_ipv6", tt.off)
+		ns.Do(func() {
+			if got := strings.Join(hostPortNotes(n), "; "); !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
+				t.Errorf("disable_ipv6 %s: %q, want %q", tt.off, got, tt.want)
+			}
+		})
+	}
+	n.HostPort = ""
+	if got := hostPortNotes(n); got != nil {
+		t.Errorf("without a host_port: %v", got)
+	}
+}

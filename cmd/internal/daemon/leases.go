@@ -105,7 +105,7 @@ func chooseLease(list []api.Lease, network, who string) (api.Lease, error) {
 	}
 	switch {
 	case len(fit) == 0:
-		return api.Lease{}, api.Mark(api.ErrNotFound, fmt.Errorf("network %q: nobody with the address, MAC, name or client identifier %q has a lease: see \"weft lease list %s\"", network, who, network))
+		return api.Lease{}, api.Mark(api.ErrNotFound, fmt.Errorf("network %q: nobody with the address, prefix, MAC, name, client identifier or DUID %q has a lease: see \"weft lease list %s\"", network, who, network))
 	case len(fit) == 1:
 		return fit[0], nil
 	case len(active) == 1:

@@ -28,7 +28,7 @@ func TestChooseLease(t *testing.T) {
 		{Hostname: "tv", ClientID: "74:76", State: api.LeaseReserved},
 	}
 	const several = `network "lan": "02:00:00:00:00:02" fits several: 10.0.0.11 (active), 10.0.0.12 (active), 10.0.0.13 (expired): say which by its address`
-	const nobody = `network "lan": nobody with the address, MAC, name or client identifier "x" has a lease: see "weft lease list lan"`
+	const nobody = `network "lan": nobody with the address, prefix, MAC, name, client identifier or DUID "x" has a lease: see "weft lease list lan"`
 	for who, want := range map[string]string{
 		"10.0.0.9": "10.0.0.9", moved: "10.0.0.10", "WEB": "10.0.0.10",
 		"vm-7": "10.0.0.10", "76:6D:2d:37": "10.0.0.10", "01:02:00:00:00:00:02": "10.0.0.12", "tv": "",
@@ -168,5 +168,19 @@ func TestReservationsReachTheServer(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}
+
+// The address of a port is refused as in a file.
+func TestPortAddress(t *testing.T) {
+	for address, want := range map[string]string{
+		"fd00::1/64": "", "10.0.0.1/24": "",
+		"fd00::1":  `address "fd00::1" has no prefix length: write it too, such as 2001:db8::1/64`,
+		"10.0.0.1": `address "10.0.0.1" has no prefix length: write it too, such as 192.0.2.1/24`,
+		"x":        `address "x" is not an address with a prefix length: write it such as 192.0.2.1/24 or 2001:db8::1/64`,
+	} {
+		if _, err := portConfig(api.PortSpec{Name: "x", Addresses: []string{address}}); err == nil && want != "" || err != nil && err.Error() != want {
+			t.Errorf("%s: %v, want %s", address, err, want)
+		}
 	}
 }

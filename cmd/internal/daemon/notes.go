@@ -5,6 +5,7 @@ package daemon
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -47,10 +48,10 @@ func uplinkNotes(uplinks []api.Uplink) []string {
 		switch {
 		case u.State != api.StateUp:
 			notes = append(notes, fmt.Sprintf("uplink %s of %s is %s: %s", u.Interface, networks, u.State, u.Detail))
-		case u.Detail != "" && u.Kind != api.UplinkDHCP: // whose lease it is
+		case u.Detail != "" && !isOwned(&u): // else it is the lease
 			notes = append(notes, fmt.Sprintf("%s %s by %s: %s", networks, verb, leavesBy[u.Kind], u.Detail))
 		}
-		if u.Kind == api.UplinkStatic || u.Kind == api.UplinkDHCP {
+		if isOwned(&u) {
 			notes = append(notes, deafNotes("uplink "+u.Interface, u.Interface)...)
 		}
 	}
@@ -59,8 +60,10 @@ func uplinkNotes(uplinks []api.Uplink) []string {
 
 var leavesBy = map[string]string{
 	api.UplinkHost: "the address of this host", api.UplinkSockets: "sockets of this host",
-	api.UplinkDHCP: "an address of its own", api.UplinkStatic: "an address of its own",
 }
+
+// isOwned reports whether an uplink has its interface for itself.
+func isOwned(u *api.Uplink) bool { return leavesBy[u.Kind] == "" }
 
 // deafNotes warns of an interface of weft's alone, as raw ports and uplinks have, that
 // the host still believes to use: the host no longer hears anything there.
@@ -74,6 +77,26 @@ func deafNotes(whose, name string) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("%s: the host has address %s on %s, where it no longer receives anything while weft does", whose, ips[0], name)}
+}
+
+// hostPortNotes tells of addresses of a gateway that the host does not have at its
+// host_port. To take one of IPv6 is refused where that is switched off.
+func hostPortNotes(n *config.Network) []string {
+	info, err := netdev.Find("", n.HostPort)
+	if n.HostPort == "" || err != nil {
+		return nil
+	}
+	ips, err := netdev.HostAddresses(info.Index)
+	if err != nil {
+		return nil
+	}
+	for _, p := range n.Gateway6() {
+		if !slices.ContainsFunc(ips, net.IP(p.Addr().AsSlice()).Equal) {
+			return []string{fmt.Sprintf("network %s: the host has no address %v on %s, so it reaches no guest there by that: write net.ipv6.conf.%s.disable_ipv6=0 where IPv6 is off, and start weft again",
+				n.Name, p.Addr(), n.HostPort, n.HostPort)}
+		}
+	}
+	return nil
 }
 
 // clashNotes warns of networks that put this host into a subnet which it uses by

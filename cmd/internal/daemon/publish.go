@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/cmd/internal/config"
+	"github.com/weft/weft/dataplane"
 )
 
 // Publishes implements api.Backend.
@@ -22,13 +23,56 @@ func (d *Daemon) Publishes(network string) ([]api.Publish, error) {
 			continue
 		}
 		flows, o := d.publishedFlows(n), d.outletOf(n.Name)
+		var own []netip.Prefix
+		if o != nil && o.uplink != nil {
+			own = o.addresses()
+		}
 		for i, p := range n.NAT.Publish {
-			list = append(list, api.Publish{
-				Network: n.Name, Protocol: p.Protocol, Listen: p.Listen.String(), To: p.To.String(), Flows: flows[i], Taken: o.takenOf(&p),
-			})
+			v := api.Publish{Network: n.Name, Protocol: p.Protocol, Listen: p.Listen.String(), To: p.To.String(), Flows: flows[i], Taken: o.takenOf(&p)}
+			if at := p.Listen; o != nil {
+				if at.Addr = d.seenAs(n, o, &p, own); at.Addr.IsValid() {
+					v.Outside = at.String()
+				}
+			}
+			list = append(list, v)
 		}
 	}
 	return list, nil
+}
+
+// seenAs returns the address that others write for a published port, zero while there is
+// none; own are those of the uplink.
+func (d *Daemon) seenAs(n *config.Network, o *outlet, p *config.Publish, own []netip.Prefix) netip.Addr {
+	to := p.To.Addr()
+	four, six := treatments(n)
+	how := six
+	if to.Is4() {
+		how = four
+	}
+	switch {
+	case p.Listen.Addr.IsValid():
+		return p.Listen.Addr
+	case o.unroutable(n) != nil:
+		return netip.Addr{}
+	case o.kind == api.UplinkSockets:
+		return everywhere(to).Addr()
+	case how != dataplane.Translated:
+		return to
+	}
+	for _, m := range d.prefixMaps(n) {
+		if a, ok := m.Translate(to); ok {
+			return a
+		}
+	}
+	for _, r := range n.NAT.Addresses {
+		if r.First.Is4() == to.Is4() {
+			return r.First
+		}
+	}
+	for _, a := range ofFamily(own, to.Is4()) {
+		return a.Addr()
+	}
+	return netip.Addr{}
 }
 
 // publishedFlows counts the flows that have come in by each published port.

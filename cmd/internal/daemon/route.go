@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft/weft/cmd/internal/api"
@@ -74,7 +75,7 @@ func (d *Daemon) lookAround(refused map[string]uint64, states map[string]string)
 			if u.State != api.StateUp {
 				level = slog.LevelWarn
 			}
-			d.log.Log(context.Background(), level, "uplink is "+u.State, "uplink", name, "kind", u.Kind, "address", u.Address, "detail", u.Detail)
+			d.log.Log(context.Background(), level, "uplink is "+u.State, "uplink", name, "kind", strings.Join(u.Kinds, ","), "address", u.Address, "detail", u.Detail)
 			states[name] = u.State
 		}
 	}

@@ -244,3 +244,37 @@ func TestUplinkNotes(t *testing.T) {
 		}
 	}
 }
+
+// A published port is known where its guest is known, by family.
+func TestSeenAs(t *testing.T) {
+	const port = "publish: [{protocol: tcp, listen: 80, to: '10.0.0.9:80'}, {protocol: tcp, listen: 80, to: '[fd00::9]:80'}]"
+	for _, tt := range []struct {
+		keys, kind, want string
+	}{
+		{"forward: nat, nat: {" + port + "}", api.UplinkHost, "192.0.2.2 2001:db8:9::2"},
+		{"forward: nat, nat: {" + port + "}", api.UplinkSockets, "0.0.0.0 ::"},
+		{"forward: nat, nat: {addresses: [192.0.2.8-192.0.2.9, '2001:db8:9::8'], " + port + "}", api.UplinkStatic, "192.0.2.8 2001:db8:9::8"},
+		{"forward: nat, nat: {ipv6: route, " + port + "}", api.UplinkHost, "192.0.2.2 fd00::9"},
+		{"forward: nat, nat: {ipv6: '2001:db8:5::/64', " + port + "}", api.UplinkHost, "192.0.2.2 2001:db8:5:0:cf42::9"},
+		{"forward: route, nat: {" + port + "}", api.UplinkHost, "10.0.0.9 fd00::9"},
+		{"forward: route, inbound: {ipv4: published, ipv6: open}, nat: {" + port + "}", api.UplinkHost, "10.0.0.9 fd00::9"},
+		{"forward: route, nat: {" + port + "}", api.UplinkSockets, "invalid IP invalid IP"},
+		{"forward: nat, nat: {publish: [{protocol: tcp, listen: '127.0.0.1:80', to: '[fd00::9]:80'}, {protocol: tcp, listen: '[::1]:80', to: '10.0.0.9:80'}]}", api.UplinkHost, "127.0.0.1 ::1"},
+	} {
+		uplink := ", uplink: {interface: u, address: [192.0.2.2/24, '2001:db8:9::2/64']}"
+		n := &parse(t, "a: {address: [10.0.0.1/24, fd00::1/64]"+uplink+", "+tt.keys+"}").Networks[0]
+		d, o := &Daemon{}, &outlet{want: n.Uplink, kind: tt.kind}
+		own := prefixes("192.0.2.2/24", "2001:db8:9::2/64")
+		var got []string
+		for i := range n.NAT.Publish {
+			got = append(got, d.seenAs(n, o, &n.NAT.Publish[i], own).String())
+		}
+		if text := strings.Join(got, " "); text != tt.want {
+			t.Errorf("%s by %s: %s, want %s", tt.keys, tt.kind, text, tt.want)
+		}
+	}
+	n := &parse(t, "a: {forward: nat, address: 10.0.0.1/24, nat: {publish: [{protocol: tcp, listen: 80, to: '10.0.0.9:80'}]}}").Networks[0]
+	if got := (&Daemon{}).seenAs(n, &outlet{kind: api.UplinkHost}, &n.NAT.Publish[0], prefixes("2001:db8:9::2/64")); got.IsValid() {
+		t.Errorf("without an address: %v", got)
+	}
+}

@@ -60,7 +60,7 @@ func (d *Daemon) uplinkNetwork(name string) *dataplane.Network {
 }
 
 func (d *Daemon) describeOutlet(o *outlet) api.Uplink {
-	v := api.Uplink{Interface: o.name, Kind: o.kind, Detail: o.why, State: api.StateUp, Drops: map[string]uint64{}}
+	v := api.Uplink{Interface: o.name, Kind: o.kind, Kinds: o.kinds(), Detail: o.why, State: api.StateUp, Drops: map[string]uint64{}}
 	cfg := d.config()
 	for i := range cfg.Networks {
 		if d.outletOf(cfg.Networks[i].Name) == o {

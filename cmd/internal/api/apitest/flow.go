@@ -140,6 +140,9 @@ func (b *Backend) Publishes(networkName string) ([]api.Publish, error) {
 					p.Flows++
 				}
 			}
+			if p.Outside = p.Listen; !strings.Contains(p.Listen, ":") {
+				p.Outside = "192.0.2.2:" + p.Listen
+			}
 			all = append(all, p)
 		}
 	}
@@ -206,7 +209,7 @@ func (b *Backend) Uplinks() []api.Uplink {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	eth0 := api.Uplink{
-		Interface: "eth0", Kind: api.UplinkHost, State: api.StateUp,
+		Interface: "eth0", Kind: api.UplinkHost, Kinds: []string{api.UplinkHost}, State: api.StateUp,
 		Address: "192.0.2.2/24", Addresses: []string{"192.0.2.2/24"}, Gateway: "192.0.2.1", Gateways: []string{"192.0.2.1"},
 		MAC: "52:54:00:00:00:fe", MTU: 1500, Neighbors: 2,
 		RX: api.Counters{Frames: 30, Bytes: 4096}, TX: api.Counters{Frames: 20, Bytes: 2_500_000},
@@ -224,6 +227,6 @@ func (b *Backend) Uplinks() []api.Uplink {
 		return nil
 	}
 	return []api.Uplink{eth0, {
-		Interface: "wlan0", Kind: api.UplinkSockets, State: api.StateDown, Detail: "the interface is switched off", MTU: 1500,
+		Interface: "wlan0", Kind: api.UplinkSockets, Kinds: []string{api.UplinkSockets}, State: api.StateDown, Detail: "the interface is switched off", MTU: 1500,
 	}}
 }
