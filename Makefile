@@ -8,7 +8,8 @@ DESTDIR  ?=
 PACKAGES := iproute2 iputils-ping ethtool tcpdump curl iperf3 qemu-system-x86 \
             busybox-static cpio zstd xz-utils kmod procps gcc libc6-dev \
             openvswitch-switch lldpd bind9-dnsutils dnsperf dnsmasq-base nftables \
-            isc-dhcp-client dhcpcd-base nmap coturn vsftpd traceroute iputils-tracepath
+            isc-dhcp-client dhcpcd-base wide-dhcpv6-client radvd ndisc6 \
+            nmap coturn vsftpd traceroute iputils-tracepath
 
 .PHONY: build setup demo test fuzz bench bench-quick lint generate install clean
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weft/weft/cmd/internal/api"
+	"github.com/weft/weft/cmd/internal/config"
 	"github.com/weft/weft/ports/porttest"
 )
 
@@ -43,9 +44,19 @@ func TestBuiltinNetwork(t *testing.T) {
 	if got := addressesOf(t, host, "weft0"); got != "192.168.122.1/24" {
 		t.Errorf("addresses of weft0: %s", got)
 	}
-	for name, want := range map[string]string{"gateway": "192.168.122.1", "one": lease} {
-		if a := dig(t, h1, "@192.168.122.1", name); len(a.answer) != 1 || !strings.HasSuffix(a.answer[0], " "+want) {
-			t.Errorf("%s is not %s:\n%s", name, want, a.raw)
+	// What it makes of the advertisements is the same machine.
+	ula := config.ULA("default")
+	six := address6(t, h1, ula.Masked().String())
+	porttest.Ping(t, h1, ula.Addr().String())
+	porttest.Ping(t, host, six)
+	porttest.TCPTransfer(t, h1, host, ula.Addr().String(), 1<<20)
+	for _, server := range []string{"192.168.122.1", ula.Addr().String()} {
+		for _, c := range []struct{ name, kind, want string }{
+			{"gateway", "A", "192.168.122.1"}, {"one", "A", lease}, {"gateway", "AAAA", ula.Addr().String()}, {"one", "AAAA", six},
+		} {
+			if a := dig(t, h1, "@"+server, c.name, c.kind); len(a.answer) != 1 || !strings.HasSuffix(a.answer[0], " "+c.want) {
+				t.Errorf("%s %s is not %s:\n%s", c.name, c.kind, c.want, a.raw)
+			}
 		}
 	}
 	if out := w.do("lease", "list"); !strings.Contains(out, "default") || !strings.Contains(out, lease) || !strings.Contains(out, "one") {
@@ -56,7 +67,7 @@ func TestBuiltinNetwork(t *testing.T) {
 	}
 	var n api.Network
 	w.query(&n, "network", "show", "default")
-	if strings.Join(n.Addresses, " ") != "192.168.122.1/24" || n.HostPort != "weft0" || n.DHCP == nil || n.DHCP.Size != 253 || n.DNS == nil ||
+	if strings.Join(n.Addresses, " ") != "192.168.122.1/24 "+config.ULA("default").String() || n.HostPort != "weft0" || n.DHCP == nil || n.DHCP.Size != 253 || n.DNS == nil ||
 		n.Forward != "nat" || n.NAT == nil || n.NAT.MaxFlows != 65536 {
 		t.Errorf("the network is %+v", n)
 	}
@@ -94,57 +105,70 @@ func machineLeases(t *testing.T) string {
 }
 
 // Its guests leave by the interface of the host's default route, whichever that is at
-// the time, from the host's own address.
+// the time, from the host's own address of each family.
 func TestBuiltinNetworkLeadsOut(t *testing.T) {
 	porttest.Require(t)
+	families := []family{family4, family6}
 	host, isp, h1 := porttest.NewNS(t, "host"), porttest.NewNS(t, "isp"), porttest.NewNS(t, "h1")
 	for name, subnet := range map[string]string{"wan0": "198.51.100.", "wan1": "203.0.113."} {
 		porttest.Veth(t, host, name, isp, name)
-		host.Addr(t, name, subnet+"2/24")
-		isp.Addr(t, name, subnet+"1/24")
+		for _, f := range families {
+			host.Addr(t, name, f.cidr(subnet+"2/24"))
+			isp.Addr(t, name, f.cidr(subnet+"1/24"))
+		}
 	}
-	isp.Run(t, "ip", "link", "set", "lo", "up")
-	isp.Addr(t, "lo", "192.0.2.1/32")
-	startEcho(t, isp, "0.0.0.0:7")
+	for _, f := range families {
+		isp.Addr(t, "lo", f.cidr("192.0.2.1/32"))
+	}
+	startEcho(t, isp, ":7")
 	w := builtinWeft(t, host)
 	w.do("port", "add", "default", "h1", "--type", "internal", "--netns", h1.Name, "--interface", "eth0")
 	lease := leaseOf(t, h1, "")
 	h1.Addr(t, "eth0", lease+"/24")
-	h1.Run(t, "ip", "route", "add", "default", "via", "192.168.122.1")
-	startEcho(t, h1, "0.0.0.0:22")
-	w.do("publish", "add", "default", "19888", lease+":22") // by sockets as yet
-	w.do("publish", "add", "default", "19888", lease+":22", "--protocol", "udp")
-	if _, err := quickEcho(h1, "tcp", "192.0.2.1:7"); err == nil {
-		t.Error("a guest reaches where the host has no way to")
+	h1.Run(t, "ip", "route", "add", "default", "via", "192.168.122.1") // that of IPv6 is advertised
+	startEcho(t, h1, ":22")
+	guest := map[family]string{family4: lease, family6: address6(t, h1, config.ULA("default").Masked().String())}
+	for _, f := range families {
+		w.do("publish", "add", "default", "19888", f.at(guest[f], 22)) // by sockets as yet
+		w.do("publish", "add", "default", "19888", f.at(guest[f], 22), "--protocol", "udp")
+		if _, err := quickEcho(h1, "tcp", f.at("192.0.2.1", 7)); err == nil {
+			t.Errorf("by %s a guest reaches where the host has no way to", f)
+		}
 	}
 	for _, c := range []struct{ name, subnet string }{{"wan0", "198.51.100."}, {"wan1", "203.0.113."}} {
-		host.Run(t, "ip", "route", "replace", "default", "via", c.subnet+"1")
+		for _, f := range families {
+			host.Run(t, "ip", "route", "replace", "default", "via", f.ip(c.subnet+"1"))
+		}
 		eventually(t, "the network leaves by "+c.name, func() bool {
 			var n api.Network
 			w.query(&n, "network", "show", "default")
 			return n.Uplink == c.name
 		})
-		eventually(t, "guests leave by "+c.name, func() bool {
-			seen, err := quickEcho(h1, "tcp", "192.0.2.1:7")
-			return err == nil && strings.HasPrefix(seen, c.subnet+"2:")
-		})
-		porttest.Ping(t, h1, "192.0.2.1")
-		for _, protocol := range []string{"tcp4", "udp4"} {
-			if _, err := askEcho(isp, protocol, c.subnet+"2:19888"); err != nil {
-				t.Errorf("%s to what is published: %v", protocol, err)
+		for _, f := range families {
+			eventually(t, "guests leave by "+c.name+" with "+string(f), func() bool {
+				seen, err := quickEcho(h1, "tcp", f.at("192.0.2.1", 7))
+				return err == nil && hostOf(seen) == f.ip(c.subnet+"2")
+			})
+			porttest.Ping(t, h1, f.ip("192.0.2.1"))
+			for _, protocol := range []string{"tcp", "udp"} {
+				if _, err := askEcho(isp, protocol, f.at(c.subnet+"2", 19888)); err != nil {
+					t.Errorf("%s to what is published by %s: %v", protocol, f, err)
+				}
 			}
 		}
 		if out, want := w.do("network", "list"), "default   nat       "+c.name; !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
-		if out, want := w.do("status"), `network default leaves by the address of this host: interface "`+c.name+`" has an IPv4 address`; !strings.Contains(out, want) {
+		if out, want := w.do("status"), `network default leaves by the address of this host: interface "`+c.name+`" has an IPv4 and an IPv6 address`; !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
 	for _, address := range []string{"sockets", "", "sockets", "host"} {
 		w.do("network", "set", "default", "uplink.address="+address) // at once, though a port changes hands
-		if _, err := askEcho(isp, "tcp4", "203.0.113.2:19888"); err != nil {
-			t.Errorf("what is published, with address %q: %v", address, err)
+		for _, f := range families {
+			if _, err := askEcho(isp, "tcp", f.at("203.0.113.2", 19888)); err != nil {
+				t.Errorf("what is published by %s, with address %q: %v", f, address, err)
+			}
 		}
 	}
 	w.stop()
@@ -185,7 +209,7 @@ func TestBuiltinNetworkGivesWay(t *testing.T) {
 			subnet := "192.168." + c.want + "."
 			var n api.Network
 			w.query(&n, "network", "show", "default")
-			if strings.Join(n.Addresses, " ") != subnet+"1/24" || len(n.DHCP.Ranges) != 1 || n.DHCP.Ranges[0] != subnet+"2-"+subnet+"254" {
+			if strings.Join(n.Addresses, " ") != subnet+"1/24 "+config.ULA("default").String() || len(n.DHCP.Ranges) != 1 || n.DHCP.Ranges[0] != subnet+"2-"+subnet+"254" {
 				t.Errorf("the network is %+v with %+v", n, n.DHCP)
 			}
 			if got := addressesOf(t, host, "weft0"); got != subnet+"1/24" {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,19 +91,94 @@ func TestDocumentedDrops(t *testing.T) {
 	}
 }
 
-// The table of commands about leases is complete.
-func TestDocumentedLeaseCommands(t *testing.T) {
+// The tables of commands are complete.
+func TestDocumentedSubcommands(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd, _, err := newRootCommand().Find([]string{"lease"})
+	for _, name := range []string{"lease", "uplink", "publish", "flow", "neighbor"} {
+		cmd, _, err := newRootCommand().Find([]string{name})
+		if err != nil || !cmd.HasSubCommands() {
+			t.Fatalf("weft %s: %v", name, err)
+		}
+		for _, sub := range cmd.Commands() {
+			use := strings.ReplaceAll(sub.Use, "|", `\|`) // which would end the cell
+			if !strings.Contains(string(text), fmt.Sprintf("\n| `weft %s %s` |", name, use)) {
+				t.Errorf("docs/operations.md does not explain weft %s %s", name, use)
+			}
+		}
+	}
+}
+
+// The tree of docs/architecture.md has every package.
+func TestDocumentedPackages(t *testing.T) {
+	text, err := os.ReadFile("../../docs/architecture.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sub := range cmd.Commands() {
-		if !strings.Contains(string(text), fmt.Sprintf("\n| `weft lease %s` |", sub.Use)) {
-			t.Errorf("docs/operations.md does not explain weft lease %s", sub.Use)
+	trees := blocks(string(text), "")
+	if len(trees) == 0 {
+		t.Fatal("no tree")
+	}
+	words := strings.FieldsFunc(trees[0], func(r rune) bool { return strings.ContainsRune(" \n/{},:;", r) })
+	sources, err := filepath.Glob("../../*/*.go")
+	if err != nil || len(sources) == 0 {
+		t.Fatal(len(sources), err)
+	}
+	for _, file := range sources {
+		if name := filepath.Base(filepath.Dir(file)); !slices.Contains(words, name) {
+			t.Errorf("docs/architecture.md does not have package %s", name)
 		}
 	}
+}
+
+// Every link of a document to another one leads somewhere.
+func TestDocumentedLinks(t *testing.T) {
+	files, err := filepath.Glob("../../docs/decisions/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(more) == 0 {
+		t.Fatal(len(more), err)
+	}
+	files = append(append(files, more...), "../../README.md", "../../CONTRIBUTING.md")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range localLink.FindAllStringSubmatch(string(text), -1) {
+			to := file
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(file), m[1])
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s: %v", file, err)
+				continue
+			}
+			if m[2] != "" && !slices.Contains(anchors(t, to), m[2]) {
+				t.Errorf("%s: %s has no section #%s", file, to, m[2])
+			}
+		}
+	}
+}
+
+// localLink finds what a link leads to, the document and the section, where that is in
+// the repository.
+var localLink = regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]+))?\)`)
+
+// anchors returns the sections of a document as links name them.
+func anchors(t *testing.T, file string) (list []string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(text), -1) {
+		title := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		list = append(list, strings.ReplaceAll(title, " ", "-"))
+	}
+	return list
 }

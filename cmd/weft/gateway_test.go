@@ -129,7 +129,7 @@ func dialled(from *porttest.NS, network, addr string) error {
 // macOf returns the link-layer address that a host has for one of its network's.
 func macOf(t *testing.T, ns *porttest.NS, addr string) string {
 	t.Helper()
-	out := ns.Run(t, "ip", "-4", "neigh", "show", addr)
+	out := ns.Run(t, "ip", "neigh", "show", addr)
 	_, after, _ := strings.Cut(out, "lladdr ")
 	mac, _, _ := strings.Cut(after, " ")
 	return mac
@@ -354,9 +354,9 @@ func TestCheckOfServices(t *testing.T) {
 		line     int // 0: that of the first setting
 		want     string
 	}{
-		"gateway of IPv6":      {"address: fd00::1/64", 3, "IPv6"},
+		"gateway of the link":  {"address: fe80::1/64", 3, "fe80::1"},
 		"the subnet itself":    {"address: 10.0.0.0/24", 3, "10.0.0.0/24"},
-		"two addresses":        {"address: [10.0.0.1/24, 10.1.0.1/24]", 3, "second address"},
+		"two addresses":        {"address: [10.0.0.1/24, 10.1.0.1/24]", 3, "second IPv4 address"},
 		"outside the subnet":   {"address: 10.0.0.1/24\ndhcp: {range: 10.0.1.2-10.0.1.9}", 4, "10.0.1.2"},
 		"over the gateway":     {"address: 10.0.0.1/24\ndhcp:\n  range: 10.0.0.1-10.0.0.9", 5, "gateway"},
 		"overlapping ranges":   {"address: 10.0.0.1/24\ndhcp: {range: [10.0.0.10-10.0.0.19, 10.0.0.15-10.0.0.29]}", 4, "overlap"},

@@ -1,63 +1,94 @@
 package main
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/ndp"
 	"github.com/weft/weft/ports/porttest"
 )
 
-// dhcpGateway is weft with an uplink that asks for its address.
-type dhcpGateway struct {
+// askingGateway is weft with an uplink that is told its address: by DHCP ("dhcp"), by
+// DHCPv6 ("dhcp6"), or by the router, as SLAAC has it ("slaac").
+type askingGateway struct {
 	weftGateway
-	isp    *porttest.NS
-	leases string
+	dir    string // of the server
+	mac    frame.MAC
 	server *porttest.Process
 }
 
-func newDHCPGateway(t *testing.T, l *natLab) *dhcpGateway {
+// movedSubnet is where the uplink gets its other address by IPv6. In the same subnet a
+// client would confirm the one that it has (RFC 8415 clause 18.2.3), or make the same.
+const movedSubnet = "198.51.101.0/24"
+
+func newAskingGateway(t *testing.T, l *natLab) *askingGateway {
 	t.Helper()
-	g := &dhcpGateway{weftGateway: weftGateway{kind: "dhcp"}, isp: l.isp, leases: t.TempDir() + "/leases"}
-	g.serve(t, l.host.Link(t, "wan0").Attrs().HardwareAddr.String(), outsideAddress)
+	g := &askingGateway{weftGateway: weftGateway{lab: l}, dir: t.TempDir(), mac: frame.MAC(l.host.Link(t, "wan0").Attrs().HardwareAddr)}
+	l.isp.Addr(t, "wan", l.cidr("198.51.101.1/24"))
+	g.serve(t, l.ip(outsideAddress))
 	return g
 }
 
-// serve has dnsmasq give an address to the uplink, and to nobody else.
-func (g *dhcpGateway) serve(t *testing.T, mac, addr string) {
+// serve has dnsmasq give an address to the uplink. A subnet of before is no longer to
+// be used by SLAAC.
+func (g *askingGateway) serve(t *testing.T, addr string) {
 	t.Helper()
+	l, args := g.lab, []string{"--port=0", "--interface=wan", "--except-interface=lo", "--enable-ra"}
+	now, before := netip.MustParsePrefix(l.cidr("198.51.100.0/24")), netip.MustParsePrefix(l.cidr(movedSubnet))
+	if addr == l.ip(movedAddress) && l.family == family6 {
+		now, before, addr = before, now, l.ip("198.51.101.3")
+	}
 	if g.server != nil {
 		g.server.Kill()
+		if l.kind == "slaac" {
+			args = append(args, "--dhcp-range="+before.Addr().String()+",ra-only,64,deprecated")
+		}
 	}
-	g.server = hostDnsmasq(t, g.isp, "--port=0", "--interface=wan", "--except-interface=lo", "--dhcp-range="+addr+",static,255.255.255.0,2m",
-		"--dhcp-host="+mac+","+addr, "--dhcp-option=3,"+ispAddress, "--dhcp-leasefile="+g.leases, "--dhcp-authoritative", "--no-ping")
+	switch l.out = addr; l.kind {
+	case "dhcp":
+		args = append(args, "--dhcp-range="+addr+",static,255.255.255.0,2m", "--dhcp-host="+g.mac.String()+","+addr,
+			"--dhcp-option=3,"+ispAddress, "--dhcp-authoritative", "--no-ping", "--dhcp-leasefile="+g.dir+"/"+addr)
+	case "dhcp6":
+		args = append(args, "--dhcp-range="+addr+","+addr+",64,2m", "--dhcp-leasefile="+g.dir+"/"+addr)
+	case "slaac":
+		l.out = ndp.FromPrefix(now, g.mac).String()
+		args = append(args, "--dhcp-range="+now.Addr().String()+",ra-only,64,2m")
+	}
+	g.server = hostDnsmasq(t, l.isp, args...)
 }
 
 // readdress has the server give another address to a client whose link was away for
-// a moment, as it asks again then (RFC 2131 clause 4.4.2).
-func (g *dhcpGateway) readdress(t *testing.T, addr string) {
+// a moment, as it asks again then (RFC 2131 clause 4.4.2, RFC 4861 clause 6.3.7).
+func (g *askingGateway) readdress(t *testing.T, addr string) {
 	t.Helper()
-	g.serve(t, g.host.Link(t, "wan0").Attrs().HardwareAddr.String(), addr)
-	g.isp.Down(t, "gw0")
+	g.serve(t, addr)
+	g.lab.isp.Down(t, "gw0")
 	time.Sleep(time.Second)
-	g.isp.Up(t, "gw0")
+	g.lab.isp.Up(t, "gw0")
 }
 
-// TestNATByDHCP has guests use the internet by an address from a DHCP server.
+// TestNATByDHCP has guests use the internet by an address that the uplink has asked
+// for.
 func TestNATByDHCP(t *testing.T) {
 	porttest.Require(t)
 	t.Parallel() // the scripts wait more than they work
-	l := newNATLab(t, "dhcp")
-	for _, script := range []struct {
-		name string
-		run  func(*testing.T, *natLab)
-	}{
-		{"HTTP", natHTTP},
-		{"published", natPublished},
-		{"carrier lost", natCarrierLost},
-		{"uplink down", natUplinkDown},
-		{"another address", natReaddressed},
-	} {
-		t.Run(script.name, func(t *testing.T) { script.run(t, l) })
-	}
-	l.gateway.stop(t)
+	together(t, map[string]func(*testing.T){
+		"dhcp":  func(t *testing.T) { byDHCP(t, family4, "dhcp") },
+		"dhcp6": func(t *testing.T) { byDHCP(t, family6, "dhcp6") },
+		"slaac": func(t *testing.T) { byDHCP(t, family6, "slaac") },
+	})
+}
+
+func byDHCP(t *testing.T, f family, kind string) {
+	t.Helper()
+	newNATLab(t, f, kind, masqueraded).play(t, []natScript{
+		{"HTTP", natHTTP, ""},
+		{"published", natPublished, ""},
+		{"carrier lost", natCarrierLost, ""},
+		{"uplink down", natUplinkDown, ""},
+		{"another address", natReaddressed, ""},
+		{"host untouched", natHostUntouched, ""},
+	})
 }

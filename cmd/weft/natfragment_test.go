@@ -18,7 +18,7 @@ import (
 func natFragments(t *testing.T, l *natLab) {
 	for _, guest := range l.guests {
 		for _, server := range []string{webAddress, nearAddress} {
-			for _, size := range []int{1473, 5000, 30000, 60000} {
+			for _, size := range []int{1500 - l.header() - 7, 5000, 30000, 60000} {
 				if err := udpEchoes(l, guest, server, size); err != nil {
 					t.Fatalf("%d bytes by UDP from %s to %s: %v", size, guest.Name, server, err)
 				}
@@ -27,7 +27,7 @@ func natFragments(t *testing.T, l *natLab) {
 	}
 	// From outside, to what is published.
 	for _, size := range []int{100, 5000} {
-		e, err := dialEcho(l.web, "udp4", ":0", outsideAddress+":19888")
+		e, err := dialEcho(l.web, "udp", ":0", l.published(1, 19888))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,29 +61,60 @@ type fragmented struct {
 func (d fragmented) frames(t *testing.T) [][]byte {
 	t.Helper()
 	src, dst := udpAddr(t, d.src), udpAddr(t, d.dst)
-	ip := layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, Id: d.id, SrcIP: src.IP.To4(), DstIP: dst.IP.To4()}
+	ip := ipLayer(src.IP, dst.IP, layers.IPProtocolUDP)
 	udp := layers.UDP{SrcPort: layers.UDPPort(src.Port), DstPort: layers.UDPPort(dst.Port)}
-	if err := udp.SetNetworkLayerForChecksum(&ip); err != nil {
+	if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
 		t.Fatal(err)
 	}
 	whole := serialized(t, &udp, gopacket.Payload(d.payload))
-	eth := layers.Ethernet{SrcMAC: d.srcMAC, DstMAC: d.dstMAC, EthernetType: layers.EthernetTypeIPv4}
 	var frames [][]byte
 	third := len(whole) / 3 &^ 7
 	for i := range 3 {
-		piece := whole[i*third:]
-		ip.FragOffset, ip.Flags = uint16(i*third/8), 0
+		piece, more := whole[i*third:], false
 		if i < 2 {
-			piece, ip.Flags = piece[:third], layers.IPv4MoreFragments
+			piece, more = piece[:third], true
 		}
-		frames = append(frames, serialized(t, &eth, &ip, gopacket.Payload(piece)))
+		eth := layers.Ethernet{SrcMAC: d.srcMAC, DstMAC: d.dstMAC, EthernetType: layers.EthernetTypeIPv6}
+		switch ip := ip.(type) {
+		case *layers.IPv4:
+			eth.EthernetType, ip.Id, ip.FragOffset, ip.Flags = layers.EthernetTypeIPv4, d.id, uint16(i*third/8), 0
+			if more {
+				ip.Flags = layers.IPv4MoreFragments
+			}
+		case *layers.IPv6:
+			ip.NextHeader = layers.IPProtocolIPv6Fragment
+			piece = append(fragmentHeader(layers.IPProtocolUDP, i*third, more, d.id), piece...)
+		}
+		frames = append(frames, serialized(t, &eth, ip, gopacket.Payload(piece)))
 	}
 	return frames
 }
 
+// ipLayer returns a header of the family that the addresses are of.
+func ipLayer(src, dst net.IP, protocol layers.IPProtocol) ipNetworkLayer {
+	if src4, dst4 := src.To4(), dst.To4(); src4 != nil && dst4 != nil {
+		return &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: src4, DstIP: dst4}
+	}
+	return &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: protocol, SrcIP: src.To16(), DstIP: dst.To16()}
+}
+
+type ipNetworkLayer interface {
+	gopacket.NetworkLayer
+	gopacket.SerializableLayer
+}
+
+// fragmentHeader returns the extension header of a piece (RFC 8200 clause 4.5).
+func fragmentHeader(next layers.IPProtocol, offset int, more bool, id uint16) []byte {
+	h := []byte{byte(next), 0, byte(offset >> 8), byte(offset), 0, 0, byte(id >> 8), byte(id)}
+	if more {
+		h[3] |= 1
+	}
+	return h
+}
+
 func udpAddr(t *testing.T, addr string) *net.UDPAddr {
 	t.Helper()
-	a, err := net.ResolveUDPAddr("udp4", addr)
+	a, err := net.ResolveUDPAddr("udp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,12 +163,12 @@ func sendUntilHeard(t *testing.T, what string, from *porttest.RawConn, d fragmen
 
 func fragmentsFromInside(t *testing.T, l *natLab, order []int) {
 	guest := l.guests[2]
-	porttest.Ping(t, guest, gatewayAddress) // so that its MAC address is known
+	porttest.Ping(t, guest, l.ip(gatewayAddress)) // so that its MAC address is known
 	socket := listenUDP(t, guest, ":0")
-	local := address(3) + ":" + portOf(socket)
+	local := net.JoinHostPort(l.ip(address(3)), portOf(socket))
 	d := fragmented{
-		srcMAC: guest.Link(t, "eth0").Attrs().HardwareAddr, dstMAC: hardwareAddr(t, macOf(t, guest, gatewayAddress)),
-		src: local, dst: webAddress + ":7", payload: bytes.Repeat([]byte("in and out "), 280),
+		srcMAC: guest.Link(t, "eth0").Attrs().HardwareAddr, dstMAC: hardwareAddr(t, macOf(t, guest, l.ip(gatewayAddress))),
+		src: local, dst: l.at(webAddress, 7), payload: bytes.Repeat([]byte("in and out "), 280),
 	}
 	sendUntilHeard(t, "from inside", guest.RawConn(t, "eth0"), d, order, socket, func(heard []byte) bool {
 		_, echo, _ := bytes.Cut(heard, []byte("\n")) // answered in fragments, too
@@ -147,7 +178,7 @@ func fragmentsFromInside(t *testing.T, l *natLab, order []int) {
 
 func fragmentsFromOutside(t *testing.T, l *natLab, order []int) {
 	guest := l.guests[2]
-	e, err := dialEcho(guest, "udp4", ":0", nearAddress+":7")
+	e, err := dialEcho(guest, "udp", ":0", l.at(nearAddress, 7))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,10 +186,10 @@ func fragmentsFromOutside(t *testing.T, l *natLab, order []int) {
 	if err := e.say("hello"); err != nil {
 		t.Fatal(err)
 	}
-	porttest.Ping(t, l.near, outsideAddress)
+	porttest.Ping(t, l.near, l.ip(outsideAddress))
 	d := fragmented{
-		srcMAC: l.near.Link(t, "eth0").Attrs().HardwareAddr, dstMAC: hardwareAddr(t, macOf(t, l.near, outsideAddress)),
-		src: nearAddress + ":7", dst: e.seen, payload: bytes.Repeat([]byte("out and in "), 280),
+		srcMAC: l.near.Link(t, "eth0").Attrs().HardwareAddr, dstMAC: hardwareAddr(t, macOf(t, l.near, l.ip(outsideAddress))),
+		src: l.at(nearAddress, 7), dst: e.seen, payload: bytes.Repeat([]byte("out and in "), 280),
 	}
 	sendUntilHeard(t, "from outside", l.near.RawConn(t, "eth0"), d, order, e.Conn.(*net.UDPConn), func(heard []byte) bool {
 		return bytes.Equal(heard, d.payload)

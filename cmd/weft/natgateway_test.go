@@ -14,8 +14,8 @@ import (
 // natGateway is a gateway under test: weft in one of its ways to reach the
 // internet, or, as the reference, the kernel.
 type natGateway interface {
-	// start joins the guests to it, and has it forward.
-	start(t *testing.T, host *porttest.NS, guests []*porttest.NS, s natSettings)
+	// start joins the guests of its lab to it, and has it forward.
+	start(t *testing.T, s natSettings)
 	// apply changes the settings while it runs.
 	apply(t *testing.T, s natSettings)
 	// publish and unpublish change one thing of them.
@@ -58,39 +58,42 @@ func (p published) each(f func(port int, to netip.AddrPort)) {
 	}
 }
 
-// kernelGateway is Linux itself: a bridge, forwarding, and masquerading by
-// nftables.
+// kernelGateway is Linux itself: a bridge, forwarding, and translation by nftables.
 type kernelGateway struct {
-	host     *porttest.NS
-	address  string
+	*natLab
 	settings natSettings
 }
 
-func (k *kernelGateway) start(t *testing.T, host *porttest.NS, guests []*porttest.NS, s natSettings) {
+func (k *kernelGateway) start(t *testing.T, s natSettings) {
 	t.Helper()
-	k.host, k.address = host, outsideAddress
-	for key, value := range map[string]string{
-		"ip_forward": "1", "conf.all.rp_filter": "1", "conf.default.rp_filter": "1", "icmp_ratelimit": "0",
-		"conf.all.send_redirects": "0", "conf.default.send_redirects": "0",
-	} {
-		host.Sysctl(t, "net.ipv4."+key, value)
+	k.routes(t, k.host)
+	if k.family == family4 {
+		for key, value := range map[string]string{
+			"all.rp_filter": "1", "default.rp_filter": "1", "all.send_redirects": "0", "default.send_redirects": "0",
+		} {
+			k.host.Sysctl(t, "net.ipv4.conf."+key, value)
+		}
 	}
 	// A bridge that shows its frames to the firewall would turn what is hairpinned
 	// back before it is routed.
-	if _, err := host.TryRun("sysctl", "net.bridge.bridge-nf-call-iptables"); err == nil {
-		host.Sysctl(t, "net.bridge.bridge-nf-call-iptables", "0")
+	frames := "net.bridge.bridge-nf-call-" + k.of("iptables", "ip6tables")
+	if _, err := k.host.TryRun("sysctl", frames); err == nil {
+		k.host.Sysctl(t, frames, "0")
 	}
-	host.Run(t, "ip", "link", "add", "lan0", "address", gatewayMAC, "type", "bridge", "mcast_snooping", "0")
-	host.Addr(t, "lan0", gatewayAddress+"/24")
-	host.Up(t, "lan0")
-	host.Run(t, "ip", "tuntap", "add", "vm1", "mode", "tap", "vnet_hdr")
-	host.Up(t, "vm1")
-	host.Run(t, "ip", "link", "set", "vm1", "master", "lan0")
-	for i, guest := range guests {
+	k.host.Run(t, "ip", "link", "add", "lan0", "address", gatewayMAC, "type", "bridge", "mcast_snooping", "0")
+	k.host.Addr(t, "lan0", k.cidr(gatewayAddress+"/24"))
+	k.host.Up(t, "lan0")
+	k.host.Run(t, "ip", "tuntap", "add", "vm1", "mode", "tap", "vnet_hdr")
+	k.host.Up(t, "vm1")
+	k.host.Run(t, "ip", "link", "set", "vm1", "master", "lan0")
+	for i, guest := range k.guests {
 		port := fmt.Sprint("p", i+1)
-		porttest.Veth(t, host, port, guest, "eth0")
-		guest.Addr(t, "eth0", address(i+1)+"/24")
-		host.Run(t, "ip", "link", "set", port, "master", "lan0")
+		porttest.Veth(t, k.host, port, guest, "eth0")
+		guest.Addr(t, "eth0", k.cidr(address(i+1)+"/24"))
+		k.host.Run(t, "ip", "link", "set", port, "master", "lan0")
+	}
+	if k.family == family6 {
+		hostDnsmasq(t, k.host, "--port=0", "--interface=lan0", "--except-interface=lo", "--enable-ra", "--dhcp-range=::,constructor:lan0,ra-only")
 	}
 	k.apply(t, s)
 }
@@ -106,30 +109,49 @@ func (k *kernelGateway) apply(t *testing.T, s natSettings) {
 }
 
 // rules returns the program of nft. What is hairpinned has the outside address
-// as its source, and a segment's size follows the way that it takes.
+// as its source, and a segment's size follows the way that it takes. Mark 1 is what
+// was published when it began. IPv6 has no filter of reverse paths in the kernel.
 func (k *kernelGateway) rules() string {
-	var publish strings.Builder
+	var in strings.Builder
 	for _, p := range k.settings.publish {
 		p.each(func(port int, to netip.AddrPort) {
-			fmt.Fprintf(&publish, "ip daddr %s %s dport %d dnat to %s;\n", k.address, p.protocol, port, to)
+			fmt.Fprintf(&in, "IP daddr %s %s dport %d ct mark set 1 dnat to %s;\n", k.place(to.Addr()), p.protocol, port, to)
 		})
 	}
-	masquerade := "masquerade"
-	if k.settings.symmetric {
-		masquerade = "masquerade fully-random"
+	lan, random := k.cidr("10.0.0.0/24"), map[bool]string{true: " fully-random"}[k.settings.symmetric]
+	out := fmt.Sprintf("IP saddr %[1]s IP daddr %[1]s ct mark 1 snat to %[2]s; IP saddr %[1]s oifname wan0 masquerade%[3]s", lan, k.out, random)
+	switch k.through {
+	case routed:
+		out = ""
+	case prefixed:
+		fmt.Fprintf(&in, "IP daddr %s dnat IP prefix to %s\n", k.cidr(mappedSubnet), lan)
+		out = fmt.Sprintf("IP saddr %s snat IP prefix to %s", lan, k.cidr(mappedSubnet))
 	}
-	return fmt.Sprintf(`table ip lab; delete table ip lab; table ip lab {
+	return strings.ReplaceAll(fmt.Sprintf(`table IP lab; delete table IP lab; table IP lab {
 		chain in { type nat hook prerouting priority dstnat; %s }
-		chain out { type nat hook postrouting priority srcnat;
-			ip saddr 10.0.0.0/24 ip daddr 10.0.0.0/24 ct status dnat snat to %s
-			ip saddr 10.0.0.0/24 oifname wan0 %s
+		chain out { type nat hook postrouting priority srcnat; %s
 		}
 		chain through { type filter hook forward priority filter;
 			tcp flags syn tcp option maxseg size set rt mtu
-			iifname wan0 ct state new ct status & dnat == 0 drop
-			iifname lan0 oifname wan0 ip saddr != 10.0.0.0/24 drop
+			iifname wan0 ct state new ct mark != 1 drop
+			iifname lan0 oifname wan0 IP saddr != %s drop
+			iifname lan0 fib saddr type local drop
 		}
-	}`, publish.String(), k.address, masquerade)
+	}`, in.String(), out, lan), "IP", k.of("ip", "ip6"))
+}
+
+// place returns where outside a guest is that something is published for. The kernel
+// leaves the rest of an address as it is when it changes the prefix.
+func (k *kernelGateway) place(guest netip.Addr) string {
+	switch k.through {
+	case masqueraded:
+		return k.out
+	case prefixed:
+		a, prefix := guest.As16(), netip.MustParsePrefix(k.cidr(mappedSubnet)).Addr().As16()
+		copy(a[:8], prefix[:8])
+		return netip.AddrFrom16(a).String()
+	}
+	return guest.String()
 }
 
 func (k *kernelGateway) publish(t *testing.T, p published) {
@@ -152,23 +174,25 @@ func (k *kernelGateway) unpublish(t *testing.T, p published) {
 
 func (k *kernelGateway) readdress(t *testing.T, addr string) {
 	t.Helper()
-	readdressHost(t, k.host, addr)
-	k.address = addr
+	k.readdressHost(t, k.host, addr)
+	k.out = addr
 	k.apply(t, k.settings)
 }
 
-func (k *kernelGateway) stop(t *testing.T) { k.host.Run(t, "nft", "delete table ip lab") }
+func (k *kernelGateway) stop(t *testing.T) {
+	k.host.Run(t, "nft", "delete table "+k.of("ip", "ip6")+" lab")
+}
 
 // addressHost gives the host of a gateway an address of its own outside, and a
 // way there.
-func addressHost(t *testing.T, host *porttest.NS, addr string) {
+func (n *internet) addressHost(t *testing.T, host *porttest.NS, addr string) {
 	t.Helper()
-	host.Addr(t, "wan0", addr+"/24")
-	host.Run(t, "ip", "route", "replace", "default", "via", ispAddress)
+	host.Addr(t, "wan0", fmt.Sprint(addr, "/", n.bits(24)))
+	host.Run(t, "ip", "route", "replace", "default", "via", n.ip(ispAddress))
 }
 
-func readdressHost(t *testing.T, host *porttest.NS, addr string) {
+func (n *internet) readdressHost(t *testing.T, host *porttest.NS, addr string) {
 	t.Helper()
-	host.Run(t, "ip", "address", "flush", "dev", "wan0")
-	addressHost(t, host, addr)
+	host.Run(t, "ip", n.ipv("address", "flush", "dev", "wan0", "scope", "global")...)
+	n.addressHost(t, host, addr)
 }

@@ -23,9 +23,9 @@ import (
 // each host outside.
 func natOtherProtocols(t *testing.T, l *natLab) {
 	l.skip(t, "ordinary sockets are of TCP and UDP", "sockets")
-	for name, protocol := range map[string]string{"GRE": "ip4:47", "ESP": "ip4:50"} {
+	for name, protocol := range map[string]int{"GRE": 47, "ESP": 50} {
 		t.Run(name, func(t *testing.T) {
-			server := listenIP(t, l.web, protocol)
+			server := l.listenIP(t, l.web, protocol)
 			go func() {
 				buf := make([]byte, 2000)
 				for {
@@ -36,27 +36,28 @@ func natOtherProtocols(t *testing.T, l *natLab) {
 					_, _ = server.WriteTo(append(buf[:n:n], from.String()...), from)
 				}
 			}()
-			first, second := listenIP(t, l.guests[0], protocol), listenIP(t, l.guests[1], protocol)
+			first, second := l.listenIP(t, l.guests[0], protocol), l.listenIP(t, l.guests[1], protocol)
 			for range 3 {
-				if err := asksByIP(first, 10*time.Second); err != nil {
+				if err := l.asksByIP(first, 10*time.Second); err != nil {
 					t.Errorf("the first guest: %v", err)
 				}
 			}
-			if err := asksByIP(second, time.Second); err == nil {
+			if err := l.asksByIP(second, time.Second); err == nil {
 				t.Error("a second guest talks to the same host")
 			}
-			if err := asksByIP(first, 10*time.Second); err != nil {
+			if err := l.asksByIP(first, 10*time.Second); err != nil {
 				t.Errorf("the first guest after the second: %v", err)
 			}
 		})
 	}
 }
 
-func listenIP(t *testing.T, ns *porttest.NS, protocol string) net.PacketConn {
+// listenIP returns a socket of a protocol without ports.
+func (f family) listenIP(t *testing.T, ns *porttest.NS, protocol int) net.PacketConn {
 	t.Helper()
 	var c net.PacketConn
 	var err error
-	ns.Do(func() { c, err = net.ListenPacket(protocol, "0.0.0.0") })
+	ns.Do(func() { c, err = net.ListenPacket(fmt.Sprint(f.of("ip4", "ip6"), ":", protocol), f.ip("0.0.0.0")) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,9 +66,9 @@ func listenIP(t *testing.T, ns *porttest.NS, protocol string) net.PacketConn {
 }
 
 // asksByIP sends a packet to web and waits for its echo with the address seen.
-func asksByIP(c net.PacketConn, timeout time.Duration) error {
+func (l *natLab) asksByIP(c net.PacketConn, timeout time.Duration) error {
 	sent := []byte("\x00\x00\x08\x00 looks like GRE, version 0 ")
-	if _, err := c.WriteTo(sent, &net.IPAddr{IP: net.ParseIP(webAddress)}); err != nil {
+	if _, err := c.WriteTo(sent, &net.IPAddr{IP: net.ParseIP(l.ip(webAddress))}); err != nil {
 		return err
 	}
 	_ = c.SetReadDeadline(time.Now().Add(timeout))
@@ -76,87 +77,133 @@ func asksByIP(c net.PacketConn, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if got, want := string(buf[:n]), string(sent)+outsideAddress; got != want || from.String() != webAddress {
-		return fmt.Errorf("%q from %s, want %q from %s", got, from, want, webAddress)
+	if got, want := string(buf[:n]), string(sent)+l.ip(outsideAddress); got != want || from.String() != l.ip(webAddress) {
+		return fmt.Errorf("%q from %s, want %q from %s", got, from, want, l.ip(webAddress))
 	}
 	return nil
 }
 
 // natUninvited sends to the outside address what nobody inside has asked for. An
-// address of weft's own is silent; the host answers for one of the host's.
+// address of weft's own is silent, and so is one of a guest's; the host answers for one
+// of the host's.
 func natUninvited(t *testing.T, l *natLab) {
-	const nobodys = 999 // no guest gets a port below 1024
+	nobodys, silence := 999, l.is("own") // no guest gets a port below 1024
+	if l.through != masqueraded {
+		nobodys, silence = 23, true // at which the guest does listen
+		startEcho(t, l.guests[0], l.at("0.0.0.0", nobodys))
+	}
 	atWire := l.wire(t)
 	var inside []*porttest.RawConn
 	for _, guest := range l.guests {
 		inside = append(inside, guest.RawConn(t, "eth0"))
 	}
 	for _, network := range []string{"tcp", "udp"} {
-		_, err := quickEcho(l.web, network, fmt.Sprint(outsideAddress, ":", nobodys))
+		_, err := quickEcho(l.web, network, l.published(1, nobodys))
 		var timeout net.Error
 		silent := errors.As(err, &timeout) && timeout.Timeout()
-		if l.is("own") && !silent {
+		if silence && !silent {
 			t.Errorf("%s to a port that nobody has: %v", network, err)
 		}
-		if !l.is("own") && !errors.Is(err, syscall.ECONNREFUSED) {
+		if !silence && !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%s to a port of the host that is closed: %v", network, err)
 		}
 	}
-	if l.is("own") {
-		if f := atWire.RecvMatch(time.Second, func(f []byte) bool { return destinationOf(f) == webAddress && hasPort(f, nobodys) }); f != nil {
+	if silence {
+		if f := atWire.RecvMatch(time.Second, func(f []byte) bool { return destinationOf(f) == l.ip(webAddress) && hasPort(f, nobodys) }); f != nil {
 			t.Errorf("the gateway answers % x", f)
 		}
 	}
 	for i, conn := range inside {
-		if f := conn.RecvMatch(300*time.Millisecond, func(f []byte) bool { return sourceOf(f) == webAddress && hasPort(f, nobodys) }); f != nil {
+		if f := conn.RecvMatch(300*time.Millisecond, func(f []byte) bool { return sourceOf(f) == l.ip(webAddress) && hasPort(f, nobodys) }); f != nil {
 			t.Errorf("guest %d has got % x", i+1, f)
 		}
 	}
 	// Nor is there a way to the addresses inside, for a neighbour who tries.
-	l.near.Run(t, "ip", "route", "replace", "10.0.0.0/24", "via", outsideAddress)
-	defer l.near.Run(t, "ip", "route", "del", "10.0.0.0/24")
-	if porttest.TryPing(l.near, address(1), time.Second) == nil {
+	l.near.Run(t, "ip", "route", "replace", l.cidr("10.0.0.0/24"), "via", l.ip(outsideAddress))
+	defer l.near.Run(t, "ip", "route", "del", l.cidr("10.0.0.0/24"))
+	if porttest.TryPing(l.near, l.ip(address(1)), time.Second) == nil {
 		t.Error("a neighbour reaches a guest by its own address")
 	}
-	if _, err := quickEcho(l.near, "tcp", address(1)+":22"); err == nil {
+	if _, err := quickEcho(l.near, "tcp", l.at(address(1), 22)); err == nil {
 		t.Error("a neighbour reaches a guest's server by its own address")
 	}
 }
 
-// hasPort reports whether an IPv4 packet without options is to or from a port, or is an
-// ICMP error that quotes one that was.
-func hasPort(f []byte, port uint16) bool {
-	if len(f) < 38 {
-		return false
+// hasPort reports whether a packet is to or from a port, or is an ICMP error that
+// quotes one that was.
+func hasPort(f []byte, port int) bool {
+	protocol, transport := transportOf(f)
+	switch h := family4.header(); {
+	case protocol == 1 && len(transport) >= 8+h+4:
+		transport = transport[8+h:]
+	case protocol == 58 && len(transport) >= 8+family6.header()+4 && transport[0] < 128:
+		transport = transport[8+family6.header():]
 	}
-	transport := f[34:]
-	if f[23] == 1 && len(f) >= 34+8+20+4 {
-		transport = f[34+8+20:]
-	}
-	return binary.BigEndian.Uint16(transport) == port || binary.BigEndian.Uint16(transport[2:]) == port
+	return len(transport) >= 4 && (int(binary.BigEndian.Uint16(transport)) == port || int(binary.BigEndian.Uint16(transport[2:])) == port)
 }
 
-// sourceOf and destinationOf return the IPv4 addresses of a frame, empty for others.
-func sourceOf(f []byte) string      { return addressAt(f, 26) }
-func destinationOf(f []byte) string { return addressAt(f, 30) }
-
-func addressAt(f []byte, at int) string {
-	if len(f) < 34 || binary.BigEndian.Uint16(f[12:]) != 0x0800 {
-		return ""
+// refuses reports whether a packet is a reset of TCP, or says that something is
+// unreachable.
+func refuses(f []byte) bool {
+	protocol, transport := transportOf(f)
+	switch {
+	case protocol == 6 && len(transport) >= 14:
+		return transport[13]&4 != 0
+	case len(transport) < 1:
+		return false
 	}
-	return net.IP(f[at : at+4]).String()
+	return protocol == 1 && transport[0] == 3 || protocol == 58 && transport[0] == 1
+}
+
+// sourceOf and destinationOf return the addresses of a packet, empty for other frames.
+func sourceOf(f []byte) string      { return addressAt(f, 26, 22) }
+func destinationOf(f []byte) string { return addressAt(f, 30, 38) }
+
+func addressAt(f []byte, at4, at6 int) string {
+	switch etherTypeOf(f) {
+	case 0x0800:
+		return net.IP(f[at4 : at4+4]).String()
+	case 0x86dd:
+		return net.IP(f[at6 : at6+16]).String()
+	}
+	return ""
+}
+
+// etherTypeOf returns 0 for a frame that is too short for the header after it.
+func etherTypeOf(f []byte) uint16 {
+	if len(f) < 14+family4.header() {
+		return 0
+	}
+	if t := binary.BigEndian.Uint16(f[12:]); t != 0x86dd || len(f) >= 14+family6.header() {
+		return t
+	}
+	return 0
+}
+
+// transportOf returns what a packet without options or extension headers carries.
+func transportOf(f []byte) (protocol byte, message []byte) {
+	switch etherTypeOf(f) {
+	case 0x0800:
+		return f[23], f[14+family4.header():]
+	case 0x86dd:
+		return f[20], f[14+family6.header():]
+	}
+	return 0, nil
 }
 
 // toGateway returns a datagram of a guest by way of the gateway.
 func toGateway(t *testing.T, guest *porttest.NS, src, dst string) []byte {
 	t.Helper()
-	ip := layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: net.ParseIP(src).To4(), DstIP: net.ParseIP(dst).To4()}
+	ip := ipLayer(net.ParseIP(src), net.ParseIP(dst), layers.IPProtocolUDP)
 	udp := layers.UDP{SrcPort: 4444, DstPort: 7}
-	if err := udp.SetNetworkLayerForChecksum(&ip); err != nil {
+	if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
 		t.Fatal(err)
 	}
 	eth := layers.Ethernet{SrcMAC: guest.Link(t, "eth0").Attrs().HardwareAddr, DstMAC: hardwareAddr(t, gatewayMAC), EthernetType: layers.EthernetTypeIPv4}
-	return serialized(t, &eth, &ip, &udp, gopacket.Payload(marker+" from "+src+" to "+dst))
+	if ip.LayerType() == layers.LayerTypeIPv6 {
+		eth.EthernetType = layers.EthernetTypeIPv6
+	}
+	return serialized(t, &eth, ip, &udp, gopacket.Payload(marker+" from "+src+" to "+dst))
 }
 
 // marker is in every datagram that a test looks for on the wire.
@@ -166,16 +213,24 @@ const marker = "weft looks for this"
 func natForgedSources(t *testing.T, l *natLab) {
 	for _, guest := range l.guests[:2] {
 		conn, atWire := guest.RawConn(t, "eth0"), l.wire(t)
-		for _, src := range []string{"10.0.1.1", webAddress, outsideAddress, ispAddress, "127.0.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1", "10.0.0.255", gatewayAddress} {
+		for _, src := range append(l.nobodys(), l.ip("10.0.1.1"), l.ip(webAddress), l.ip(outsideAddress), l.ip(ispAddress), l.ip("127.0.0.1"), l.ip("0.0.0.0"), l.ip(gatewayAddress)) {
 			for range 3 {
-				conn.Send(toGateway(t, guest, src, webAddress))
+				conn.Send(toGateway(t, guest, src, l.ip(webAddress)))
 			}
 		}
-		conn.Send(toGateway(t, guest, address(3), nearAddress)) // one that passes, after all others
-		if f := departs(t, atWire); destinationOf(f) != nearAddress || sourceOf(f) != outsideAddress {
+		conn.Send(toGateway(t, guest, l.ip(address(3)), l.ip(nearAddress))) // one that passes, after all others
+		if f := departs(t, atWire); destinationOf(f) != l.ip(nearAddress) || sourceOf(f) != l.outer(3) {
 			t.Errorf("%s has sent out %q", guest.Name, f)
 		}
 	}
+}
+
+// nobodys returns addresses that no packet may come from.
+func (f family) nobodys() []string {
+	if f == family4 {
+		return []string{"255.255.255.255", "224.0.0.1", "10.0.0.255"}
+	}
+	return []string{"ff02::1", "ff0e::1", "fe80::7", "::ffff:10.0.0.1"}
 }
 
 // departs returns the next marked frame on the wire.
@@ -191,39 +246,52 @@ func departs(t *testing.T, wire *porttest.RawConn) []byte {
 // natMulticast has groups and broadcasts stay inside, also those that a guest
 // sends to the gateway's MAC address.
 func natMulticast(t *testing.T, l *natLab) {
-	for _, guest := range l.guests[:2] {
+	for i, guest := range l.guests[:2] {
 		conn, atWire := guest.RawConn(t, "eth0"), l.wire(t)
-		src := addressOf(t, guest)
-		for _, dst := range []string{"224.0.0.251", "239.1.1.1", "232.1.1.1", "255.255.255.255", "10.0.0.255", "10.0.0.0", "0.0.0.0", "127.0.0.1"} {
+		src, group := l.ip(address(1+i)), net.ParseIP(l.of("239.1.1.1", "ff0e::1:2:3"))
+		for _, dst := range l.groups() {
+			if dst == "::" && l.is("kernel") {
+				continue // Linux forwards what RFC 4291 clause 2.5.2 has nobody send
+			}
 			conn.Send(toGateway(t, guest, src, dst))
 			f := toGateway(t, guest, src, dst)
 			copy(f, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 			conn.Send(f)
 		}
-		group := toGateway(t, guest, src, "239.1.1.1")
-		copy(group, []byte{0x01, 0x00, 0x5e, 0x01, 0x01, 0x01})
-		conn.Send(group)
-		elsewhere := toGateway(t, guest, src, webAddress) // a broadcast only below
+		f := toGateway(t, guest, src, group.String())
+		copy(f, groupMAC(group))
+		conn.Send(f)
+		elsewhere := toGateway(t, guest, src, l.ip(webAddress)) // a broadcast only below
 		copy(elsewhere, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 		conn.Send(elsewhere)
-		conn.Send(toGateway(t, guest, src, nearAddress))
-		if f := departs(t, atWire); destinationOf(f) != nearAddress {
+		conn.Send(toGateway(t, guest, src, l.ip(nearAddress)))
+		if f := departs(t, atWire); destinationOf(f) != l.ip(nearAddress) {
 			t.Errorf("%s has sent out %q", guest.Name, f)
 		}
 	}
 }
 
-func addressOf(t *testing.T, ns *porttest.NS) string {
-	t.Helper()
-	addr, _, _ := strings.Cut(addressesOf(t, ns, "eth0"), "/")
-	return addr
+// groups returns where no packet leaves to: groups, broadcasts, and what is nobody's.
+func (f family) groups() []string {
+	if f == family4 {
+		return []string{"224.0.0.251", "239.1.1.1", "232.1.1.1", "255.255.255.255", "10.0.0.255", "10.0.0.0", "0.0.0.0", "127.0.0.1"}
+	}
+	return []string{"ff02::fb", "ff05::1:3", "ff08::1", "ff0e::1", "ff3e::8000:1", "fe80::7", "::", "::1"}
+}
+
+// groupMAC returns where a group is on Ethernet (RFC 1112 clause 6.4, RFC 2464 clause 7).
+func groupMAC(group net.IP) []byte {
+	if b := group.To4(); b != nil {
+		return []byte{0x01, 0x00, 0x5e, b[1] & 0x7f, b[2], b[3]}
+	}
+	return append([]byte{0x33, 0x33}, group[12:]...)
 }
 
 // natInside has guests see each other as they are, and nothing of it leave.
 func natInside(t *testing.T, l *natLab) {
-	atWire := l.wire(t)
-	for _, network := range []string{"tcp4", "udp4"} {
-		e, err := dialEcho(l.guests[1], network, ":0", address(1)+":22")
+	atWire, inside := l.wire(t), l.of("10.0.0.", "fd00:db8:a00:")
+	for _, network := range []string{"tcp", "udp"} {
+		e, err := dialEcho(l.guests[1], network, ":0", l.at(address(1), 22))
 		if err == nil {
 			err = e.say(marker)
 		}
@@ -235,9 +303,9 @@ func natInside(t *testing.T, l *natLab) {
 		}
 		e.Close()
 	}
-	porttest.TCPTransfer(t, l.guests[0], l.guests[2], address(3), 1<<20)
+	porttest.TCPTransfer(t, l.guests[0], l.guests[2], l.ip(address(3)), 1<<20)
 	if f := atWire.RecvMatch(300*time.Millisecond, func(f []byte) bool {
-		return strings.HasPrefix(sourceOf(f), "10.0.0.") || strings.HasPrefix(destinationOf(f), "10.0.0.") || bytes.Contains(f, []byte(marker))
+		return strings.HasPrefix(sourceOf(f), inside) || strings.HasPrefix(destinationOf(f), inside) || bytes.Contains(f, []byte(marker))
 	}); f != nil {
 		t.Errorf("on the wire: % x", f)
 	}

@@ -20,8 +20,8 @@ import (
 
 func natPing(t *testing.T, l *natLab) {
 	for _, guest := range l.guests {
-		for _, size := range []string{"56", "1472", "5000", "20000"} {
-			guest.Run(t, "ping", "-n", "-q", "-c", "3", "-i", "0.02", "-w", "20", "-s", size, webAddress)
+		for _, size := range []string{"56", l.longest(1500), "5000", "20000"} {
+			guest.Run(t, "ping", "-n", "-q", "-c", "3", "-i", "0.02", "-w", "20", "-s", size, l.ip(webAddress))
 		}
 	}
 	// The outside address is the gateway's to answer for, or its host's.
@@ -29,13 +29,13 @@ func natPing(t *testing.T, l *natLab) {
 		if size == "5000" && l.is("own") {
 			continue // weft's own address answers what comes in one piece
 		}
-		l.web.Run(t, "ping", "-n", "-q", "-c", "3", "-i", "0.2", "-w", "20", "-s", size, outsideAddress)
+		l.web.Run(t, "ping", "-n", "-q", "-c", "3", "-i", "0.2", "-w", "20", "-s", size, l.ip(outsideAddress))
 	}
 	// Several guests with one identifier.
 	var pings sync.WaitGroup
 	for _, guest := range l.guests {
 		pings.Go(func() {
-			out, err := guest.TryRun("ping", "-n", "-q", "-e", "77", "-c", "10", "-i", "0.1", "-w", "20", webAddress)
+			out, err := guest.TryRun("ping", "-n", "-q", "-e", "77", "-c", "10", "-i", "0.1", "-w", "20", l.ip(webAddress))
 			if err != nil || strings.Contains(out, "duplicates") {
 				t.Errorf("pings with the same identifier: %v\n%s", err, out)
 			}
@@ -51,8 +51,8 @@ func natTraceroute(t *testing.T, l *natLab) {
 			continue // a connection of the host's has a TTL of its own
 		}
 		for to, want := range map[string]string{
-			webAddress: gatewayAddress + " " + ispAddress + " " + webAddress,
-			farAddress: gatewayAddress + " " + ispAddress + " 203.0.113.2 192.0.2.130 " + farAddress,
+			l.ip(webAddress): l.ip(gatewayAddress) + " " + l.ip(ispAddress) + " " + l.ip(webAddress),
+			l.ip(farAddress): l.ip(gatewayAddress) + " " + l.ip(ispAddress) + " " + l.ip(r2Address) + " " + l.ip(r3Address) + " " + l.ip(farAddress),
 		} {
 			args := []string{method, "-n", "-q", "1", "-N", "1", "-w", "2", "-m", "8", to}
 			if method == "-U" { // to a closed port of the host
@@ -83,29 +83,37 @@ func hops(out string) (list []string) {
 
 // natPathMTU has guests learn of a narrow link behind routers outside.
 func natPathMTU(t *testing.T, l *natLab) {
-	out, err := l.guests[1].TryRun("timeout", "20", "tracepath", "-n", farAddress)
+	out, err := l.guests[1].TryRun("timeout", "20", "tracepath", "-n", l.ip(farAddress))
 	if err != nil || !strings.Contains(out, fmt.Sprintf("Resume: pmtu %d ", narrowMTU)) || !strings.Contains(out, "reached") {
 		t.Fatalf("tracepath: %v\n%s", err, out)
 	}
 	// Another one has not learnt of it yet.
-	router := "203.0.113.2"
+	router := l.ip(r2Address)
 	if l.is("sockets") {
-		router = gatewayAddress // which says what the host has learnt
+		router = l.ip(gatewayAddress) // which says what the host has learnt
 	}
-	told(t, l.guests[0], router, fmt.Sprintf("Frag needed and DF set (mtu = %d)", narrowMTU), "-M", "do", "-s", "1400", farAddress)
+	told(t, l.guests[0], router, l.tooBig(narrowMTU), "-M", "do", "-s", "1400", l.ip(farAddress))
 	guest := l.guests[2]
 	// Upload first: after a download far knows the narrow link itself, and asks
 	// for segments that fit.
 	l.upload(t, guest, farAddress, l.file(t))
 	// A connection of sockets ends at the gateway, and another one goes on.
-	if out := guest.Run(t, "ip", "route", "get", farAddress); !l.is("sockets") && !strings.Contains(out, fmt.Sprint("mtu ", narrowMTU)) {
+	if out := guest.Run(t, "ip", "route", "get", l.ip(farAddress)); !l.is("sockets") && !strings.Contains(out, fmt.Sprint("mtu ", narrowMTU)) {
 		t.Errorf("after an upload the guest knows nothing of the narrow link: %s", out)
 	}
-	l.download(t, guest, "http://"+farAddress+"/data")
-	guest.Run(t, "ping", "-n", "-q", "-c", "2", "-i", "0.2", "-w", "20", "-s", "5000", farAddress)
+	l.download(t, guest, l.url(farAddress)+"/data")
+	guest.Run(t, "ping", "-n", "-q", "-c", "2", "-i", "0.2", "-w", "20", "-s", "5000", l.ip(farAddress))
 	if err := udpEchoes(l, guest, farAddress, 5000); err != nil {
 		t.Errorf("5000 bytes by UDP: %v", err)
 	}
+}
+
+// longest returns the size of the longest ping that fits in one packet.
+func (f family) longest(mtu int) string { return fmt.Sprint(mtu - f.header() - 8) }
+
+// tooBig is how ping says that a router has said what fits.
+func (f family) tooBig(mtu int) string {
+	return fmt.Sprintf(f.of("Frag needed and DF set (mtu = %d)", "Packet too big: mtu=%d"), mtu)
 }
 
 // told has a host ping until a router says what it must: routers say it at a
@@ -123,7 +131,7 @@ func told(t *testing.T, from *porttest.NS, router, what string, args ...string) 
 
 // udpEchoes has a datagram of that size go to a server and come back.
 func udpEchoes(l *natLab, guest *porttest.NS, server string, size int) error {
-	e, err := dialEcho(guest, "udp4", ":0", server+":7")
+	e, err := dialEcho(guest, "udp", ":0", l.at(server, 7))
 	if err != nil {
 		return err
 	}
@@ -142,16 +150,16 @@ func natNarrowUplink(t *testing.T, l *natLab) {
 	defer widen(1500)
 	guest := l.guests[1]
 	eventually(t, "long packets cross the narrower uplink", func() bool {
-		_, err := guest.TryRun("ping", "-n", "-q", "-c", "1", "-w", "2", "-s", "1472", "-M", "dont", webAddress)
+		_, err := guest.TryRun("ping", "-n", "-q", "-c", "1", "-w", "2", "-s", l.longest(1500), "-M", "dont", l.ip(webAddress))
 		return err == nil
 	})
 	if !l.is("sockets") {
-		told(t, guest, gatewayAddress, fmt.Sprintf("Frag needed and DF set (mtu = %d)", mtu), "-M", "do", "-s", "1472", nearAddress)
-		l.clamped(t, mtu-40)
+		told(t, guest, l.ip(gatewayAddress), l.tooBig(mtu), "-M", "do", "-s", l.longest(1500), l.ip(nearAddress))
+		l.clamped(t, mtu-l.header()-20)
 	}
-	l.download(t, guest, "http://"+webAddress+"/data")
+	l.download(t, guest, l.url(webAddress)+"/data")
 	l.upload(t, guest, webAddress, l.file(t))
-	guest.Run(t, "ping", "-n", "-q", "-c", "2", "-i", "0.2", "-w", "20", "-s", "5000", webAddress)
+	guest.Run(t, "ping", "-n", "-q", "-c", "2", "-i", "0.2", "-w", "20", "-s", "5000", l.ip(webAddress))
 	if err := udpEchoes(l, guest, webAddress, 5000); err != nil {
 		t.Errorf("5000 bytes by UDP: %v", err)
 	}
@@ -162,7 +170,7 @@ func natNarrowUplink(t *testing.T, l *natLab) {
 func (l *natLab) clamped(t *testing.T, limit int) {
 	t.Helper()
 	atWire, atGuest := l.wire(t), l.guests[2].RawConn(t, "eth0")
-	if err := dialled(l.guests[2], "tcp", webAddress+":80"); err != nil {
+	if err := dialled(l.guests[2], "tcp", l.at(webAddress, 80)); err != nil {
 		t.Fatal(err)
 	}
 	for what, conn := range map[string]*porttest.RawConn{"out of the uplink": atWire, "to the guest": atGuest} {
@@ -194,14 +202,14 @@ func segmentSize(f []byte) int {
 
 // natErrors has what routers and hosts outside refuse reach whom it concerns.
 func natErrors(t *testing.T, l *natLab) {
-	for network, to := range map[string]string{"udp": webAddress + ":9", "tcp": webAddress + ":9"} {
+	for network, to := range map[string]string{"udp": l.at(webAddress, 9), "tcp": l.at(webAddress, 9)} {
 		if err := dialled(l.guests[0], network, to); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%s to a closed port: %v", network, err)
 		}
 	}
 	// isp has no way there.
-	if err := dialled(l.guests[0], "tcp", "192.0.3.1:9"); !errors.Is(err, syscall.ENETUNREACH) {
+	if err := dialled(l.guests[0], "tcp", l.at(nowhere, 9)); !errors.Is(err, syscall.ENETUNREACH) {
 		t.Errorf("TCP to a network that is nowhere: %v", err)
 	}
-	told(t, l.guests[1], ispAddress, "Destination Net Unreachable", "192.0.3.1")
+	told(t, l.guests[1], l.ip(ispAddress), l.of("Destination Net Unreachable", "Destination unreachable: No route"), l.ip(nowhere))
 }

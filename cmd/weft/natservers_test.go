@@ -82,7 +82,7 @@ func listenTCP(t *testing.T, ns *porttest.NS, addr string) net.Listener {
 	lc := net.ListenConfig{KeepAlive: -1} // who is idle says nothing at all
 	var l net.Listener
 	var err error
-	ns.Do(func() { l, err = lc.Listen(t.Context(), "tcp4", addr) })
+	ns.Do(func() { l, err = lc.Listen(t.Context(), "tcp", addr) })
 	if err != nil {
 		t.Fatalf("in %s: %v", ns.Name, err)
 	}
@@ -93,7 +93,7 @@ func listenUDP(t *testing.T, ns *porttest.NS, addr string) *net.UDPConn {
 	t.Helper()
 	var c net.PacketConn
 	var err error
-	ns.Do(func() { c, err = net.ListenPacket("udp4", addr) })
+	ns.Do(func() { c, err = net.ListenPacket("udp", addr) })
 	if err != nil {
 		t.Fatalf("in %s: %v", ns.Name, err)
 	}
@@ -148,7 +148,7 @@ func dialEcho(from *porttest.NS, network, local, addr string) (*echoing, error) 
 		// A port may still wait for the rest of an earlier connection.
 		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
 	}}
-	e := &echoing{udp: network == "udp4"}
+	e := &echoing{udp: network == "udp"}
 	var err error
 	if e.udp {
 		d.LocalAddr, err = net.ResolveUDPAddr(network, local)
@@ -233,7 +233,7 @@ func askEcho(from *porttest.NS, network, addr string) (seen string, err error) {
 }
 
 // startFTP runs vsftpd with one file, "data".
-func startFTP(t *testing.T, ns *porttest.NS, data []byte) {
+func (f family) startFTP(t *testing.T, ns *porttest.NS, data []byte) {
 	t.Helper()
 	// Not in t.TempDir, whose parent the server's user may not enter.
 	dir, err := os.MkdirTemp("", "weft-ftp")
@@ -241,12 +241,12 @@ func startFTP(t *testing.T, ns *porttest.NS, data []byte) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	config := "listen=YES\nbackground=NO\nanonymous_enable=YES\nlocal_enable=NO\nwrite_enable=NO\nseccomp_sandbox=NO\nxferlog_enable=NO\n" +
+	config := f.of("listen=YES", "listen=NO\nlisten_ipv6=YES") + "\nbackground=NO\nanonymous_enable=YES\nlocal_enable=NO\nwrite_enable=NO\nseccomp_sandbox=NO\nxferlog_enable=NO\n" +
 		"anon_root=" + dir + "/root\nsecure_chroot_dir=" + dir + "/empty\n"
 	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(dir+"/root", 0o755), os.Mkdir(dir+"/empty", 0o755),
 		os.WriteFile(dir+"/root/data", data, 0o644), os.WriteFile(filepath.Join(dir, "conf"), []byte(config), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	ns.Start(t, "vsftpd", dir+"/conf")
-	eventually(t, "the FTP server listens", func() bool { return dialled(ns, "tcp", "127.0.0.1:21") == nil })
+	eventually(t, "the FTP server listens", func() bool { return dialled(ns, "tcp", f.at("127.0.0.1", 21)) == nil })
 }

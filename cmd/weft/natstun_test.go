@@ -25,18 +25,18 @@ func natType(t *testing.T, l *natLab) {
 // natSymmetric has every destination see another port.
 func natSymmetric(t *testing.T, l *natLab) {
 	l.skip(t, "sockets have one way to map", "sockets")
-	s := publishedAlways
+	s := l.always()
 	s.symmetric = true
 	l.gateway.apply(t, s)
-	defer l.gateway.apply(t, publishedAlways)
+	defer l.gateway.apply(t, l.always())
 	l.discovers(t, "-m", "NAT with Address and Port Dependent Mapping!")
 	c := listenUDP(t, l.guests[0], ":0")
-	a, b := mappedAs(t, c, webAddress+":7"), mappedAs(t, c, nearAddress+":7")
+	a, b := mappedAs(t, c, l.at(webAddress, 7)), mappedAs(t, c, l.at(nearAddress, 7))
 	if a == b {
 		t.Errorf("two destinations see %s", a)
 	}
-	l.outside(t, "symmetric", a)
-	l.download(t, l.guests[1], "http://"+webAddress+"/data")
+	l.outside(t, 1, "symmetric", a)
+	l.download(t, l.guests[1], l.url(webAddress)+"/data")
 }
 
 // discovers has a guest look for what kind of NAT it is behind. A datagram that
@@ -45,7 +45,7 @@ func (l *natLab) discovers(t *testing.T, what, want string) {
 	t.Helper()
 	var out string
 	for range 2 {
-		if out, _ = l.guests[0].TryRun("timeout", "30", "turnutils_natdiscovery", what, stunAddress); strings.Contains(out, want) {
+		if out, _ = l.guests[0].TryRun("timeout", "30", "turnutils_natdiscovery", what, l.ip(stunAddress)); strings.Contains(out, want) {
 			return
 		}
 	}
@@ -66,12 +66,12 @@ func natFiltering(t *testing.T, l *natLab) {
 			if c.filtering != "endpoint" {
 				l.skip(t, "the kernel looks at address and port", "kernel")
 			}
-			s := publishedAlways
+			s := l.always()
 			s.filtering = c.filtering
 			l.gateway.apply(t, s)
-			defer l.gateway.apply(t, publishedAlways)
+			defer l.gateway.apply(t, l.always())
 			socket := listenUDP(t, l.guests[1], ":0")
-			mapping := mappedAs(t, socket, webAddress+":7")
+			mapping := mappedAs(t, socket, l.at(webAddress, 7))
 			for what, test := range map[string]struct {
 				from    *porttest.NS
 				reaches bool
@@ -80,7 +80,7 @@ func natFiltering(t *testing.T, l *natLab) {
 					t.Errorf("%s of whom the guest talks to: reaches it %v, want %v", what, got, test.reaches)
 				}
 			}
-			if again := mappedAs(t, socket, webAddress+":7"); again != mapping {
+			if again := mappedAs(t, socket, l.at(webAddress, 7)); again != mapping {
 				t.Errorf("the mapping was %s and is %s", mapping, again)
 			}
 		})
@@ -112,11 +112,11 @@ func reachesFrom(t *testing.T, c *net.UDPConn, outside string, socket *net.UDPCo
 // natShortTimeouts has a mapping end when nobody has used it for long enough, even
 // for whom the guest has talked to, and come again when it is used.
 func natShortTimeouts(t *testing.T, l *natLab) {
-	s := publishedAlways
+	s := l.always()
 	s.short = true
 	l.gateway.apply(t, s)
-	defer l.gateway.apply(t, publishedAlways)
-	socket, server := listenUDP(t, l.guests[2], ":0"), listenUDP(t, l.web, webAddress+":9000")
+	defer l.gateway.apply(t, l.always())
+	socket, server := listenUDP(t, l.guests[2], ":0"), listenUDP(t, l.web, l.at(webAddress, 9000))
 	// speaks has the guest say something, and returns whom the server sees.
 	speaks := func() string {
 		t.Helper()
@@ -143,7 +143,7 @@ func natShortTimeouts(t *testing.T, l *natLab) {
 	if reachesFrom(t, server, mapping, socket) {
 		t.Errorf("after %v of silence the mapping is still there", shortUDP)
 	}
-	l.outside(t, "after that", speaks())
+	l.outside(t, 3, "after that", speaks())
 	if !reachesFrom(t, server, speaks(), socket) {
 		t.Error("the new mapping does not lead to the guest")
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft/weft/dataplane/frame"
+	"github.com/weft/weft/ndp"
 	"github.com/weft/weft/ports/porttest"
 )
 
@@ -21,12 +24,12 @@ import (
 func natHTTP(t *testing.T, l *natLab) {
 	file := l.file(t)
 	for i, guest := range l.guests {
-		l.download(t, guest, "http://"+webAddress+"/data")
-		l.outside(t, "HTTP", l.data.lastPeer())
+		l.download(t, guest, l.url(webAddress)+"/data")
+		l.outside(t, i+1, "HTTP", l.data.lastPeer())
 		l.upload(t, guest, webAddress, file)
 		if i == 0 { // to a neighbour, without a router between
-			startWeb(t, l.near, nearAddress+":80", l.data.data)
-			l.download(t, guest, "http://"+nearAddress+"/data")
+			startWeb(t, l.near, l.at(nearAddress, 80), l.data.data)
+			l.download(t, guest, l.url(nearAddress)+"/data")
 		}
 	}
 }
@@ -58,7 +61,7 @@ func (l *natLab) download(t *testing.T, guest *porttest.NS, url string, args ...
 // upload has curl put a file with that data.
 func (l *natLab) upload(t *testing.T, guest *porttest.NS, server, file string) {
 	t.Helper()
-	if sum := guest.Run(t, "curl", "-sS", "-m", "60", "-T", file, "http://"+server+"/upload"); sum != l.data.sum {
+	if sum := guest.Run(t, "curl", "-sS", "-m", "60", "-T", file, l.url(server)+"/upload"); sum != l.data.sum {
 		t.Errorf("upload to %s: the server has SHA-256 %q, want %s", server, sum, l.data.sum)
 	}
 }
@@ -89,7 +92,7 @@ func natIperf(t *testing.T, l *natLab) {
 			var out string
 			var err error
 			for range 50 { // the server has to end the test before, and to listen again
-				out, err = l.guests[1].TryRun("iperf3", append(args, "-J", "-c", iperfAddress, "--connect-timeout", "10000")...)
+				out, err = l.guests[1].TryRun("iperf3", append(args, "-J", "-c", l.ip(iperfAddress), "--connect-timeout", "10000")...)
 				if !strings.Contains(out, "busy running a test") && !strings.Contains(out, "unable to receive control message") && !strings.Contains(out, "Connection refused") {
 					break
 				}
@@ -116,7 +119,7 @@ func natIperf(t *testing.T, l *natLab) {
 // may have the same one outside, and everybody gets what is his.
 func natManyConnections(t *testing.T, l *natLab) {
 	const each = 150
-	for _, network := range []string{"tcp4", "udp4"} {
+	for _, network := range []string{"tcp", "udp"} {
 		var mu sync.Mutex
 		var all []*echoing
 		var errs error
@@ -124,7 +127,7 @@ func natManyConnections(t *testing.T, l *natLab) {
 		for g, guest := range l.guests {
 			dials.Go(func() {
 				for i := range each {
-					e, err := dialEcho(guest, network, fmt.Sprintf(":%d", 24000+i), webAddress+":7")
+					e, err := dialEcho(guest, network, fmt.Sprintf(":%d", 24000+i), l.at(webAddress, 7))
 					if err == nil {
 						err = e.say(fmt.Sprintf("guest %d, connection %d", g, i))
 					}
@@ -150,7 +153,7 @@ func natManyConnections(t *testing.T, l *natLab) {
 				t.Errorf("%s, connection %d: %v", network, i, err)
 				break
 			}
-			l.outside(t, network, e.seen)
+			l.outside(t, 1, network, e.seen)
 			if seen[e.seen] {
 				t.Errorf("%s: two connections are %s", network, e.seen)
 			}
@@ -163,14 +166,17 @@ func natManyConnections(t *testing.T, l *natLab) {
 }
 
 func natFTP(t *testing.T, l *natLab) {
-	l.download(t, l.guests[0], "ftp://"+ftpAddress+"/data")                   // EPSV
-	l.download(t, l.guests[1], "ftp://"+ftpAddress+"/data", "--disable-epsv") // PASV
+	server := "ftp" + strings.TrimPrefix(l.url(ftpAddress), "http")
+	l.download(t, l.guests[0], server+"/data") // EPSV
+	if l.family == family4 {                   // the other way has no room for a longer address
+		l.download(t, l.guests[1], server+"/data", "--disable-epsv") // PASV
+	}
 }
 
 func natDNS(t *testing.T, l *natLab) {
 	for _, guest := range l.guests {
 		for _, by := range []string{"+notcp", "+tcp"} {
-			if a := dig(t, guest, "@"+dnsAddress, "name.test", by); len(a.answer) != 1 || !strings.HasSuffix(a.answer[0], " 192.0.2.77") {
+			if a := dig(t, guest, "@"+l.ip(dnsAddress), "name.test", l.of("A", "AAAA"), by); len(a.answer) != 1 || !strings.HasSuffix(a.answer[0], " "+l.ip(nameAddress)) {
 				t.Errorf("%s from %s:\n%s", by, guest.Name, a.raw)
 			}
 		}
@@ -181,20 +187,26 @@ func natDNS(t *testing.T, l *natLab) {
 // segmentation to whom it sends to.
 func natVirtualMachine(t *testing.T, l *natLab) {
 	vm := porttest.StartGuest(t, l.host, porttest.GuestConfig{
-		Netdevs: []string{"tap,ifname=vm1,script=no,downscript=no"}, Address: address(9) + "/24",
+		Netdevs: []string{"tap,ifname=vm1,script=no,downscript=no"}, Address: l.of(address(9)+"/24", "slaac"),
 	})
-	vm.Run(t, "ip route add default via "+gatewayAddress)
-	if sum := vm.Run(t, "wget -q -O - http://"+webAddress+"/data | sha256sum"); !strings.HasPrefix(sum, l.data.sum) {
+	guest := address(9)
+	if l.family == family4 {
+		vm.Run(t, "ip route add default via "+gatewayAddress)
+	} else { // the router has said all
+		lan := netip.MustParsePrefix(l.cidr("10.0.0.0/24"))
+		guest = ndp.FromPrefix(lan, frame.MAC(vm.MAC)).String()
+	}
+	if sum := vm.Run(t, "wget -q -O - "+l.url(webAddress)+"/data | sha256sum"); !strings.HasPrefix(sum, l.data.sum) {
 		t.Errorf("the guest got data with SHA-256 %s, want %s", sum, l.data.sum)
 	}
-	l.outside(t, "HTTP", l.data.lastPeer())
+	l.outside(t, 1, "HTTP", l.data.lastPeer())
 	// Its own server, published.
-	p := published{"tcp", "8080", address(9) + ":80"}
+	p := published{"tcp", "8080", l.at(guest, 80)}
 	l.gateway.publish(t, p)
 	defer l.gateway.unpublish(t, p)
 	file := filepath.Join(t.TempDir(), "data")
-	l.web.Run(t, "curl", "-sS", "-m", "60", "-o", file, "http://"+outsideAddress+":8080/data")
-	want := l.web.Run(t, "curl", "-sS", "-m", "60", "http://"+outsideAddress+":8080/data.sha256")
+	l.web.Run(t, "curl", "-sS", "-m", "60", "-o", file, l.url(outsideAddress)+":8080/data")
+	want := l.web.Run(t, "curl", "-sS", "-m", "60", l.url(outsideAddress)+":8080/data.sha256")
 	got, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

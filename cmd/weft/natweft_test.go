@@ -9,24 +9,24 @@ import (
 )
 
 // weftGateway is weft with one kind of uplink: "own" for an address of its own,
-// "host" for the host's, "sockets" for sockets of the host.
+// "host" for the host's, "sockets" for sockets of the host, or one that asks for its
+// address.
 type weftGateway struct {
 	*weftProcess
-	kind     string
-	address  string // of the uplink
+	lab      *natLab
 	ports    string // of the configuration file
 	dir      string
 	settings natSettings
-	before   hostState // before weft came
 }
 
-func (g *weftGateway) start(t *testing.T, host *porttest.NS, guests []*porttest.NS, s natSettings) {
+func (g *weftGateway) start(t *testing.T, s natSettings) {
 	t.Helper()
-	g.address, g.dir, g.ports = outsideAddress, t.TempDir(), "      vm1: {type: tap}\n"
-	for i, guest := range guests {
-		port, cidr := fmt.Sprint("p", i+1), address(i+1)+"/24"
+	host := g.lab.host
+	g.dir, g.ports = t.TempDir(), "      vm1: {type: tap}\n"
+	for i, guest := range g.lab.guests {
+		port, cidr := fmt.Sprint("p", i+1), g.lab.cidr(address(i+1)+"/24")
 		if i == 1 {
-			g.ports += fmt.Sprintf("      %s: {type: internal, netns: %s, interface: eth0, address: %s}\n", port, guest.Name, cidr)
+			g.ports += fmt.Sprintf("      %s: {type: internal, netns: %s, interface: eth0, address: %q}\n", port, guest.Name, cidr)
 			continue
 		}
 		var options []porttest.VethOption
@@ -37,19 +37,29 @@ func (g *weftGateway) start(t *testing.T, host *porttest.NS, guests []*porttest.
 		guest.Addr(t, "eth0", cidr)
 		g.ports += fmt.Sprintf("      %s: {type: raw}\n", port)
 	}
-	g.before = stateOf(t, host)
+	g.lab.before = g.lab.stateOf(t)
 	g.settings = s
 	g.weftProcess = newWeft(t, host, g.yaml())
 	g.weftProcess.start()
 }
 
+// uplink returns how the file has it.
+func (g *weftGateway) uplink() string {
+	if g.lab.is("own") {
+		return fmt.Sprintf(`{interface: wan0, address: "%s/%d", gateway: %q}`, g.lab.out, g.lab.bits(24), g.lab.ip(ispAddress))
+	}
+	return "{interface: wan0, address: " + g.lab.kind + "}"
+}
+
 // yaml returns the configuration file.
 func (g *weftGateway) yaml() string {
-	uplink := "{interface: wan0, address: " + g.kind + "}"
-	if g.kind == "own" {
-		uplink = fmt.Sprintf("{interface: wan0, address: %s/24, gateway: %s}", g.address, ispAddress)
-	}
 	nat, reach := []string{}, ""
+	switch g.lab.through {
+	case routed:
+		nat = append(nat, "ipv6: route")
+	case prefixed:
+		nat = append(nat, fmt.Sprintf("ipv6: %q", g.lab.cidr(mappedSubnet)))
+	}
 	if g.settings.reach {
 		reach = "    reach: [host]\n"
 	}
@@ -68,8 +78,8 @@ func (g *weftGateway) yaml() string {
 	}
 	nat = append(nat, "publish: ["+strings.Join(publish, ", ")+"]")
 	return fmt.Sprintf("metrics: {listen: \"off\"}\nlease_file: %s/leases.db\nnetworks:\n  lan:\n    forward: nat\n"+
-		"    address: %s/24\n    mac: %q\n    dns: {enabled: false}\n    uplink: %s\n    nat: {%s}\n%s    ports:\n%s",
-		g.dir, gatewayAddress, gatewayMAC, uplink, strings.Join(nat, ", "), reach, g.ports)
+		"    address: %q\n    mac: %q\n    dns: {enabled: false}\n    uplink: %s\n    nat: {%s}\n%s    ports:\n%s",
+		g.dir, g.lab.cidr(gatewayAddress+"/24"), gatewayMAC, g.uplink(), strings.Join(nat, ", "), reach, g.ports)
 }
 
 func (g *weftGateway) apply(t *testing.T, s natSettings) {
@@ -91,11 +101,11 @@ func (g *weftGateway) unpublish(t *testing.T, p published) {
 
 func (g *weftGateway) readdress(t *testing.T, addr string) {
 	t.Helper()
-	g.address = addr
-	if g.kind == "own" {
+	g.lab.out = addr
+	if g.lab.is("own") {
 		g.apply(t, g.settings)
 	} else {
-		readdressHost(t, g.host, addr) // weft follows
+		g.lab.readdressHost(t, g.host, addr) // weft follows
 	}
 }
 
