@@ -126,8 +126,11 @@ func TestDocumentedPackages(t *testing.T) {
 	if err != nil || len(sources) == 0 {
 		t.Fatal(len(sources), err)
 	}
-	for _, file := range sources {
-		if name := filepath.Base(filepath.Dir(file)); !slices.Contains(words, name) {
+	for i, file := range sources { // sorted
+		sources[i] = filepath.Base(filepath.Dir(file))
+	}
+	for _, name := range slices.Compact(sources) {
+		if !slices.Contains(words, name) {
 			t.Errorf("docs/architecture.md does not have package %s", name)
 		}
 	}
