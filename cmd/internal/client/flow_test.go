@@ -36,7 +36,7 @@ func TestFlowCalls(t *testing.T) {
 
 	want(t, "publish", c.AddPublish(ctx, "lab", api.PublishSpec{Protocol: "udp", Listen: "127.0.0.1:53-60", To: "10.0.0.10:53"}), 0, 0)
 	list, err := c.Publishes(ctx, "lab")
-	want(t, "publishes", err, list[1], api.Publish{Network: "lab", Protocol: "udp", Listen: "127.0.0.1:53-60", To: "10.0.0.10:53"})
+	want(t, "publishes", err, list[1], api.Publish{Network: "lab", Protocol: "udp", Listen: "127.0.0.1:53-60", To: "10.0.0.10:53", Outside: "127.0.0.1:53-60"})
 	want(t, "unpublish", c.RemovePublish(ctx, "lab", "udp", "127.0.0.1:53-60", "10.0.0.10:53"), 0, 0)
 	list, err = c.Publishes(ctx, "")
 	want(t, "publishes of all", err, len(list), 1)

@@ -109,28 +109,6 @@ func (o *outlet) choose() error {
 	return nil
 }
 
-// kinds are those of each family, one where they are the same.
-func (o *outlet) kinds() []string {
-	if !o.want.Owned() {
-		return []string{o.kind}
-	}
-	var list []string
-	for _, a := range []string{o.want.Address, o.want.Address6} {
-		switch a {
-		case "", config.AddressNone:
-		case config.AddressDHCP:
-			list = append(list, api.UplinkDHCP)
-		case config.AddressSLAAC:
-			list = append(list, api.UplinkSLAAC)
-		case config.AddressDHCP6:
-			list = append(list, api.UplinkDHCP6)
-		default:
-			list = append(list, api.UplinkStatic)
-		}
-	}
-	return slices.Compact(list)
-}
-
 // unroutable says why a network cannot be known outside by its own addresses, or
 // returns nil.
 func (o *outlet) unroutable(n *config.Network) error {

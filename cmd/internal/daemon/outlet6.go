@@ -19,6 +19,28 @@ func (o *outlet) asks6() bool {
 	return o.want.Address6 == config.AddressSLAAC || o.want.Address6 == config.AddressDHCP6
 }
 
+// kinds are those of each family, one where they are the same.
+func (o *outlet) kinds() []string {
+	if !o.want.Owned() {
+		return []string{o.kind}
+	}
+	var list []string
+	for _, a := range []string{o.want.Address, o.want.Address6} {
+		switch a {
+		case "", config.AddressNone:
+		case config.AddressDHCP:
+			list = append(list, api.UplinkDHCP)
+		case config.AddressSLAAC:
+			list = append(list, api.UplinkSLAAC)
+		case config.AddressDHCP6:
+			list = append(list, api.UplinkDHCP6)
+		default:
+			list = append(list, api.UplinkStatic)
+		}
+	}
+	return slices.Compact(list)
+}
+
 // askForAddress6 listens to routers, and asks DHCPv6 where they, or the configuration,
 // say so.
 func (o *outlet) askForAddress6(info netdev.Info) {
