@@ -71,8 +71,11 @@ func (n *Network) fillAddresses() {
 // outsideULA refuses an address in another subnet than the only one, where that is
 // derived: whoever has written none does not know it by its number.
 func (r *report) outsideULA(at place, n *Network, a netip.Addr) {
+	if !n.ULA || len(n.Addresses) > 2 { // there are others
+		return
+	}
 	own := ULA(n.Name)
-	if six := n.Gateway6(); !n.ULA || len(six) != 1 || six[0] != own || !ipv6.has(a) || !isHostAddress(a) || own.Contains(a) {
+	if six := n.Gateway6(); len(six) != 1 || six[0] != own || !ipv6.has(a) || !isHostAddress(a) || own.Contains(a) {
 		return
 	}
 	meant := netip.PrefixFrom(a, slaacSubnet).Masked()
