@@ -44,21 +44,7 @@ func TestBuiltinNetwork(t *testing.T) {
 	if got := addressesOf(t, host, "weft0"); got != "192.168.122.1/24" {
 		t.Errorf("addresses of weft0: %s", got)
 	}
-	// What it makes of the advertisements is the same machine.
-	ula := config.ULA("default")
-	six := address6(t, h1, ula.Masked().String())
-	porttest.Ping(t, h1, ula.Addr().String())
-	porttest.Ping(t, host, six)
-	porttest.TCPTransfer(t, h1, host, ula.Addr().String(), 1<<20)
-	for _, server := range []string{"192.168.122.1", ula.Addr().String()} {
-		for _, c := range []struct{ name, kind, want string }{
-			{"gateway", "A", "192.168.122.1"}, {"one", "A", lease}, {"gateway", "AAAA", ula.Addr().String()}, {"one", "AAAA", six},
-		} {
-			if a := dig(t, h1, "@"+server, c.name, c.kind); len(a.answer) != 1 || !strings.HasSuffix(a.answer[0], " "+c.want) {
-				t.Errorf("%s %s is not %s:\n%s", c.name, c.kind, c.want, a.raw)
-			}
-		}
-	}
+	builtinIPv6(t, host, h1, lease)
 	if out := w.do("lease", "list"); !strings.Contains(out, "default") || !strings.Contains(out, lease) || !strings.Contains(out, "one") {
 		t.Errorf("lease list:\n%s", out)
 	}
@@ -91,6 +77,26 @@ func TestBuiltinNetwork(t *testing.T) {
 	}
 	if after := machineLeases(t); after != before {
 		t.Errorf("the machine's own leases were %q, are %q", before, after)
+	}
+}
+
+// builtinIPv6 has a guest with a lease be reached by what it makes of advertisements
+// too, under the same name.
+func builtinIPv6(t *testing.T, host, h1 *porttest.NS, lease string) {
+	t.Helper()
+	ula := config.ULA("default")
+	six := address6(t, h1, ula.Masked().String())
+	porttest.Ping(t, h1, ula.Addr().String())
+	porttest.Ping(t, host, six)
+	porttest.TCPTransfer(t, h1, host, ula.Addr().String(), 1<<20)
+	for _, server := range []string{"192.168.122.1", ula.Addr().String()} {
+		for _, c := range []struct{ name, kind, want string }{
+			{"gateway", "A", "192.168.122.1"}, {"one", "A", lease}, {"gateway", "AAAA", ula.Addr().String()}, {"one", "AAAA", six},
+		} {
+			if a := dig(t, h1, "@"+server, c.name, c.kind); len(a.answer) != 1 || !strings.HasSuffix(a.answer[0], " "+c.want) {
+				t.Errorf("%s %s is not %s:\n%s", c.name, c.kind, c.want, a.raw)
+			}
+		}
 	}
 }
 
@@ -145,16 +151,7 @@ func TestBuiltinNetworkLeadsOut(t *testing.T) {
 			return n.Uplink == c.name
 		})
 		for _, f := range families {
-			eventually(t, "guests leave by "+c.name+" with "+string(f), func() bool {
-				seen, err := quickEcho(h1, "tcp", f.at("192.0.2.1", 7))
-				return err == nil && hostOf(seen) == f.ip(c.subnet+"2")
-			})
-			porttest.Ping(t, h1, f.ip("192.0.2.1"))
-			for _, protocol := range []string{"tcp", "udp"} {
-				if _, err := askEcho(isp, protocol, f.at(c.subnet+"2", 19888)); err != nil {
-					t.Errorf("%s to what is published by %s: %v", protocol, f, err)
-				}
-			}
+			leadsOut(t, h1, isp, f, f.ip(c.subnet+"2"))
 		}
 		if out, want := w.do("network", "list"), "default   nat       "+c.name; !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -174,6 +171,22 @@ func TestBuiltinNetworkLeadsOut(t *testing.T) {
 	w.stop()
 	if strings.Contains(w.Output(), "level=ERROR") {
 		t.Errorf("weft says:\n%s", w.Output())
+	}
+}
+
+// leadsOut waits until a guest leaves by an address of the host's, and has its server
+// be reached there.
+func leadsOut(t *testing.T, h1, isp *porttest.NS, f family, addr string) {
+	t.Helper()
+	eventually(t, "guests leave by "+addr, func() bool {
+		seen, err := quickEcho(h1, "tcp", f.at("192.0.2.1", 7))
+		return err == nil && hostOf(seen) == addr
+	})
+	porttest.Ping(t, h1, f.ip("192.0.2.1"))
+	for _, protocol := range []string{"tcp", "udp"} {
+		if _, err := askEcho(isp, protocol, f.at(addr, 19888)); err != nil {
+			t.Errorf("%s to what is published at %s: %v", protocol, addr, err)
+		}
 	}
 }
 

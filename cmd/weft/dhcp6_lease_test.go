@@ -129,7 +129,11 @@ func TestLeaseCommands6(t *testing.T) {
 		t.Errorf("released: %+v", v)
 	}
 	c.obtain() // it comes back
+	s.refusesLeases(duid)
+}
 
+func (s *served) refusesLeases(duid string) {
+	s.t.Helper()
 	for text, args := range map[string][]string{
 		"2001:db8:1::77":      {"lease", "show", "lan", "2001:db8:1::77"},
 		"nobody":              {"lease", "release", "lan", "nobody"},

@@ -60,69 +60,84 @@ func startRogueDHCP6(t *testing.T, ns *porttest.NS) {
 		"--dhcp-range=10.0.0.200,10.0.0.210,1h", "--dhcp-authoritative", "--no-ping", "--dhcp-leasefile="+filepath.Join(t.TempDir(), "leases"))
 }
 
-// radvd in a guest, and dnsmasq as a DHCPv6 server there: with guards nobody hears
-// them, and what they send is counted. Without, they take the others with them.
-func TestGuardsOfRogues(t *testing.T) {
-	for _, guarded := range []bool{false, true} {
-		t.Run(fmt.Sprint("guards ", guarded), func(t *testing.T) {
-			t.Parallel()
-			s, victim, rogue := newGuardLab(t, guarded)
-			startRadvd(t, rogue)
-			startRogueDHCP6(t, rogue)
-			advertised := func() bool { return len(addresses6(t, victim, rogueSubnet)) > 0 }
-			conn, mac := victim.RawConn(t, "eth0"), rogue.Link(t, "eth0").Attrs().HardwareAddr
-			offered := func(timeout time.Duration) bool {
-				return conn.RecvMatch(timeout, func(f []byte) bool {
-					return bytes.Equal(f[6:12], mac) && len(f) > 62 && f[20] == 17 && binary.BigEndian.Uint16(f[54:]) == 547
-				}) != nil
-			}
-			if !guarded {
-				eventually(t, "without a guard the rogue is believed", func() bool {
-					return advertised() && strings.Contains(victim.Run(t, "ip", "-6", "route", "show", "default"), "pref high")
-				})
-				newRawClient6(t, victim, 1).obtain()
-				if !offered(60 * time.Second) {
-					t.Error("without a guard the rogue server is not heard")
-				}
-				return
-			}
-			waitDrops(t, s.weftProcess, "p2", "ra-guard", 3)
-			w := newWire6(t, victim)
-			for n := range 20 {
-				if a := w.client(n).obtain().address; !strings.HasPrefix(a, "2001:db8:1:") {
-					t.Errorf("somebody gives %s", a)
-				}
-			}
-			waitDrops(t, s.weftProcess, "p2", "dhcp-guard", 10)
-			for range 3 {
-				if lease := leaseOf(t, victim, ""); !strings.HasPrefix(lease, "10.0.0.10") && lease != "10.0.0.110" {
-					t.Errorf("somebody gives %s", lease)
-				}
-			}
-			if offered(0) {
-				t.Error("the rogue server is heard")
-			}
-			if advertised() {
-				t.Errorf("the victim has made addresses: %v", addresses6(t, victim, rogueSubnet))
-			}
-			if a := solicit(t, victim); a == nil || strings.Join(a["from"], " ") != gatewayLocal {
-				t.Errorf("advertised by %v", a)
-			}
-			// All else the guarded host may say: it is a client, and a neighbour.
-			if c := newRawClient6(t, rogue, 77).obtain(); !strings.HasPrefix(c.address, "2001:db8:1:") {
-				t.Errorf("the guarded host got %s", c.address)
-			}
-			porttest.Ping(t, victim, local6(t, rogue))
-			if a := solicit(t, rogue); a == nil {
-				t.Error("the guarded host gets no advertisement")
-			}
-			if g := s.port("lan", "p2").Guard; !g.RA || !g.DHCP {
-				t.Errorf("port show: %+v", g)
-			}
-			s.do("port", "set", "lan", "p2", "guard.ra=false")
-			eventually(t, "without its guard the rogue is believed", advertised)
-		})
+// rogueLab is a victim beside a host that runs radvd, and dnsmasq as a server of
+// DHCPv6.
+type rogueLab struct {
+	*served
+	victim, rogue *porttest.NS
+	wire          *porttest.RawConn // what the victim gets
+}
+
+func newRogueLab(t *testing.T, guarded bool) *rogueLab {
+	t.Helper()
+	l := &rogueLab{}
+	l.served, l.victim, l.rogue = newGuardLab(t, guarded)
+	l.wire = l.victim.RawConn(t, "eth0")
+	startRadvd(t, l.rogue)
+	startRogueDHCP6(t, l.rogue)
+	return l
+}
+
+// advertised reports whether the victim has believed radvd.
+func (l *rogueLab) advertised() bool { return len(addresses6(l.t, l.victim, rogueSubnet)) > 0 }
+
+// offered reports whether the victim has got something of the rogue server's.
+func (l *rogueLab) offered(timeout time.Duration) bool {
+	mac := l.rogue.Link(l.t, "eth0").Attrs().HardwareAddr
+	return l.wire.RecvMatch(timeout, func(f []byte) bool {
+		return bytes.Equal(f[6:12], mac) && len(f) > 62 && f[20] == 17 && binary.BigEndian.Uint16(f[54:]) == 547
+	}) != nil
+}
+
+// A rogue without guards takes the others with it: so much for the tests below.
+func TestRoguesWithoutGuards(t *testing.T) {
+	t.Parallel()
+	l := newRogueLab(t, false)
+	eventually(t, "the rogue is believed", func() bool {
+		return l.advertised() && strings.Contains(l.victim.Run(t, "ip", "-6", "route", "show", "default"), "pref high")
+	})
+	newRawClient6(t, l.victim, 1).obtain()
+	if !l.offered(60 * time.Second) {
+		t.Error("the rogue server is not heard")
 	}
+}
+
+// With guards nobody hears the rogue, and what it sends is counted.
+func TestGuardsOfRogues(t *testing.T) {
+	t.Parallel()
+	l := newRogueLab(t, true)
+	waitDrops(t, l.weftProcess, "p2", "ra-guard", 3)
+	w := newWire6(t, l.victim)
+	for n := range 20 {
+		if a := w.client(n).obtain().address; !strings.HasPrefix(a, "2001:db8:1:") {
+			t.Errorf("somebody gives %s", a)
+		}
+	}
+	waitDrops(t, l.weftProcess, "p2", "dhcp-guard", 10)
+	for range 3 {
+		if lease := leaseOf(t, l.victim, ""); !strings.HasPrefix(lease, "10.0.0.1") {
+			t.Errorf("somebody gives %s", lease)
+		}
+	}
+	if l.offered(0) || l.advertised() {
+		t.Errorf("the rogue is heard; addresses of the victim: %v", addresses6(t, l.victim, rogueSubnet))
+	}
+	if a := solicit(t, l.victim); strings.Join(a["from"], " ") != gatewayLocal {
+		t.Errorf("advertised by %v", a)
+	}
+	// All else the guarded host may say: it is a client, and a neighbour.
+	if c := newRawClient6(t, l.rogue, 77).obtain(); !strings.HasPrefix(c.address, "2001:db8:1:") {
+		t.Errorf("the guarded host got %s", c.address)
+	}
+	porttest.Ping(t, l.victim, local6(t, l.rogue))
+	if a := solicit(t, l.rogue); a == nil {
+		t.Error("the guarded host gets no advertisement")
+	}
+	if g := l.port("lan", "p2").Guard; !g.RA || !g.DHCP {
+		t.Errorf("port show: %+v", g)
+	}
+	l.do("port", "set", "lan", "p2", "guard.ra=false")
+	eventually(t, "without its guard the rogue is believed", l.advertised)
 }
 
 // header6 is an extension header of IPv6 (RFC 8200 section 4). Its first byte is to be

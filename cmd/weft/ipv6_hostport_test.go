@@ -145,50 +145,23 @@ func TestHostPortIsNoWayIn6(t *testing.T) {
 	porttest.Ping(t, s.host, address6(t, s.hosts[1], subnet6))
 	porttest.Ping(t, s.host, "2001:db8:f::9")
 
-	routes := func() string { return s.host.Run(t, "ip", "-6", "route", "show", "table", "all", "dev", "weft0") }
-	before, addresses := routes(), global6(t, s.host, "weft0")
+	configured := func() string {
+		return s.host.Run(t, "ip", "-6", "route", "show", "table", "all", "dev", "weft0") + global6(t, s.host, "weft0")
+	}
+	before := configured()
 	if strings.Contains(before, "default") {
 		t.Errorf("the host has a route by its own port:\n%s", before)
 	}
-	mac, err := net.ParseMAC(hardwareOf(t, h))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn := h.RawConn(t, "eth0")
-	for range 3 { // to all, and to the host port's own address
-		for to, at := range map[netip.Addr]frame.MAC{
-			ndp.AllNodes: ndp.GroupMAC(ndp.AllNodes), netip.MustParseAddr(gatewayLocal): {0x52, 0x54, 0, 0, 0, 0xfe},
-		} {
-			conn.Send(rogueRA(frame.MAC(mac), at, to))
-		}
-	}
+	advertiseRogue(t, h)
 	solicit(t, h) // and weft's own
 	for _, to := range []string{"2001:db8:77::1", "2001:db8:f::1", "2001:db8:f::9"} {
-		eventually(t, "the gateway refuses a packet to "+to, func() bool {
-			out, err := h.TryRun("ping", "-6", "-n", "-c", "1", "-w", "2", to)
-			if err == nil {
-				t.Fatalf("a guest reaches %s:\n%s", to, out)
-			}
-			return strings.Contains(out, "From "+gateway6)
-		})
-		_ = dialled(h, "udp", net.JoinHostPort(to, "9"))
-		_ = dialled(h, "tcp", net.JoinHostPort(to, "9"))
-		if out, err := h.TryRun("ndisc6", "-1", "-r", "1", "-w", "500", to, "eth0"); err == nil {
-			t.Errorf("somebody answers for %s:\n%s", to, out)
-		}
+		isNotReached(t, h, to)
 	}
-	if now := routes(); now != before {
-		t.Errorf("routes of the host are\n%swere\n%s", now, before)
-	}
-	if now := global6(t, s.host, "weft0"); now != addresses {
-		t.Errorf("addresses of the host are %s, were %s", now, addresses)
+	if now := configured(); now != before {
+		t.Errorf("the host has\n%s\nhad\n%s", now, before)
 	}
 	for what, conn := range map[string]*porttest.RawConn{"the host port": atPort, "the wire outside": atWire} {
-		f := conn.RecvMatch(500*time.Millisecond, func(f []byte) bool {
-			return len(f) > 54 && f[12] == 0x86 && f[13] == 0xdd && (f[20] == 58 && f[54] == ndp.RouterAdvertisement ||
-				bytes.HasPrefix(f[38:], []byte{0x20, 1, 0xd, 0xb8, 0, 0x77}) || bytes.HasPrefix(f[38:], []byte{0x20, 1, 0xd, 0xb8, 0, 0xf}))
-		})
-		if f != nil && !bytes.HasPrefix(f[22:], []byte{0x20, 1, 0xd, 0xb8, 0, 0xf}) { // what the host itself sends there
+		if f := conn.RecvMatch(500*time.Millisecond, beside6); f != nil {
 			t.Errorf("%s has got % x", what, f)
 		}
 	}
@@ -197,6 +170,49 @@ func TestHostPortIsNoWayIn6(t *testing.T) {
 	}
 	waitDrops(t, s.weftProcess, "p1", "prohibited", 1)
 	waitDrops(t, s.weftProcess, "p1", "no-route", 1)
+}
+
+// advertiseRogue makes a guest a router, to all and to the host port's own address.
+func advertiseRogue(t *testing.T, guest *porttest.NS) {
+	t.Helper()
+	mac, conn := frame.MAC(guest.Link(t, "eth0").Attrs().HardwareAddr), guest.RawConn(t, "eth0")
+	for range 3 {
+		conn.Send(rogueRA(mac, ndp.GroupMAC(ndp.AllNodes), ndp.AllNodes))
+		conn.Send(rogueRA(mac, frame.MAC{0x52, 0x54, 0, 0, 0, 0xfe}, netip.MustParseAddr(gatewayLocal)))
+	}
+}
+
+// isNotReached checks that the gateway refuses what a guest sends to an address, and
+// that nobody says to have it.
+func isNotReached(t *testing.T, guest *porttest.NS, to string) {
+	t.Helper()
+	eventually(t, "the gateway refuses a packet to "+to, func() bool {
+		out, err := guest.TryRun("ping", "-6", "-n", "-c", "1", "-w", "2", to)
+		if err == nil {
+			t.Fatalf("a guest reaches %s:\n%s", to, out)
+		}
+		return strings.Contains(out, "From "+gateway6)
+	})
+	for _, network := range []string{"udp", "tcp"} {
+		if err := dialled(guest, network, net.JoinHostPort(to, "9")); err == nil {
+			t.Errorf("a guest reaches %s by %s", to, network)
+		}
+	}
+	if out, err := guest.TryRun("ndisc6", "-1", "-r", "1", "-w", "500", to, "eth0"); err == nil {
+		t.Errorf("somebody answers for %s:\n%s", to, out)
+	}
+}
+
+// beside6 reports whether a frame is a router advertisement, or from a guest to one of
+// the host's other addresses or beyond.
+func beside6(f []byte) bool {
+	if len(f) < 55 || f[12] != 0x86 || f[13] != 0xdd {
+		return false
+	}
+	src, _ := netip.AddrFromSlice(f[22:38])
+	dst, _ := netip.AddrFromSlice(f[38:54])
+	return f[20] == 58 && f[54] == ndp.RouterAdvertisement ||
+		netip.MustParsePrefix(subnet6).Contains(src) && !netip.MustParsePrefix(subnet6).Contains(dst) && !dst.IsMulticast()
 }
 
 // rogueRA is an advertisement of another router, for a subnet of its own.
@@ -224,7 +240,7 @@ func foreign6(f []byte) bool {
 func TestServersOfTheHost6(t *testing.T) {
 	t.Parallel()
 	on := hosting + "dhcp6: {range: \"2001:db8:1::1000-2001:db8:1::100f\"}\ndns: {hosts: {name.test: \"2001:db8:1::70\"}}\n"
-	off := both + "host_port: weft0\nra: {enabled: false}\ndns: {enabled: false}\n"
+	off := hosting + "dns: {enabled: false}\n"
 	s := newServed6(t, on, "raw")
 	h := s.hosts[0]
 	address6(t, h, subnet6)

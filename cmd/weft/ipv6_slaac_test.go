@@ -208,8 +208,10 @@ func TestAdvertisementsChangeLive(t *testing.T) {
 		if ra := s.network().RA; ra != nil {
 			t.Errorf("network show: %+v", ra)
 		}
-		porttest.Ping(t, h, gatewayLocal+"%eth0") // the gateway is there all the same
-		porttest.Ping(t, h, gateway6)
+		// What was said is taken back, and the gateway is there all the same.
+		hasRoute(t, h, subnet6)
+		eventually(t, "the address is deprecated", func() bool { return addresses6(t, h, subnet6)[0].PreferedLft == 0 })
+		porttest.Ping(t, h, gatewayLocal+"%eth0")
 	})
 }
 

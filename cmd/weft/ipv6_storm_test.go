@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft/weft/cmd/internal/api"
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/ndp"
 	"github.com/weft/weft/ports/porttest"
@@ -67,7 +68,7 @@ func TestNeighboursInAStorm(t *testing.T) {
 	t.Parallel()
 	s := layServed6(t, 1500, "raw", "raw", "raw")
 	s.ports = strings.ReplaceAll(s.ports, "{type: raw", "{type: raw, storm: {broadcast: 20, multicast: 20, unknown: 20}")
-	s.write(s.yaml(leading + "snooping: {enabled: true, interval: 5s}\ndhcp6: {range: \"" + pool6 + "\"}\n"))
+	s.write(s.yaml(leading + "snooping: {enabled: true, interval: 10s}\ndhcp6: {range: \"" + pool6 + "\"}\n"))
 	s.start()
 	for _, h := range s.hosts {
 		address6(t, h, subnet6)
@@ -78,7 +79,7 @@ func TestNeighboursInAStorm(t *testing.T) {
 	conn := flooder.RawConn(t, "eth0")
 	stop := floods(t, conn, udp6(mac, ndp.GroupMAC(group), ndp.LinkLocal(mac), group, 5004, 5004, make([]byte, 64)))
 	waitDrops(t, s.weftProcess, "p1", "storm-multicast", 100)
-	eventually(t, "the listeners are known", func() bool { return s.network().Snooping.State == "restricted" || s.network().Snooping.Groups > 5 })
+	s.waitRestricting(t)
 
 	neighboursFind(t, s.hosts)
 	for _, h := range s.hosts {
@@ -102,6 +103,12 @@ func TestNeighboursInAStorm(t *testing.T) {
 	}
 }
 
+// waitRestricting waits until groups go to their listeners alone.
+func (s *served) waitRestricting(t *testing.T) {
+	t.Helper()
+	eventually(t, "snooping restricts", func() bool { return s.network().Snooping.State == api.SnoopingRestricting })
+}
+
 // waitGroup waits until a port is known to listen to a group.
 func (s *served) waitGroup(t *testing.T, group, port string) {
 	t.Helper()
@@ -109,17 +116,17 @@ func (s *served) waitGroup(t *testing.T, group, port string) {
 	eventually(t, port+" listens to "+group, func() bool { return fmt.Sprint(l.members(group)) == "["+port+"]" })
 }
 
-// With snooping, what goes to a solicited-node group goes to its listeners, and
-// nobody is cut off: not hosts that came before anybody asked, nor ones that are
-// silent.
+// With snooping nobody is cut off from neighbour discovery: not hosts that came before
+// anybody asked, nor ones that report no group.
 func TestNeighboursAndSnooping(t *testing.T) {
 	t.Parallel()
-	s := newServed6(t, leading+"snooping: {enabled: true, interval: 5s}\n", "internal", "raw", "raw")
+	s := newServed6(t, leading+"snooping: {enabled: true, interval: 10s}\n", "internal", "raw", "raw")
 	for _, h := range s.hosts {
 		address6(t, h, subnet6)
 	}
 	neighboursFind(t, s.hosts)
-	eventually(t, "weft knows the groups of addresses", func() bool { return s.network().Snooping.Groups >= 6 })
+	s.waitRestricting(t)
+	neighboursFind(t, s.hosts)
 	// A host without MLD: it answers where it is asked.
 	conn := s.hosts[2].RawConn(t, "eth0")
 	mac := frame.MAC{2, 0, 0, 0, 0x44, 0x66}

@@ -60,6 +60,15 @@ func (c dualCase) run(t *testing.T) {
 		} else {
 			l.says(t, f)
 		}
+		if c.off && f == family6 {
+			continue
+		}
+		for _, network := range []string{"tcp", "udp"} {
+			other := map[family]family{family4: family6, family6: family4}[f]
+			if seen, err := askEcho(l.host, network, f.at("127.0.0.1", 19889)); err != nil || hostOf(seen) != other.ip(gatewayAddress) {
+				t.Errorf("%s from the host by %s to the guest's other address: the guest sees %q, %v", network, f, seen, err)
+			}
+		}
 	}
 }
 
@@ -124,9 +133,26 @@ networks:
     address: [%q, %q]
     dns: {enabled: false}
     uplink: %s}
-    nat: {publish: [{protocol: tcp, listen: 19888, to: %q}, {protocol: tcp, listen: 19888, to: %q}]}
+    nat: {publish: [%s]}
     ports: {p1: {type: raw}}
-`, t.TempDir(), family4.cidr(gatewayAddress+"/24"), family6.cidr(gatewayAddress+"/24"), uplink, family4.at(address(1), 22), family6.at(address(1), 22))
+`, t.TempDir(), family4.cidr(gatewayAddress+"/24"), family6.cidr(gatewayAddress+"/24"), uplink, c.publish())
+}
+
+// publish has the guest's server be reached outside by each family, and from the host
+// by the other one.
+func (c dualCase) publish() string {
+	four, six := family4.at(address(1), 22), family6.at(address(1), 22)
+	var all []string
+	for _, p := range []published{
+		{"tcp", "19888", four}, {"tcp", "19888", six},
+		{"tcp", family6.at("127.0.0.1", 19889), four}, {"udp", family6.at("127.0.0.1", 19889), four},
+		{"tcp", family4.at("127.0.0.1", 19889), six}, {"udp", family4.at("127.0.0.1", 19889), six},
+	} {
+		if !c.off || !strings.HasPrefix(p.listen, "[") { // where the host has no ::1
+			all = append(all, fmt.Sprintf("{protocol: %s, listen: %q, to: %q}", p.protocol, p.listen, p.to))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // goes fails the test unless the guest reaches the internet, and is reached where it

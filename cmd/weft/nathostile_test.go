@@ -133,13 +133,18 @@ func natUninvited(t *testing.T, l *natLab) {
 // quotes one that was.
 func hasPort(f []byte, port int) bool {
 	protocol, transport := transportOf(f)
-	switch h := family4.header(); {
-	case protocol == 1 && len(transport) >= 8+h+4:
-		transport = transport[8+h:]
-	case protocol == 58 && len(transport) >= 8+family6.header()+4 && transport[0] < 128:
-		transport = transport[8+family6.header():]
+	quoted := 0
+	switch protocol {
+	case 1:
+		quoted = 8 + family4.header()
+	case 58:
+		quoted = 8 + family6.header()
 	}
-	return len(transport) >= 4 && (int(binary.BigEndian.Uint16(transport)) == port || int(binary.BigEndian.Uint16(transport[2:])) == port)
+	if len(transport) < quoted+4 {
+		return false
+	}
+	src, dst := binary.BigEndian.Uint16(transport[quoted:]), binary.BigEndian.Uint16(transport[quoted+2:])
+	return int(src) == port || int(dst) == port
 }
 
 // refuses reports whether a packet is a reset of TCP, or says that something is
