@@ -100,8 +100,13 @@ func testHalfClose(t *testing.T, a *side) {
 				t.Fatal(err)
 			}
 		}
-		if v := l.s.Flows(); len(v) != 1 || v[0].State != "established" || v[0].Bytes != 12 || v[0].Packets < 6 {
-			t.Errorf("flows %+v", v)
+		counted := func(v []Flow) bool {
+			return len(v) == 1 && v[0].State == "established" && v[0].Bytes == 12 && v[0].Packets >= 6
+		}
+		for end := time.Now().Add(10 * time.Second); !counted(l.s.Flows()); time.Sleep(time.Millisecond) { // after it is written
+			if time.Now().After(end) {
+				t.Fatalf("flows %+v", l.s.Flows())
+			}
 		}
 		if err := other.CloseWrite(); err != nil {
 			t.Fatal(err)
