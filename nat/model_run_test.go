@@ -200,6 +200,7 @@ func (m *model) flush(t *rapid.T) {
 
 // TestModel does random things to a table and to the model.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T) { rapid.Check(t, modelled) })
 }
 

@@ -136,6 +136,7 @@ func TestRFC6888REQ7(t *testing.T) {
 // TestRFC6888REQ8 has ports in use one after another. A port that has just become
 // free is taken last.
 func TestRFC6888REQ8(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T) {
 		l := newLab(t, ZoneConfig{First: 40000, Last: 40999, Timeouts: Timeouts{UDP: 1}})
 		freed := map[uint16]uint32{}

@@ -35,6 +35,7 @@ func TestOfferedMakesRoom(t *testing.T) {
 // A place that packets come in by leaves flows and ports to the others, from however
 // many addresses it sends, and a zone leaves ports to the others.
 func TestShares(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T) {
 		t.Run("flows", func(t *testing.T) {
 			l := newLab(t, ZoneConfig{MaxFlows: 8192})
@@ -126,6 +127,7 @@ func TestUnpublishedCloses(t *testing.T) {
 // TestShareOfFamilies has each family have its own ports: what one has used up the
 // other one does not miss.
 func TestShareOfFamilies(t *testing.T) {
+	t.Parallel()
 	four, six := &lab{t: t, now: 1}, &lab{t: t, now: 1, six: true}
 	four.tab = New(Config{Addresses: bothFamilies(outsideA)})
 	six.tab = four.tab

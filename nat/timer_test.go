@@ -109,6 +109,7 @@ func TestConfiguredTimeouts(t *testing.T) {
 // TestRefreshDay runs a day on the clock: what sends often enough stays, in
 // either direction, and what does not goes.
 func TestRefreshDay(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T) {
 		const day = 24 * 3600
 		for _, tt := range timedFlows {
@@ -139,6 +140,7 @@ func TestRefreshDay(t *testing.T) {
 // TestIdleDay has a hundred flows of each kind, and no packets: each kind goes
 // at its time, and its mappings with it.
 func TestIdleDay(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T) {
 		l := newLab(t, ZoneConfig{})
 		for i := range 100 {

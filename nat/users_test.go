@@ -223,6 +223,7 @@ func TestChangedNil(t *testing.T) {
 // TestChangedAgrees compares what was said with the flows and publishes that there
 // are, after whatever happens.
 func TestChangedAgrees(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			l, s := newSaidLab(t)
