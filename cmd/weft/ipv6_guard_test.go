@@ -13,6 +13,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
+	"github.com/weft/weft/cmd/internal/client"
 	"github.com/weft/weft/dataplane/frame"
 	"github.com/weft/weft/ndp"
 	"github.com/weft/weft/ports/porttest"
@@ -183,28 +184,32 @@ func TestGuardsAndHeaders(t *testing.T) {
 	for name, settings := range map[string]string{"with a gateway": leading, "a plain switch": "stp: {enabled: false}\n"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := layServed6(t, 1500, "raw", "raw")
-			s.ports = strings.Replace(s.ports, "p2: {type: raw", guarding, 1)
+			s := layServed6(t, 1500, "raw", "raw", "raw")
+			s.ports = strings.Replace(s.ports, "p2: {type: raw", "p2: {type: raw, guard: {ra: true}", 1)
+			s.ports = strings.Replace(s.ports, "p3: {type: raw", "p3: {type: raw, guard: {dhcp: true}", 1)
 			s.write(s.yaml(settings))
 			s.start()
-			g := &guardedPort{served: s, victim: s.hosts[0].RawConn(t, "eth0"), rogue: s.hosts[1].RawConn(t, "eth0")}
-			g.mac = frame.MAC{2, 0, 0, 0, 0, 0x66}
-			g.reasons = []string{"ra-guard", "dhcp-guard"}
-			if settings == leading {
-				g.reasons = append(g.reasons, "bad-packet")
+			victim := s.hosts[0].RawConn(t, "eth0")
+			for i, reason := range []string{"ra-guard", "dhcp-guard"} {
+				g := &guardedPort{served: s, name: fmt.Sprint("p", i+2), victim: victim, rogue: s.hosts[i+1].RawConn(t, "eth0")}
+				g.mac, g.reasons = frame.MAC{2, 0, 0, 0, 0, byte(i)}, []string{reason}
+				if settings == leading {
+					g.reasons = append(g.reasons, "bad-packet")
+				}
+				g.stops(t)
+				g.lets(t)
 			}
-			g.stops(t)
-			g.lets(t)
 		})
 	}
 }
 
-// guardedPort is a rogue behind a port with guards, and the victim at another one.
+// guardedPort is a rogue behind a port with a guard, and the victim at another one.
 type guardedPort struct {
 	*served
+	name          string
 	victim, rogue *porttest.RawConn
 	mac           frame.MAC // of the rogue
-	reasons       []string  // by which its frames may be dropped
+	reasons       []string  // by which its frames may be dropped; the first is the guard's
 }
 
 // packet is one of UDP from the rogue to all nodes.
@@ -214,25 +219,40 @@ func (g *guardedPort) packet(src, dst uint16, payload []byte) []byte {
 
 func (g *guardedPort) drops() (n uint64) {
 	g.t.Helper()
-	all := g.port("lan", "p2").Drops
+	c := client.New(g.socket) // quicker than a process
+	defer c.Close()
+	port, err := c.Port(g.t.Context(), "lan", g.name)
+	if err != nil {
+		g.t.Fatal(err)
+	}
 	for _, reason := range g.reasons {
-		n += all[reason]
+		n += port.Drops[reason]
 	}
 	return n
 }
 
-// stops tries what has to be stopped, each behind all kinds of headers.
-func (g *guardedPort) stops(t *testing.T) {
+// messages are what each of the guards has to stop.
+func (g *guardedPort) messages() map[string][]byte {
+	if g.reasons[0] == "dhcp-guard" {
+		return map[string][]byte{
+			"DHCPv6 server":        g.packet(547, 546, (&dhcpv6.Message{MessageType: 2}).ToBytes()),
+			"DHCPv6 to clients":    g.packet(1000, 546, (&dhcpv6.Message{MessageType: 2}).ToBytes()),
+			"DHCPv6 from port 547": g.packet(547, 1000, (&dhcpv6.Message{MessageType: 7}).ToBytes()),
+		}
+	}
 	ra := rogueRA(g.mac, ndp.GroupMAC(ndp.AllNodes), ndp.AllNodes)
 	redirect := bytes.Clone(ra)
 	redirect[14+40] = ndp.Redirect
+	return map[string][]byte{"advertisement": ra, "redirect": redirect}
+}
+
+// stops tries what has to be stopped, each behind all kinds of headers.
+func (g *guardedPort) stops(t *testing.T) {
 	many := make([]header6, 9)
 	for i := range many {
 		many[i] = endless6
 	}
-	for what, f := range map[string][]byte{
-		"advertisement": ra, "redirect": redirect, "DHCPv6 server": g.packet(547, 546, (&dhcpv6.Message{MessageType: 2}).ToBytes()),
-	} {
+	for what, f := range g.messages() {
 		for name, chain := range map[string][]header6{
 			"nothing":         {},
 			"hop-by-hop":      {hopByHop6},
@@ -262,18 +282,29 @@ func (g *guardedPort) stops(t *testing.T) {
 
 // lets tries what is to get through.
 func (g *guardedPort) lets(t *testing.T) {
+	other := &guardedPort{mac: g.mac, reasons: []string{"ra-guard"}} // what is the other guard's business
+	if g.reasons[0] == "ra-guard" {
+		other.reasons = []string{"dhcp-guard"}
+	}
+	for what, f := range other.messages() {
+		g.passes(t, what, f)
+	}
 	for what, f := range map[string][]byte{
 		"UDP":           g.packet(1000, 1001, []byte("weft")),
 		"DHCPv6 client": g.packet(546, 547, (&dhcpv6.Message{MessageType: 1}).ToBytes()),
 		"solicitation":  ndp.Packet(g.mac, ndp.GroupMAC(ndp.AllRouters), ndp.LinkLocal(g.mac), ndp.AllRouters, ndp.Solicitation(g.mac)).Bytes(),
 	} {
 		for name, chain := range map[string][]header6{"nothing": {}, "several": {hopByHop6, destination6}, "a later fragment": {later6}} {
-			f := extended(f, chain...)
-			g.rogue.Send(f)
-			if g.victim.RecvMatch(30*time.Second, func(got []byte) bool { return bytes.Equal(got, f) }) == nil {
-				t.Errorf("%s behind %s does not get through", what, name)
-			}
+			g.passes(t, what+" behind "+name, extended(f, chain...))
 		}
+	}
+}
+
+func (g *guardedPort) passes(t *testing.T, what string, f []byte) {
+	t.Helper()
+	g.rogue.Send(f)
+	if g.victim.RecvMatch(30*time.Second, func(got []byte) bool { return bytes.Equal(got, f) }) == nil {
+		t.Errorf("%s does not get through", what)
 	}
 }
 

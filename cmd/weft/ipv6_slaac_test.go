@@ -202,7 +202,7 @@ func TestAdvertisementsChangeLive(t *testing.T) {
 		hasRoute(t, h, "default", "via "+gatewayLocal)
 		s.apply(both + "ra: {enabled: false}\n")
 		hasRoute(t, h, "default") // it says goodbye (RFC 4861 section 6.2.5)
-		if a := solicits(t, h, "2"); a != nil {
+		if a := solicits(t, h, "1"); a != nil {
 			t.Errorf("advertised although that is off: %v", a)
 		}
 		if ra := s.network().RA; ra != nil {
