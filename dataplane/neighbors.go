@@ -146,14 +146,17 @@ func (t *neighbors) seek(a netip.Addr, from *Port, now uint32) *neighbor {
 	return n
 }
 
-// expect has a station asked for in the seconds that follow, unless it is known.
+// expect has a station asked for in the seconds that follow, unless it is known. One that
+// is sought already has that time anew: it may have begun just now to take its address.
 func (t *neighbors) expect(a netip.Addr, from *Port, now uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.get(a) == nil {
-		if n := t.seek(a, from, now); n != nil {
-			n.tries = 0
-		}
+	n := t.get(a)
+	if n == nil {
+		n = t.seek(a, from, now)
+	}
+	if n != nil && n.mac.Load() == 0 {
+		n.tries = 0
 	}
 }
 

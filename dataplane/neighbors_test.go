@@ -126,6 +126,25 @@ func TestNeighborAnswersMeanwhile(t *testing.T) {
 	}
 }
 
+// Who is about to take an address that is sought already is asked for it once he has it.
+func TestNeighborExpectedTwice(t *testing.T) {
+	n, p := newNeighbors(), loose()
+	n.expect(guest6, p, 1)
+	for now := uint32(2); now < 2+maxTries-1; now++ {
+		n.tick(now)
+	}
+	n.expect(guest6, p, 4)
+	for now := uint32(4); now < 4+maxTries; now++ {
+		if q := n.tick(now); len(q) != 1 || q[0].addr != guest6 {
+			t.Fatalf("at %d: asked %v", now, q)
+		}
+	}
+	n.tick(8)
+	if n.get(guest6) != nil || p.sought.Load() != 0 {
+		t.Error("who never answers is sought for ever")
+	}
+}
+
 // host returns one of many addresses.
 func host(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
