@@ -187,7 +187,7 @@ func packetTo6(t *testing.T, b []byte, o *frame.Offload) []byte {
 	flags := binary.BigEndian.Uint16(b[6:])
 	if flags&0x3fff != 0 {
 		f := []byte{ip[6], 0, byte(flags << 3 >> 8), byte(flags<<3) | byte(flags>>13&1), 0, 0, b[4], b[5]}
-		ip[6] = extFragment
+		ip[6] = frame.ExtFragment
 		ip = append(ip, f...)
 		length += 8
 	}
@@ -333,7 +333,7 @@ func packetTo4(t *testing.T, b []byte, o *frame.Offload) []byte {
 	copy(ip[12:], src[:])
 	copy(ip[16:], dst[:])
 	length, next, at, flags := int(binary.BigEndian.Uint16(b[4:])), b[6], ipv6Len, uint16(0)
-	if next == extFragment {
+	if next == frame.ExtFragment {
 		f := b[at:]
 		next, at, length = f[0], at+8, length-8
 		flags = binary.BigEndian.Uint16(f[2:])>>3 | uint16(f[3]&1)<<13

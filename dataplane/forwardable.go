@@ -84,30 +84,13 @@ func isHost6(b []byte) bool {
 // whether it tells routers where to go by the type of routing header that RFC 5095 has
 // abolished.
 func isBroken(f *frame.Frame, p *frame.Parsed) bool {
-	if p.FragOffset == 0 && p.Layer < frame.LayerTransport && (isExtension(p.Protocol) || isTransport(p.Protocol)) {
+	if p.FragOffset == 0 && isHidden(p) {
 		return true
 	}
 	if p.L4-p.L3 == ipv6Len {
 		return false
 	}
 	return abolished(f.Bytes()[p.L3:p.L4])
-}
-
-// IPv6 extension headers (RFC 8200 clause 4, RFC 4302).
-const (
-	extHopByHop    = 0
-	extRouting     = 43
-	extFragment    = 44
-	extAuth        = 51
-	extDestination = 60
-)
-
-func isExtension(protocol uint8) bool {
-	switch protocol {
-	case extHopByHop, extRouting, extFragment, extAuth, extDestination:
-		return true
-	}
-	return false
 }
 
 // isTransport reports whether a protocol has a header that has to be whole.
@@ -119,24 +102,16 @@ func isTransport(protocol uint8) bool {
 // that Parse has walked over.
 func abolished(headers []byte) bool {
 	kind := headers[6]
-	for at := ipv6Len; at+8 <= len(headers); {
+	for at := ipv6Len; at < len(headers); {
 		h := headers[at:]
-		switch kind {
-		case extRouting:
-			if h[2] == 0 && h[3] != 0 {
-				return true
-			}
-			at += (int(h[1]) + 1) * 8
-		case extHopByHop, extDestination:
-			at += (int(h[1]) + 1) * 8
-		case extFragment:
-			at += 8
-		case extAuth:
-			at += (int(h[1]) + 2) * 4
-		default:
+		n := frame.ExtensionLen(kind, h)
+		if n == 0 {
 			return false
 		}
-		kind = h[0]
+		if kind == frame.ExtRouting && h[2] == 0 && h[3] != 0 {
+			return true
+		}
+		kind, at = h[0], at+n
 	}
 	return false
 }

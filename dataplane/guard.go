@@ -59,5 +59,5 @@ func isWrapped(f *frame.Frame, p *frame.Parsed) bool {
 // isHidden reports whether nobody can tell from a first fragment, or a whole packet,
 // what it carries.
 func isHidden(p *frame.Parsed) bool {
-	return p.Layer < frame.LayerTransport && (p.IPVersion == 6 && isExtension(p.Protocol) || isTransport(p.Protocol))
+	return p.Layer < frame.LayerTransport && (p.IPVersion == 6 && frame.IsExtension(p.Protocol) || isTransport(p.Protocol))
 }

@@ -59,7 +59,7 @@ func (g *gateway) mldReport(record byte) *frame.Frame {
 	f := wrap(b)
 	ip := f.Bytes()[frame.HeaderLen:]
 	binary.BigEndian.PutUint16(ip[4:], uint16(len(alert)+len(m)))
-	ip[6], ip[7] = extHopByHop, 1
+	ip[6], ip[7] = frame.ExtHopByHop, 1
 	return f
 }
 

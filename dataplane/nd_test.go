@@ -152,13 +152,13 @@ func TestNDClaims(t *testing.T) {
 		l.guest.nd(gatewayMAC, lan6, ndp.AllNodes, ndp.Neighbor{Target: guest6, MAC: l.guest.mac}.Advertisement()),
 		l.guest.nd(gatewayMAC, link, ndp.SolicitedNode(guest6), ndp.Neighbor{Target: guest6, MAC: l.guest.mac}.Solicitation()),
 		l.guest.nd(gatewayMAC, link, ndp.AllNodes, ra),
-		extended(l.guest.nd(gatewayMAC, guest6, ndp.AllNodes, claim.Advertisement()), extDestination),
+		extended(l.guest.nd(gatewayMAC, guest6, ndp.AllNodes, claim.Advertisement()), frame.ExtDestination),
 	} {
 		l.guest.send(b)
 		l.guest.drops(GatewayAddress, uint64(i+1))
 	}
 	claimed := l.guest.nd(gatewayMAC, guest6, ndp.AllNodes, claim.Advertisement())
-	l.guest.send(extended(claimed, slices.Repeat([]byte{extDestination}, 9)...)) // more than weft walks over
+	l.guest.send(extended(claimed, slices.Repeat([]byte{frame.ExtDestination}, 9)...)) // more than weft walks over
 	l.guest.drops(BadPacket, 1)
 	claimed[18], claimed[19] = 0xff, 0 // longer than it is
 	l.guest.send(claimed)
@@ -186,10 +186,10 @@ func extended(b []byte, kinds ...byte) []byte {
 		}
 		h := make([]byte, 8)
 		h[0], h[2], h[3] = following, 1, 4 // one option of padding
-		if kind == extRouting {
+		if kind == frame.ExtRouting {
 			h[2], h[3] = 0, 1 // type 0, and somewhere to go
 		}
-		if kind == extFragment {
+		if kind == frame.ExtFragment {
 			h[2], h[3] = 0, 0
 		}
 		out = append(out, h...)
@@ -276,12 +276,12 @@ func TestRouterRefusesIPv6(t *testing.T) {
 		return b
 	}
 	const src, dst = 14 + 8, 14 + 24
-	many := []byte{extDestination, extDestination, extDestination, extDestination, extDestination, extDestination, extDestination, extDestination, extDestination}
-	firstOnly := extended(good(), extFragment)
+	many := []byte{frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination}
+	firstOnly := extended(good(), frame.ExtFragment)
 	firstOnly = firstOnly[:len(firstOnly)-9+4] // of UDP, 4 bytes
 	binary.BigEndian.PutUint16(firstOnly[18:], uint16(len(firstOnly)-54))
 	firstOnly[14+ipv6Len+3] = 1
-	endless := extended(good(), extDestination)
+	endless := extended(good(), frame.ExtDestination)
 	endless[14+ipv6Len+1] = 200
 	old := good()
 	old[21] = 1
@@ -303,8 +303,8 @@ func TestRouterRefusesIPv6(t *testing.T) {
 		{"with more headers than anybody needs", extended(good(), many...), BadPacket, [2]byte{}},
 		{"with a header beyond its end", endless, BadPacket, [2]byte{}},
 		{"the first fragment without all headers", firstOnly, BadPacket, [2]byte{}},
-		{"with a routing header of type 0", extended(good(), extRouting), BadPacket, [2]byte{}},
-		{"behind others", extended(good(), extDestination, extRouting), BadPacket, [2]byte{}},
+		{"with a routing header of type 0", extended(good(), frame.ExtRouting), BadPacket, [2]byte{}},
+		{"behind others", extended(good(), frame.ExtDestination, frame.ExtRouting), BadPacket, [2]byte{}},
 		{"at the end of its time", old, TTLExceeded, [2]byte{3, 0}},
 	} {
 		l.guest.send(test.b)
@@ -316,7 +316,7 @@ func TestRouterRefusesIPv6(t *testing.T) {
 			}
 		}
 	}
-	for _, b := range [][]byte{good(), extended(good(), extHopByHop, extDestination), extended(good(), 50)} { // ESP, at last
+	for _, b := range [][]byte{good(), extended(good(), frame.ExtHopByHop, frame.ExtDestination), extended(good(), 50)} { // ESP, at last
 		l.guest.send(b)
 		b = append([]byte(nil), b...)
 		copy(b, l.world.mac[:])
@@ -347,7 +347,7 @@ func TestPacketTooBig(t *testing.T) {
 		if frame.Checksum(b[54:], frame.PseudoHeader(b[22:38], b[38:54], frame.ProtoICMPv6, len(b)-54)) != 0 {
 			t.Error("the checksum of the error is wrong")
 		}
-		long = extended(long, extFragment) // a piece
+		long = extended(long, frame.ExtFragment) // a piece
 		long[14+ipv6Len+2], long[14+ipv6Len+3] = 5, 1
 	}
 	l.guest.drops(TooBig, 2)
@@ -410,11 +410,11 @@ func TestGuard(t *testing.T) {
 	link := ndp.LinkLocal(guest.mac)
 	ra := guest.nd(gatewayMAC, link, ndp.AllNodes, (&ndp.Advertisement{Lifetime: 9}).Message())
 	redirect := append([]byte{ndp.Redirect, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 32)...)
-	hidden := extended(ra, extFragment)
+	hidden := extended(ra, frame.ExtFragment)
 	hidden[14+ipv6Len+3] = 1
-	cut := append([]byte(nil), extended(hidden[:62], extDestination)...)
+	cut := append([]byte(nil), extended(hidden[:62], frame.ExtDestination)...)
 	cut[14+ipv6Len] = 44
-	many := []byte{0, extDestination, extDestination, extDestination, extDestination, extDestination, extDestination, extDestination, extDestination, extDestination}
+	many := []byte{0, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination, frame.ExtDestination}
 	server4 := packet(broadcast, guest.mac, guestIP, "255.255.255.255", frame.ProtoUDP, udp(67, 68, "offer"))
 	server6, _ := to6(t, packet(other.mac, guest.mac, guestIP, "10.0.0.6", frame.ProtoUDP, udp(547, 546, "advertise")), frame.Offload{})
 	n := map[Verdict]uint64{}
@@ -426,7 +426,7 @@ func TestGuard(t *testing.T) {
 		{"an advertisement", ra, RAGuard},
 		{"in a VLAN", tagged(ra, 5), RAGuard},
 		{"a redirect", guest.nd(other.mac, link, ndp.LinkLocal(other.mac), redirect), RAGuard},
-		{"behind a header", extended(ra, extDestination), RAGuard},
+		{"behind a header", extended(ra, frame.ExtDestination), RAGuard},
 		{"behind many", extended(ra, many...), RAGuard},
 		{"in a first fragment", hidden, RAGuard},
 		{"in one that hides it", cut, RAGuard},
@@ -435,14 +435,14 @@ func TestGuard(t *testing.T) {
 		{"below a tag of no VLAN", tagged(tagged(ra, 0), 0), VLANDenied},
 		{"a DHCP server", server4, DHCPGuard},
 		{"a DHCPv6 server", server6, DHCPGuard},
-		{"a DHCPv6 server, behind a header", extended(server6, extDestination), DHCPGuard},
+		{"a DHCPv6 server, behind a header", extended(server6, frame.ExtDestination), DHCPGuard},
 	} {
 		guest.send(test.b)
 		n[test.want]++
 		guest.drops(test.want, n[test.want])
 		other.silent()
 	}
-	later := extended(ra, extFragment)
+	later := extended(ra, frame.ExtFragment)
 	later[14+ipv6Len+3] = 8
 	ask6, _ := to6(t, packet(other.mac, guest.mac, guestIP, "10.0.0.6", frame.ProtoUDP, udp(546, 547, "solicit")), frame.Offload{})
 	for _, b := range [][]byte{
@@ -472,7 +472,7 @@ func TestStormSparesND(t *testing.T) {
 	mld := guest.nd(gatewayMAC, ndp.LinkLocal(guest.mac), netip.MustParseAddr("ff02::16"), append([]byte{143, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0}, make([]byte, 16)...))
 	for _, b := range [][]byte{
 		guest.nd(gatewayMAC, guest6, ndp.SolicitedNode(lan6), ndp.Neighbor{Target: lan6, MAC: guest.mac}.Solicitation()),
-		guest.nd(gatewayMAC, ndp.LinkLocal(guest.mac), ndp.AllRouters, ndp.Solicitation(guest.mac)), mld, extended(mld, extHopByHop),
+		guest.nd(gatewayMAC, ndp.LinkLocal(guest.mac), ndp.AllRouters, ndp.Solicitation(guest.mac)), mld, extended(mld, frame.ExtHopByHop),
 	} {
 		guest.send(b)
 		other.expect(b)
@@ -570,7 +570,7 @@ func TestGatewayAnswersMLD(t *testing.T) {
 	l := newSixLab(t, func(c *GatewayConfig) { c.DHCPv6 = true })
 	other := l.lab.station(l.net, "other", frame.CapAll)
 	query := append([]byte{mldQuery, 0, 0, 0, 0x27, 0x10, 0, 0}, make([]byte, 20)...)
-	ask := extended(l.guest.nd(gatewayMAC, ndp.LinkLocal(l.guest.mac), ndp.AllNodes, query), extHopByHop)
+	ask := extended(l.guest.nd(gatewayMAC, ndp.LinkLocal(l.guest.mac), ndp.AllNodes, query), frame.ExtHopByHop)
 	l.guest.send(ask) // forwarded
 	other.expect(ask)
 	l.guest.silent()

@@ -36,7 +36,7 @@ func (l *routedLab) both() (out, in []byte) {
 // firstFragment makes a packet the first of several fragments that ends after so many
 // bytes of what follows the fragment header.
 func firstFragment(b []byte, behind int, kinds ...byte) []byte {
-	b = extended(b, append(kinds, extFragment)...)
+	b = extended(b, append(kinds, frame.ExtFragment)...)
 	at := 14 + ipv6Len + 8*len(kinds)
 	b[at+2], b[at+3] = 0, 1
 	b = b[:at+8+behind]
@@ -49,11 +49,11 @@ func firstFragment(b []byte, behind int, kinds ...byte) []byte {
 func TestRFC8200_4_Chain(t *testing.T) {
 	l := newChainLab(t, Plain)
 	out, in := l.both()
-	later := extended(out, extFragment)
+	later := extended(out, frame.ExtFragment)
 	later[14+ipv6Len+3] = 8
 	for _, kinds := range [][]byte{
-		{extHopByHop}, {extDestination}, {extHopByHop, extDestination, extDestination}, {extDestination, extHopByHop}, {extFragment}, {50}, {135}, {139}, {140}, {59}, {253},
-		slices.Repeat([]byte{extDestination}, 8),
+		{frame.ExtHopByHop}, {frame.ExtDestination}, {frame.ExtHopByHop, frame.ExtDestination, frame.ExtDestination}, {frame.ExtDestination, frame.ExtHopByHop}, {frame.ExtFragment}, {50}, {135}, {139}, {140}, {59}, {253},
+		slices.Repeat([]byte{frame.ExtDestination}, 8),
 	} {
 		l.guest.send(extended(out, kinds...))
 		if b := l.world.next().Bytes; string(b[22:]) != string(extended(out, kinds...)[22:]) || b[20] != kinds[0] {
@@ -79,8 +79,8 @@ func TestRFC7112_5_FirstFragment(t *testing.T) {
 		own := l.six("10.0.0.1", 64, "data")
 		hidden := func(b []byte) [][]byte {
 			return [][]byte{
-				firstFragment(b, 0), firstFragment(b, 7), firstFragment(b, 0, extDestination),
-				firstFragment(extended(b, extDestination), 0), firstFragment(extended(b, extDestination), 8+4), firstFragment(extended(b, extHopByHop), 4),
+				firstFragment(b, 0), firstFragment(b, 7), firstFragment(b, 0, frame.ExtDestination),
+				firstFragment(extended(b, frame.ExtDestination), 0), firstFragment(extended(b, frame.ExtDestination), 8+4), firstFragment(extended(b, frame.ExtHopByHop), 4),
 			}
 		}
 		n := uint64(0)
@@ -114,8 +114,8 @@ func TestRFC5095_3_TypeZero(t *testing.T) {
 		out, in := l.both()
 		own := l.six("10.0.0.1", 64, "data")
 		n := uint64(0)
-		for _, before := range [][]byte{nil, {extHopByHop}, {extDestination, extFragment}} {
-			kinds := append(slices.Clone(before), extRouting)
+		for _, before := range [][]byte{nil, {frame.ExtHopByHop}, {frame.ExtDestination, frame.ExtFragment}} {
+			kinds := append(slices.Clone(before), frame.ExtRouting)
 			l.guest.send(extended(out, kinds...))
 			l.guest.send(extended(own, kinds...))
 			l.world.send(extended(in, kinds...))
@@ -127,7 +127,7 @@ func TestRFC5095_3_TypeZero(t *testing.T) {
 		l.guest.silent()
 		l.world.silent()
 		for _, kind := range []byte{2, 3, 4} {
-			b := extended(out, extRouting)
+			b := extended(out, frame.ExtRouting)
 			b[14+ipv6Len+2] = kind
 			want := string(b[22:])
 			l.guest.send(b)
@@ -148,12 +148,12 @@ func TestRFC7113_3_Fragments(t *testing.T) {
 	link := ndp.LinkLocal(guest.mac)
 	ra := guest.nd(gatewayMAC, link, ndp.AllNodes, (&ndp.Advertisement{Lifetime: 9, MTU: 1500}).Message())
 	bad := map[string][]byte{
-		"plain": ra, "behind options": extended(ra, extHopByHop, extDestination), "behind a route": extended(ra, extRouting),
-		"an atomic fragment": extended(ra, extFragment), "a first fragment": firstFragment(ra, 16),
-		"a first fragment behind options": firstFragment(ra, 16, extDestination),
+		"plain": ra, "behind options": extended(ra, frame.ExtHopByHop, frame.ExtDestination), "behind a route": extended(ra, frame.ExtRouting),
+		"an atomic fragment": extended(ra, frame.ExtFragment), "a first fragment": firstFragment(ra, 16),
+		"a first fragment behind options": firstFragment(ra, 16, frame.ExtDestination),
 		"of the type alone":               firstFragment(ra, 1), "of nothing": firstFragment(ra, 0),
-		"of a header that goes on elsewhere": firstFragment(extended(ra, extDestination), 8),
-		"of a part of a header":              firstFragment(extended(ra, extDestination), 4),
+		"of a header that goes on elsewhere": firstFragment(extended(ra, frame.ExtDestination), 8),
+		"of a part of a header":              firstFragment(extended(ra, frame.ExtDestination), 4),
 	}
 	n := uint64(0)
 	for what, b := range bad {
@@ -164,11 +164,11 @@ func TestRFC7113_3_Fragments(t *testing.T) {
 			t.Errorf("%s has passed: % x", what, f.Bytes)
 		}
 	}
-	later := extended(ra, extFragment)
+	later := extended(ra, frame.ExtFragment)
 	later[14+ipv6Len+3] = 8
 	stream, _ := to6(t, packet(other.mac, guest.mac, guestIP, farIP, frame.ProtoUDP, udp(1, 2, "0123456789")), frame.Offload{})
 	solicit := guest.nd(gatewayMAC, link, ndp.AllRouters, ndp.Solicitation(guest.mac))
-	for _, b := range [][]byte{later, stream, firstFragment(stream, 8), extended(stream, extDestination), solicit} {
+	for _, b := range [][]byte{later, stream, firstFragment(stream, 8), extended(stream, frame.ExtDestination), solicit} {
 		guest.send(b)
 		other.expect(b)
 	}

@@ -101,11 +101,11 @@ func TestRFC4443_2_4_e_Never(t *testing.T) {
 	toGroup, toAll := append([]byte(nil), good...), append([]byte(nil), good...)
 	copy(toGroup, []byte{0x33, 0x33, 0, 0, 0, 1})
 	copy(toAll, broadcast[:])
-	first := extended(icmp(1), extFragment)
+	first := extended(icmp(1), frame.ExtFragment)
 	first[14+ipv6Len+3] = 1
 	silent := [][]byte{
 		with(38, "ff02::1"), with(38, "ff0e::1"), with(22, "::"), with(22, "ff02::1"), with(22, "::1"), toGroup, toAll,
-		first, extended(icmp(3), extDestination),
+		first, extended(icmp(3), frame.ExtDestination),
 	}
 	for kind := range byte(128) { // errors, known and not
 		if kind%16 < 5 || kind >= 100 {

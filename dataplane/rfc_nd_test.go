@@ -230,7 +230,7 @@ func TestRFC6980_Fragment(t *testing.T) {
 	l := newSixLab(t, func(c *GatewayConfig) { c.RA = true })
 	ask := l.guest.nd(gatewayMAC, guest6, ndp.SolicitedNode(lan6), ndp.Neighbor{Target: lan6, MAC: l.guest.mac}.Solicitation())
 	solicit := l.guest.nd(gatewayMAC, ndp.LinkLocal(l.guest.mac), ndp.AllRouters, ndp.Solicitation(l.guest.mac))
-	for _, b := range [][]byte{extended(ask, extFragment), extended(ask, extDestination, extFragment), extended(solicit, extFragment)} {
+	for _, b := range [][]byte{extended(ask, frame.ExtFragment), extended(ask, frame.ExtDestination, frame.ExtFragment), extended(solicit, frame.ExtFragment)} {
 		l.guest.send(b)
 	}
 	l.guest.settle(3)

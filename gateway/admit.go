@@ -13,15 +13,6 @@ const (
 	icmpEcho      = 128
 )
 
-// IPv6 extension headers whose lengths are not all alike (RFC 8200 clause 4, RFC 4302).
-const (
-	extHopByHop    = 0
-	extRouting     = 43
-	extFragment    = 44
-	extAuth        = 51
-	extDestination = 60
-)
-
 // serveStation takes what is for the gateway as an IP host.
 func (g *Gateway) serveStation() {
 	inbox := g.seat.Inbox(dataplane.Station)
@@ -100,22 +91,20 @@ func isChainPlain(b []byte, p *frame.Parsed) bool {
 	fragments := 0
 	next := b[p.L3+6]
 	for at := p.L3 + ip6Len; at < p.L4; {
-		h := b[at:]
-		switch next {
-		case extFragment:
-			fragments++
-			at += 8
-		case extAuth:
-			at += (int(h[1]) + 2) * 4
-		default:
-			at += (int(h[1]) + 1) * 8
+		h := b[at:p.L4]
+		n := frame.ExtensionLen(next, h)
+		if n == 0 {
+			return false // not what Parse has walked over
 		}
-		next = h[0]
+		if next == frame.ExtFragment {
+			fragments++
+		}
+		next, at = h[0], at+n
 	}
-	switch p.Protocol {
-	case extFragment:
+	switch {
+	case p.Protocol == frame.ExtFragment:
 		return false
-	case extHopByHop, extRouting, extAuth, extDestination:
+	case frame.IsExtension(p.Protocol):
 		return p.FragOffset != 0 && fragments == 1 // they are in the first fragment
 	}
 	return fragments <= 1

@@ -69,40 +69,40 @@ var chains = []struct {
 	l4    func() []byte
 	want  outcome
 }{
-	{"options for the destination", extDestination, repeated(extDestination, 1), answered},
-	{"options for all hops", extHopByHop, repeated(extHopByHop, 1), answered},
-	{"long options", extDestination, func() []byte { return append(padding(frame.ProtoICMPv6, 100), hello()...) }, answered},
-	{"as many headers as are walked over", extDestination, repeated(extDestination, 8), answered},
-	{"one more", extDestination, repeated(extDestination, 9), silent},
-	{"many more", extDestination, repeated(extDestination, 150), silent},
-	{"options for all hops at the wrong place", extDestination, func() []byte {
-		return append(append(padding(extHopByHop, 1), padding(frame.ProtoICMPv6, 1)...), hello()...)
+	{"options for the destination", frame.ExtDestination, repeated(frame.ExtDestination, 1), answered},
+	{"options for all hops", frame.ExtHopByHop, repeated(frame.ExtHopByHop, 1), answered},
+	{"long options", frame.ExtDestination, func() []byte { return append(padding(frame.ProtoICMPv6, 100), hello()...) }, answered},
+	{"as many headers as are walked over", frame.ExtDestination, repeated(frame.ExtDestination, 8), answered},
+	{"one more", frame.ExtDestination, repeated(frame.ExtDestination, 9), silent},
+	{"many more", frame.ExtDestination, repeated(frame.ExtDestination, 150), silent},
+	{"options for all hops at the wrong place", frame.ExtDestination, func() []byte {
+		return append(append(padding(frame.ExtHopByHop, 1), padding(frame.ProtoICMPv6, 1)...), hello()...)
 	}, refused},
-	{"a header that ends beyond the packet", extDestination, behind(frame.ProtoICMPv6, 200, 1, 4, 0, 0, 0, 0), silent},
-	{"a header of no length left", extDestination, func() []byte { return []byte{frame.ProtoICMPv6, 0, 1} }, silent},
-	{"an option that must be known", extDestination, behind(frame.ProtoICMPv6, 0, 0x80, 4, 0, 0, 0, 0), refused},
-	{"an option beyond its header", extDestination, behind(frame.ProtoICMPv6, 0, 1, 200, 0, 0, 0, 0), silent},
-	{"a route that goes on", extRouting, behind(frame.ProtoICMPv6, 0, 4, 1, 0, 0, 0, 0), refused},
-	{"a route that ends here", extRouting, behind(frame.ProtoICMPv6, 0, 0, 0, 0, 0, 0, 0), answered},
-	{"an authentication header", extAuth, behind(frame.ProtoICMPv6, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0), refused},
-	{"an authentication header beyond the packet", extAuth, behind(frame.ProtoICMPv6, 250, 0, 0, 0, 0, 0, 1), silent},
-	{"an atomic fragment (RFC 6946)", extFragment, func() []byte { return fragmentPart(frame.ProtoICMPv6, hello(), 0, false) }, answered},
-	{"a first fragment without what it is of (RFC 7112)", extFragment, func() []byte {
-		return fragmentPart(extDestination, padding(frame.ProtoICMPv6, 1), 0, true)
+	{"a header that ends beyond the packet", frame.ExtDestination, behind(frame.ProtoICMPv6, 200, 1, 4, 0, 0, 0, 0), silent},
+	{"a header of no length left", frame.ExtDestination, func() []byte { return []byte{frame.ProtoICMPv6, 0, 1} }, silent},
+	{"an option that must be known", frame.ExtDestination, behind(frame.ProtoICMPv6, 0, 0x80, 4, 0, 0, 0, 0), refused},
+	{"an option beyond its header", frame.ExtDestination, behind(frame.ProtoICMPv6, 0, 1, 200, 0, 0, 0, 0), silent},
+	{"a route that goes on", frame.ExtRouting, behind(frame.ProtoICMPv6, 0, 4, 1, 0, 0, 0, 0), refused},
+	{"a route that ends here", frame.ExtRouting, behind(frame.ProtoICMPv6, 0, 0, 0, 0, 0, 0, 0), answered},
+	{"an authentication header", frame.ExtAuth, behind(frame.ProtoICMPv6, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0), refused},
+	{"an authentication header beyond the packet", frame.ExtAuth, behind(frame.ProtoICMPv6, 250, 0, 0, 0, 0, 0, 1), silent},
+	{"an atomic fragment (RFC 6946)", frame.ExtFragment, func() []byte { return fragmentPart(frame.ProtoICMPv6, hello(), 0, false) }, answered},
+	{"a first fragment without what it is of (RFC 7112)", frame.ExtFragment, func() []byte {
+		return fragmentPart(frame.ExtDestination, padding(frame.ProtoICMPv6, 1), 0, true)
 	}, silent},
-	{"a first fragment of nothing", extFragment, func() []byte { return fragmentPart(frame.ProtoICMPv6, nil, 0, true) }, silent},
-	{"a fragment in a fragment", extFragment, func() []byte {
-		return fragmentPart(extFragment, fragmentPart(frame.ProtoICMPv6, hello()[:8], 0, true), 0, true)
+	{"a first fragment of nothing", frame.ExtFragment, func() []byte { return fragmentPart(frame.ProtoICMPv6, nil, 0, true) }, silent},
+	{"a fragment in a fragment", frame.ExtFragment, func() []byte {
+		return fragmentPart(frame.ExtFragment, fragmentPart(frame.ProtoICMPv6, hello()[:8], 0, true), 0, true)
 	}, silent},
-	{"an atomic fragment in another", extFragment, func() []byte {
-		return fragmentPart(extFragment, fragmentPart(frame.ProtoICMPv6, hello(), 0, false), 0, false)
+	{"an atomic fragment in another", frame.ExtFragment, func() []byte {
+		return fragmentPart(frame.ExtFragment, fragmentPart(frame.ProtoICMPv6, hello(), 0, false), 0, false)
 	}, silent},
-	{"a later fragment in a first one", extFragment, func() []byte {
-		return fragmentPart(extFragment, fragmentPart(extDestination, hello(), 8, false), 0, true)
+	{"a later fragment in a first one", frame.ExtFragment, func() []byte {
+		return fragmentPart(frame.ExtFragment, fragmentPart(frame.ExtDestination, hello(), 8, false), 0, true)
 	}, silent},
-	{"a fragment beyond the longest packet", extFragment, func() []byte { return fragmentPart(frame.ProtoICMPv6, hello(), 0xfff8, true) }, refused},
-	{"a fragment of an odd length", extFragment, func() []byte { return fragmentPart(frame.ProtoICMPv6, append(hello(), 1), 0, true) }, refused},
-	{"TCP in a fragment", extFragment, func() []byte {
+	{"a fragment beyond the longest packet", frame.ExtFragment, func() []byte { return fragmentPart(frame.ProtoICMPv6, hello(), 0xfff8, true) }, refused},
+	{"a fragment of an odd length", frame.ExtFragment, func() []byte { return fragmentPart(frame.ProtoICMPv6, append(hello(), 1), 0, true) }, refused},
+	{"TCP in a fragment", frame.ExtFragment, func() []byte {
 		return fragmentPart(frame.ProtoTCP, segment(own[2].gateway, 1, 0, 0, tcpSYN, ""), 0, true)
 	}, silent},
 	{"nothing", none, func() []byte { return nil }, silent},
@@ -200,11 +200,11 @@ func TestPlain(t *testing.T) {
 		{"short ICMPv6", packet(v6, frame.ProtoICMPv6, 64, make([]byte, 7)), true, false},
 		{"short UDP", packet(v6, frame.ProtoUDP, 64, make([]byte, 7)), true, false},
 		{"short TCP", packet(v6, frame.ProtoTCP, 64, make([]byte, 19)), true, false},
-		{"a first fragment", packet(v6, extFragment, 64, fragmentPart(extDestination, cut[:16], 0, true)), true, true},
-		{"one without the header of UDP", packet(v6, extFragment, 64, fragmentPart(extDestination, cut[:8], 0, true)), false, true},
-		{"its rest", packet(v6, extFragment, 64, fragmentPart(extDestination, cut[8:], 8, false)), true, true},
-		{"the rest of a fragment in a fragment", packet(v6, extFragment, 64, fragmentPart(extFragment, cut[8:], 8, false)), false, true},
-		{"a later fragment", packet(v6, extFragment, 64, fragmentPart(frame.ProtoUDP, cut[8:], 8, false)), true, true},
+		{"a first fragment", packet(v6, frame.ExtFragment, 64, fragmentPart(frame.ExtDestination, cut[:16], 0, true)), true, true},
+		{"one without the header of UDP", packet(v6, frame.ExtFragment, 64, fragmentPart(frame.ExtDestination, cut[:8], 0, true)), false, true},
+		{"its rest", packet(v6, frame.ExtFragment, 64, fragmentPart(frame.ExtDestination, cut[8:], 8, false)), true, true},
+		{"the rest of a fragment in a fragment", packet(v6, frame.ExtFragment, 64, fragmentPart(frame.ExtFragment, cut[8:], 8, false)), false, true},
+		{"a later fragment", packet(v6, frame.ExtFragment, 64, fragmentPart(frame.ProtoUDP, cut[8:], 8, false)), true, true},
 	} {
 		var p frame.Parsed
 		f := framed(append(make([]byte, frame.Headroom), tt.packet...))

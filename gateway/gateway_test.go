@@ -233,15 +233,15 @@ func TestFragments(t *testing.T) {
 		}
 	}
 	to := own[2].gateway // with an extension header in the first part
-	l.send(fragment(to, extDestination, append(padding(frame.ProtoICMPv6, 1), hello()[:8]...), 0, true))
-	l.send(fragment(to, extDestination, hello()[8:], 16, false))
+	l.send(fragment(to, frame.ExtDestination, append(padding(frame.ProtoICMPv6, 1), hello()[:8]...), 0, true))
+	l.send(fragment(to, frame.ExtDestination, hello()[8:], 16, false))
 	l.expectEcho(to, "hello")
 }
 
 // fragment is a part of a packet of the guest's.
 func fragment(to string, protocol byte, part []byte, offset uint16, more bool) []byte {
 	if netip.MustParseAddr(to).Is6() {
-		return packet(to, extFragment, 64, fragmentPart(protocol, part, offset, more))
+		return packet(to, frame.ExtFragment, 64, fragmentPart(protocol, part, offset, more))
 	}
 	b := packet(to, protocol, 64, part)
 	ip := b[frame.HeaderLen : frame.HeaderLen+20]

@@ -43,8 +43,8 @@ func TestRFC4443_3_4_UnknownProtocol(t *testing.T) {
 	own6(func(gateway, _ string) {
 		for pointer, sent := range map[uint32][]byte{
 			6:       packet(gateway, 47, 64, make([]byte, 20)),
-			ip6Len:  packet(gateway, extDestination, 64, append(padding(47, 1), make([]byte, 20)...)),
-			ip6Len8: packet(gateway, extHopByHop, 64, append(append(padding(extDestination, 1), padding(47, 2)...), make([]byte, 20)...)),
+			ip6Len:  packet(gateway, frame.ExtDestination, 64, append(padding(47, 1), make([]byte, 20)...)),
+			ip6Len8: packet(gateway, frame.ExtHopByHop, 64, append(append(padding(frame.ExtDestination, 1), padding(47, 2)...), make([]byte, 20)...)),
 		} {
 			l.send(sent)
 			b := l.next()
@@ -92,7 +92,7 @@ func TestRFC8200_4_5_Reassembly(t *testing.T) {
 			if to < len(message) {
 				h[3] |= 1
 			}
-			return packet(gateway, extFragment, 64, append(h, message[from:to]...))
+			return packet(gateway, frame.ExtFragment, 64, append(h, message[from:to]...))
 		}
 		for i, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}} {
 			for _, at := range order {

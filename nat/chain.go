@@ -6,29 +6,12 @@ import (
 	"github.com/weft/weft/dataplane/frame"
 )
 
-// IPv6 extension headers (RFC 8200 clause 4, RFC 4302).
+// Routing headers (RFC 8200 clause 4.4).
 const (
-	extHopByHop    = 0
-	extRouting     = 43
-	extFragment    = 44
-	extAuth        = 51
-	extDestination = 60
-
-	extMinLen     = 8
-	maxExtensions = 8 // as many as frame.Parse walks over
-
 	routingTypeAt    = 2
 	segmentsLeftAt   = 3
 	sourceRouteType0 = 0 // deprecated by RFC 5095
 )
-
-func isExtension(protocol uint8) bool {
-	switch protocol {
-	case extHopByHop, extRouting, extFragment, extAuth, extDestination:
-		return true
-	}
-	return false
-}
 
 // chain is what lies between an IPv6 header and the transport header. frame.Parse
 // knows where it ends; this is for packets that have one at all, and for quotes.
@@ -45,32 +28,26 @@ type chain struct {
 // than a part. ok is false where the chain is cut short or longer than anybody needs.
 func walkChain(b []byte) (c chain, ok bool) {
 	c.protocol, c.at = b[6], ip6HeaderLen
-	for range maxExtensions {
-		if !isExtension(c.protocol) || c.offset != 0 {
+	for range frame.MaxExtensions {
+		if !frame.IsExtension(c.protocol) || c.offset != 0 {
 			return c, true
 		}
 		h := b[c.at:]
-		if len(h) < extMinLen {
+		length := frame.ExtensionLen(c.protocol, h)
+		if length == 0 {
 			return c, false
 		}
-		length := (int(h[1]) + 1) * 8
 		switch c.protocol {
-		case extAuth:
-			length = (int(h[1]) + 2) * 4
-		case extFragment:
-			length, c.data = extMinLen, c.at+extMinLen
-			c.offset = binary.BigEndian.Uint16(h[2:]) &^ 7
-		case extRouting:
+		case frame.ExtFragment:
+			c.data, c.offset = c.at+length, binary.BigEndian.Uint16(h[2:])&^7
+		case frame.ExtRouting:
 			c.detour = c.detour || h[segmentsLeftAt] != 0
 			c.obsolete = c.obsolete || h[routingTypeAt] == sourceRouteType0
-		}
-		if length > len(h) {
-			return c, false
 		}
 		c.protocol = h[0]
 		c.at += length
 	}
-	return c, !isExtension(c.protocol) || c.offset != 0
+	return c, !frame.IsExtension(c.protocol) || c.offset != 0
 }
 
 // chainOf reads the chain of a packet.

@@ -40,7 +40,7 @@ func fragmentOf6(whole []byte, id uint16, start, end int) (*frame.Frame, *frame.
 	h := slices.Clone(whole[:40])
 	h = binary.BigEndian.AppendUint16(append(h, h[6], 0), offset)
 	h = binary.BigEndian.AppendUint32(h, uint32(id))
-	h[6] = extFragment
+	h[6] = frame.ExtFragment
 	binary.BigEndian.PutUint16(h[4:], uint16(8+end-start))
 	b := append([]byte{2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa, 0x86, 0xdd}, h...)
 	return wireFrame(append(b, data[start:end]...))

@@ -52,7 +52,7 @@ func routed(kind, left byte, last [4]byte) []byte {
 	copy(b[38:], to[:])
 	final := as6(last)
 	h := append([]byte{b[20], 2, kind, left, 0, 0, 0, 0}, final[:]...)
-	b[20] = extRouting
+	b[20] = frame.ExtRouting
 	binary.BigEndian.PutUint16(b[18:], uint16(len(b)-54+len(h)))
 	return append(b[:54:54], append(h, b[54:]...)...)
 }
@@ -94,7 +94,7 @@ func TestUnsound(t *testing.T) {
 		b := plain.bytes()
 		for range n {
 			b = append(b[:54:54], append([]byte{b[20], 0, 1, 4, 0, 0, 0, 0}, b[54:]...)...)
-			b[20] = extDestination
+			b[20] = frame.ExtDestination
 		}
 		binary.BigEndian.PutUint16(b[18:], uint16(len(b)-54))
 		return b
@@ -147,15 +147,15 @@ func TestUDPZeroOverIPv6(t *testing.T) {
 // FuzzChain walks over chains of extension headers in any frame, as frame.Parse does,
 // and takes it through a table: nothing panics, and what is dropped is as it was.
 func FuzzChain(f *testing.F) {
-	f.Add(routed(0, 1, [4]byte{1, 2, 3, 4})[54:], uint8(extRouting))
-	f.Add(routed(2, 0, [4]byte{1, 2, 3, 4})[54:], uint8(extRouting))
+	f.Add(routed(0, 1, [4]byte{1, 2, 3, 4})[54:], uint8(frame.ExtRouting))
+	f.Add(routed(2, 0, [4]byte{1, 2, 3, 4})[54:], uint8(frame.ExtRouting))
 	w := wire{six: true, protocol: frame.ProtoTCP, head: []byte{tcpSYN}, ipOptions: make([]byte, 20)}
-	f.Add(w.ip()[40:], uint8(extDestination))
+	f.Add(w.ip()[40:], uint8(frame.ExtDestination))
 	w.flags = 0x2000
-	f.Add(w.ip()[40:], uint8(extFragment))
+	f.Add(w.ip()[40:], uint8(frame.ExtFragment))
 	w.flags, w.protocol = 0x2001, frame.ProtoUDP
-	f.Add(w.ip()[40:], uint8(extFragment))
-	f.Add([]byte{6, 4, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}, uint8(extAuth))
+	f.Add(w.ip()[40:], uint8(frame.ExtFragment))
+	f.Add([]byte{6, 4, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}, uint8(frame.ExtAuth))
 	f.Fuzz(func(t *testing.T, rest []byte, next uint8) {
 		if len(rest) > 1500 {
 			return
@@ -166,7 +166,7 @@ func FuzzChain(f *testing.F) {
 		b[20] = next
 		fr, p := wireFrame(bytes.Clone(b))
 		c, ok := chainOf(fr, p)
-		if ok == (isExtension(p.Protocol) && p.FragOffset == 0) || c.at != p.L4-p.L3 || c.protocol != p.Protocol {
+		if ok == (frame.IsExtension(p.Protocol) && p.FragOffset == 0) || c.at != p.L4-p.L3 || c.protocol != p.Protocol {
 			t.Fatalf("%+v %v, and Parse says %d at %d", c, ok, p.Protocol, p.L4-p.L3)
 		}
 		l := &lab{t: t, now: 1, six: true}

@@ -157,7 +157,7 @@ func TestRFC6092REC21(t *testing.T) {
 	f, _ := l.frame(udp(guestA+":5000", remoteA+":80"))
 	b := append(bytes.Clone(f.Bytes()[:54]), frame.ProtoUDP, 4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9)
 	b = append(b, f.Bytes()[54:]...)
-	b[19], b[20] = b[19]+24, extAuth
+	b[19], b[20] = b[19]+24, frame.ExtAuth
 	f, p := wireFrame(bytes.Clone(b))
 	if r := l.tab.Outbound(0, 0, f, p, 1); r.Verdict != Translated || !bytes.Equal(f.Bytes(), b) {
 		t.Errorf("%v, or it has changed", r.Verdict)

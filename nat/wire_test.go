@@ -165,12 +165,12 @@ func (w *wire) ip6(transport []byte) []byte {
 		blocks := (2 + n + 7) / 8
 		h := append([]byte{next, byte(blocks - 1)}, w.ipOptions...)
 		h = append(h, make([]byte, blocks*8-len(h))...)
-		next, rest = extDestination, append(h, rest...)
+		next, rest = frame.ExtDestination, append(h, rest...)
 	}
 	if w.flags&0x3fff != 0 {
 		h := binary.BigEndian.AppendUint16([]byte{next, 0}, w.flags<<3|w.flags>>13&1)
 		h = binary.BigEndian.AppendUint32(h, uint32(w.id))
-		next, rest = extFragment, append(h, rest...)
+		next, rest = frame.ExtFragment, append(h, rest...)
 	}
 	h := []byte{0x60, 0, 0, 0, 0, 0, next, 64}
 	src, dst := as6(w.src), as6(w.dst)
@@ -327,7 +327,7 @@ func checkWire6(t interface {
 }, ip []byte) {
 	t.Helper()
 	next, body := ip[6], ip[40:40+int(binary.BigEndian.Uint16(ip[4:]))]
-	for next == extDestination {
+	for next == frame.ExtDestination {
 		next, body = body[0], body[(int(body[1])+1)*8:]
 	}
 	w := wire{six: true, protocol: next}

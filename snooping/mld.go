@@ -22,7 +22,6 @@ const (
 	mldLen       = 24 // of MLDv1 messages
 	mldQuery2Len = 28
 
-	hopByHop      = 0 // next header (RFC 8200 clause 4.3)
 	optionPad1    = 0
 	optionAlert   = 5  // RFC 2711 clause 2.1
 	maxOptions    = 16 // read in search of it
@@ -76,7 +75,7 @@ func (m *message) decodeIPv6(f *frame.Frame) Kind {
 // cutShort says what a packet is whose length is beyond its frame's end.
 func cutShort(ip []byte) Kind {
 	const icmp = ipv6Len + 8 // behind a hop-by-hop header of the usual length
-	if len(ip) > icmp && ip[6] == hopByHop && ip[ipv6Len] == frame.ProtoICMPv6 && isMLD(ip[icmp]) {
+	if len(ip) > icmp && ip[6] == frame.ExtHopByHop && ip[ipv6Len] == frame.ProtoICMPv6 && isMLD(ip[icmp]) {
 		return Malformed
 	}
 	return None
@@ -94,7 +93,7 @@ func mayBeUnspecified(kind byte) bool {
 // hasAlert reports whether a packet has a hop-by-hop header with the router
 // alert that every MLD message carries.
 func hasAlert(ip []byte) bool {
-	if ip[6] != hopByHop || len(ip) < ipv6Len+8 {
+	if ip[6] != frame.ExtHopByHop || len(ip) < ipv6Len+8 {
 		return false
 	}
 	length := 8 * (int(ip[ipv6Len+1]) + 1)

@@ -71,7 +71,7 @@ func (s *Snooper) appendMLD(b []byte, group [16]byte, response time.Duration) []
 	b = append(b, 0x33, 0x33, dst[12], dst[13], dst[14], dst[15])
 	b = append(b, s.cfg.Address[:]...)
 	b = binary.BigEndian.AppendUint16(b, frame.TypeIPv6)
-	b = append(b, 0x60, 0, 0, 0, 0, 8+mldQuery2Len, hopByHop, 1)
+	b = append(b, 0x60, 0, 0, 0, 0, 8+mldQuery2Len, frame.ExtHopByHop, 1)
 	b = append(b, s.self[:]...)
 	b = append(b, dst[:]...)
 	b = append(b, frame.ProtoICMPv6, 0, optionAlert, 2, 0, alertIsForMLD, 1, 0)

@@ -6,16 +6,10 @@ import (
 	"github.com/weft/weft/dataplane/frame"
 )
 
-// Extension headers of IPv6 (RFC 8200 clause 4, RFC 4302).
+// Of extension headers (RFC 8200 clauses 4.5 and 4.7).
 const (
-	extensionHopByHop    = 0
-	extensionRouting     = 43
-	extensionFragment    = 44
-	extensionAuth        = 51
-	extensionNone        = 59
-	extensionDestination = 60
-
-	fragmentLen = 8
+	extensionNone = 59 // nothing follows
+	fragmentLen   = 8
 )
 
 // extension is one extension header.
@@ -30,16 +24,10 @@ type extension struct {
 // packet has been parsed: frame.Parsed walks over no more than a few.
 func extensions(ip []byte, end int) iter.Seq[extension] {
 	return func(yield func(extension) bool) {
-		for named, at := 6, v6.header; at+8 <= end; {
+		for named, at := 6, v6.header; at < end; {
 			e := extension{kind: ip[named], named: named, at: at}
-			n := (int(ip[at+1]) + 1) * 8
-			switch e.kind {
-			case extensionFragment:
-				n = fragmentLen
-			case extensionAuth:
-				n = (int(ip[at+1]) + 2) * 4
-			}
-			if at+n > end {
+			n := frame.ExtensionLen(e.kind, ip[at:end])
+			if n == 0 {
 				return
 			}
 			if e.bytes = ip[at : at+n]; !yield(e) {
@@ -53,14 +41,7 @@ func extensions(ip []byte, end int) iter.Seq[extension] {
 // isExtension reports whether p is about a packet whose extension headers could not be
 // walked to their end.
 func isExtension(p *frame.Parsed) bool {
-	if p.IPVersion != 6 {
-		return false
-	}
-	switch p.Protocol {
-	case extensionHopByHop, extensionRouting, extensionFragment, extensionAuth, extensionDestination:
-		return true
-	}
-	return false
+	return p.IPVersion == 6 && frame.IsExtension(p.Protocol)
 }
 
 // notCarried is what a guest is told whose packet is of a protocol that has no sockets.
@@ -89,13 +70,13 @@ func passable(ip []byte, p *frame.Parsed) (e icmpError, ok bool) {
 	}
 	for x := range extensions(ip, p.L4-p.L3) {
 		switch x.kind {
-		case extensionRouting:
+		case frame.ExtRouting:
 			if x.bytes[3] != 0 { // segments left
 				return badHeader.about(x.at + 2), false // RFC 8200 clause 4.4, RFC 5095
 			}
-		case extensionAuth:
+		case frame.ExtAuth:
 			return noProtocol.about(x.named), false // it would not be what was signed
-		case extensionHopByHop, extensionDestination:
+		case frame.ExtHopByHop, frame.ExtDestination:
 			if at, tell, ok := ignorable(x.bytes); !ok {
 				if tell {
 					e = badOption.about(x.at + at)

@@ -35,26 +35,26 @@ func chains() []chain {
 	}
 	none := icmpError{}
 	cs := []chain{
-		one("padding for every hop", extensionHopByHop, pad, true, none, 0),
-		one("padding for the destination", extensionDestination, pad, true, none, 0),
-		one("an option to be skipped", extensionDestination, options(4, 1, 8), true, none, 0),
-		one("a route that has been gone", extensionRouting, routed, true, none, 0),
-		one("a whole packet in one fragment", extensionFragment, make([]byte, 8), true, none, 0),
-		one("a route that leads on", extensionRouting, []byte{0, 0, 0, 1, 0, 0, 0, 0}, false, badHeader, 42),
-		one("an option to be dropped for", extensionDestination, options(0x40, 0), false, none, 0),
-		one("an option to be told of", extensionDestination, options(0, 0x80, 0), false, badOption, 43),
-		one("an option to be told one host of", extensionHopByHop, options(0xc2, 4, 0, 1, 0, 0), false, badOption, 42),
-		one("an option cut short", extensionDestination, options(5, 40), false, none, 0),
-		one("what has been signed", extensionAuth, make([]byte, 16), false, noProtocol, 6),
+		one("padding for every hop", frame.ExtHopByHop, pad, true, none, 0),
+		one("padding for the destination", frame.ExtDestination, pad, true, none, 0),
+		one("an option to be skipped", frame.ExtDestination, options(4, 1, 8), true, none, 0),
+		one("a route that has been gone", frame.ExtRouting, routed, true, none, 0),
+		one("a whole packet in one fragment", frame.ExtFragment, make([]byte, 8), true, none, 0),
+		one("a route that leads on", frame.ExtRouting, []byte{0, 0, 0, 1, 0, 0, 0, 0}, false, badHeader, 42),
+		one("an option to be dropped for", frame.ExtDestination, options(0x40, 0), false, none, 0),
+		one("an option to be told of", frame.ExtDestination, options(0, 0x80, 0), false, badOption, 43),
+		one("an option to be told one host of", frame.ExtHopByHop, options(0xc2, 4, 0, 1, 0, 0), false, badOption, 42),
+		one("an option cut short", frame.ExtDestination, options(5, 40), false, none, 0),
+		one("what has been signed", frame.ExtAuth, make([]byte, 16), false, noProtocol, 6),
 	}
 	cs[len(cs)-1].headers[0][1] = 2 // in words of 4 bytes, less 2
 	cs = append(cs,
-		chain{"many", []uint8{extensionHopByHop, extensionDestination, extensionRouting, extensionFragment, extensionDestination},
+		chain{"many", []uint8{frame.ExtHopByHop, frame.ExtDestination, frame.ExtRouting, frame.ExtFragment, frame.ExtDestination},
 			[][]byte{pad, pad, routed, make([]byte, 8), pad}, true, none, 0},
-		chain{"the last of them to be told of", []uint8{extensionHopByHop, extensionAuth}, [][]byte{pad, append([]byte{0, 2}, make([]byte, 14)...)}, false, noProtocol, 40})
+		chain{"the last of them to be told of", []uint8{frame.ExtHopByHop, frame.ExtAuth}, [][]byte{pad, append([]byte{0, 2}, make([]byte, 14)...)}, false, noProtocol, 40})
 	long := chain{name: "more than may be"}
 	for range 9 {
-		long.kinds, long.headers = append(long.kinds, extensionDestination), append(long.headers, pad)
+		long.kinds, long.headers = append(long.kinds, frame.ExtDestination), append(long.headers, pad)
 	}
 	return append(cs, long)
 }
@@ -153,7 +153,7 @@ func TestFragmentHeaders(t *testing.T) {
 	if whole == nil || string(whole.Bytes()[frame.HeaderLen:]) != string(pad.on(packet)) {
 		t.Errorf("joined to %+v", whole)
 	}
-	inner := extend(packet, []uint8{extensionDestination}, options(1, 4, 0, 0, 0, 0)) // behind the fragment header
+	inner := extend(packet, []uint8{frame.ExtDestination}, options(1, 4, 0, 0, 0, 0)) // behind the fragment header
 	for _, n := range []int{8, 16, 24} {
 		r = reassembly{}
 		add(&r, fragmentOf(inner, 1, 0, true, l4(inner)[:n]))
@@ -162,13 +162,13 @@ func TestFragmentHeaders(t *testing.T) {
 			t.Errorf("%d bytes in the first: joined to %+v", n, whole)
 		}
 	}
-	inner = extend(packet, []uint8{extensionDestination}, options(1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+	inner = extend(packet, []uint8{frame.ExtDestination}, options(1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 	r = reassembly{}
 	if add(&r, fragmentOf(inner, 1, 0, true, l4(inner)[:8])); len(r.all) != 0 {
 		t.Error("a header cut short is kept")
 	}
 	r = reassembly{}
-	long := extend(first, []uint8{extensionDestination}, options(append([]byte{1, 100}, make([]byte, 100)...)...))
+	long := extend(first, []uint8{frame.ExtDestination}, options(append([]byte{1, 100}, make([]byte, 100)...)...))
 	add(&r, fragmentOf(packet, 1, 40, true, make([]byte, 65000)))
 	add(&r, fragmentOf(packet, 1, 65040, false, make([]byte, 490)))
 	if whole := add(&r, long); whole != nil {

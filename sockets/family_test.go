@@ -192,7 +192,7 @@ func fragmentOf(ip []byte, id uint32, offset int, more bool, data []byte) []byte
 		h[3] |= 1
 	}
 	out := append(append([]byte(nil), ip[:fam.header]...), data...)
-	return extend(out, []uint8{extensionFragment}, h)
+	return extend(out, []uint8{frame.ExtFragment}, h)
 }
 
 // cut cuts a packet as a guest does whose link has that MTU.

@@ -432,7 +432,7 @@ func (g *guestLink) WritePackets(list stack.PacketBufferList) (int, tcpip.Error)
 		ip, offload := o.frame.Bytes()[frame.HeaderLen:], o.frame.Offload
 		if g.guest.headers.Load() && familyIn(ip) == v6 {
 			pad := options(1, 4, 0, 0, 0, 0)
-			ip = extend(ip, []uint8{extensionDestination}, pad)
+			ip = extend(ip, []uint8{frame.ExtDestination}, pad)
 			offload.CsumStart += uint16(len(pad))
 			if offload.IsSuper() {
 				offload.HdrLen += uint16(len(pad))

@@ -127,7 +127,7 @@ func (s *Sockets) sendFragments6(f *frame.Frame) {
 			h[3] |= 1
 		}
 		part := &frame.Frame{}
-		s.wrap(part, mem, extensionFragment, src, dst)
+		s.wrap(part, mem, frame.ExtFragment, src, dst)
 		s.seat.Resolve([]*frame.Frame{part})
 	}
 }

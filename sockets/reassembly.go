@@ -111,7 +111,7 @@ func fragmentHeader(b []byte, p *frame.Parsed) (header int, ok bool) {
 		}
 	}
 	for x := range extensions(b[p.L3:p.End], p.L4-p.L3) {
-		if x.kind == extensionFragment {
+		if x.kind == frame.ExtFragment {
 			return p.L3 + x.at, true
 		}
 	}

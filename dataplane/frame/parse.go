@@ -22,23 +22,6 @@ const (
 	// maxInnerTags is how many in-band tags Parse walks over, beside the one
 	// that PopTag took out.
 	maxInnerTags = 2
-
-	// maxExtensions is how many IPv6 extension headers Parse walks over. A
-	// packet that keeps to RFC 8200 clause 4.1 has at most six before its
-	// transport header.
-	maxExtensions = 8
-)
-
-// IPv6 extension headers with a length of their own (RFC 8200 clause 4,
-// RFC 4302), the ones that ipv6_skip_exthdr (net/ipv6/exthdrs_core.c) knows.
-const (
-	extHopByHop    = 0
-	extRouting     = 43
-	extFragment    = 44
-	extAuth        = 51
-	extDestination = 60
-
-	extMinLen = 8
 )
 
 // Layer says how far the headers of a frame could be read.
@@ -181,7 +164,7 @@ func (p *Parsed) parseIPv6(super bool) {
 	p.Layer, p.IPVersion, p.Protocol = LayerNetwork, 6, h[6]
 	p.L4 = p.L3 + ipv6HeaderLen
 	p.End = p.L4 + payload
-	for range maxExtensions {
+	for range MaxExtensions {
 		if !p.skipExtension() {
 			break
 		}
@@ -194,24 +177,13 @@ func (p *Parsed) parseIPv6(super bool) {
 // header of a later fragment: what follows that is data.
 func (p *Parsed) skipExtension() bool {
 	h := p.b[p.L4:p.End]
-	if len(h) < extMinLen || p.FragOffset != 0 {
+	length := ExtensionLen(p.Protocol, h)
+	if length == 0 || p.FragOffset != 0 {
 		return false
 	}
-	length := 0
-	switch p.Protocol {
-	case extHopByHop, extRouting, extDestination:
-		length = (int(h[1]) + 1) * 8
-	case extAuth:
-		length = (int(h[1]) + 2) * 4
-	case extFragment:
-		length = extMinLen
+	if p.Protocol == ExtFragment {
 		p.setFragment(binary.BigEndian.Uint16(h[2:4])&^7, h[3]&1 != 0,
 			binary.BigEndian.Uint32(h[4:8]))
-	default:
-		return false
-	}
-	if length > len(h) {
-		return false
 	}
 	p.Protocol = h[0]
 	p.L4 += length
